@@ -1,0 +1,1 @@
+"""How the tests are held to the behaviours: rows, marks, mutants and their runners."""

@@ -1,0 +1,125 @@
+"""The pytest side: behaviour marks are checked, selected by, and reported.
+
+A test names the rows it covers, at most four, with
+``@pytest.mark.behaviour("S5", "S6")``. Options:
+
+``--behaviours "S5 H"``
+    run only tests that cover one of these rows, by id or group letter;
+``--behaviours-report FILE``
+    write what every test that covers a row came to, as JSON;
+``--mutant NAME``
+    break the source as ``tests/mutants.py`` says, before any test is imported.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from quality.mutation import MutantError, apply_mutant
+from quality.rows import BEHAVIOURS_FILE, Rows, UnknownRowError, load_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MARK_LIMIT = 4
+_PROPERTY = "behaviour"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("behaviours")
+    group.addoption("--behaviours", default="", metavar="ROWS")
+    group.addoption("--behaviours-report", default=None, metavar="FILE", type=Path)
+    group.addoption("--mutant", default=None, metavar="NAME")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    name: str | None = config.getoption("--mutant")
+    if name is not None:
+        try:
+            apply_mutant(name)
+        except MutantError as error:
+            raise pytest.UsageError(f"mutant {name}: {error}") from error
+    report: Path | None = config.getoption("--behaviours-report")
+    if report is not None:
+        config.pluginmanager.register(BehaviourReport(report), "behaviours-report")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    rows = load_rows(config.rootpath)
+    wrong = [problem for item in items for problem in _mark_problems(item, rows)]
+    if wrong:
+        raise pytest.UsageError(*wrong)
+    for item in items:
+        item.user_properties.append((_PROPERTY, _marked(item)))
+    _select(config, items, rows)
+
+
+def _marked(item: pytest.Item) -> list[str]:
+    return [row for mark in item.iter_markers("behaviour") for row in mark.args]
+
+
+def _mark_problems(item: pytest.Item, rows: Rows) -> Iterator[str]:
+    marked = _marked(item)
+    for row in marked:
+        if row not in rows.texts:
+            yield f"{item.nodeid}: {BEHAVIOURS_FILE} has no behaviour {row!r}"
+    if len(marked) > MARK_LIMIT:
+        yield (
+            f"{item.nodeid}: covers {len(marked)} behaviours; "
+            f"a test may name at most {MARK_LIMIT}, so split it"
+        )
+
+
+def _select(config: pytest.Config, items: list[pytest.Item], rows: Rows) -> None:
+    names: str = config.getoption("--behaviours")
+    if not names:
+        return
+    try:
+        wanted = set(rows.select(names.replace(",", " ").split()))
+    except UnknownRowError as error:
+        raise pytest.UsageError(str(error)) from error
+    dropped = [item for item in items if wanted.isdisjoint(_marked(item))]
+    items[:] = [item for item in items if not wanted.isdisjoint(_marked(item))]
+    config.hook.pytest_deselected(items=dropped)
+
+
+class BehaviourReport:
+    """Collects one outcome per test, and writes them when the run ends.
+
+    The outcome is "passed" only if set-up, call and tear-down passed; "failed" if any
+    of them failed; else "skipped" (expected failures included).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._tests: dict[str, dict[str, object]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        marked = dict(report.user_properties).get(_PROPERTY)
+        if not marked:
+            return
+        test = self._tests.setdefault(
+            report.nodeid, {"rows": marked, "outcome": "passed", "reason": ""}
+        )
+        if report.failed:
+            test.update(outcome="failed", reason=_reason(report))
+        elif report.skipped and test["outcome"] == "passed":
+            test["outcome"] = "skipped"
+
+    def pytest_sessionfinish(self) -> None:
+        text = json.dumps({"tests": self._tests}, indent=1)
+        self._path.write_text(text + "\n", encoding="utf-8")
+
+
+def _reason(report: pytest.TestReport) -> str:
+    """The first line of what the test failed with."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    text: str = crash.message if crash is not None else report.longreprtext
+    return next(iter(text.strip().splitlines()), "")
