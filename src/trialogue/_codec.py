@@ -1,0 +1,124 @@
+"""JSON and base64, from the fastest libraries that are installed.
+
+The only place that chooses: `orjson` and `pybase64` where they can be imported, the
+standard library otherwise. Both ways take and refuse the same things, so that a program
+behaves alike with and without the extra.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["FAST", "STDLIB", "Codec", "b64decode", "b64encode", "dumps", "loads"]
+
+
+@attrs.frozen
+class Codec:
+    """One set of functions for JSON text and base64 text.
+
+    Attributes:
+        loads: JSON text to plain values. NaN, infinities and nesting beyond what the
+            parser can follow are refused. Raises ValueError without quoting the text.
+        dumps: plain values to compact JSON text, not escaped beyond need. Raises
+            ValueError for values that JSON cannot hold.
+        b64encode: bytes to padded base64 of the standard alphabet.
+        b64decode: the reverse, strictly: no foreign characters, no missing or excess
+            padding. Raises ValueError.
+    """
+
+    loads: Callable[[str | bytes], Any]
+    dumps: Callable[[Any], str]
+    b64encode: Callable[[bytes], str]
+    b64decode: Callable[[str], bytes]
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _loads(text: str | bytes) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        # from None: a JSONDecodeError carries the whole document.
+        raise ValueError("not valid JSON") from None
+
+
+def _dumps(obj: Any) -> str:
+    try:
+        text = json.dumps(
+            obj, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        )
+        text.encode()  # a lone surrogate passes json.dumps and fails on the wire
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError("the value has no JSON form") from None
+    return text
+
+
+def _b64encode(data: bytes) -> str:
+    return binascii.b2a_base64(data, newline=False).decode("ascii")
+
+
+def _b64decode(text: str) -> bytes:
+    try:
+        return binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:
+        raise ValueError("not valid base64") from None
+
+
+STDLIB = Codec(loads=_loads, dumps=_dumps, b64encode=_b64encode, b64decode=_b64decode)
+
+
+def _with_orjson(codec: Codec) -> Codec:
+    try:
+        import orjson
+    except ImportError:
+        return codec
+
+    def loads(text: str | bytes) -> Any:
+        try:
+            return orjson.loads(text)
+        except ValueError:
+            raise ValueError("not valid JSON") from None
+
+    def dumps(obj: Any) -> str:
+        try:
+            return orjson.dumps(obj, option=orjson.OPT_PASSTHROUGH_DATACLASS).decode()
+        except TypeError:
+            # Integers beyond 64 bits, mostly: slower, but the same outcome.
+            return codec.dumps(obj)
+
+    return attrs.evolve(codec, loads=loads, dumps=dumps)
+
+
+def _with_pybase64(codec: Codec) -> Codec:
+    try:
+        import pybase64
+    except ImportError:
+        return codec
+
+    def b64decode(text: str) -> bytes:
+        try:
+            return pybase64.b64decode(text, validate=True)
+        except ValueError:
+            raise ValueError("not valid base64") from None
+
+    return attrs.evolve(
+        codec, b64encode=pybase64.b64encode_as_string, b64decode=b64decode
+    )
+
+
+FAST = _with_pybase64(_with_orjson(STDLIB))
+"""The set in use; equal to `STDLIB` where neither library is installed."""
+
+loads = FAST.loads
+dumps = FAST.dumps
+b64encode = FAST.b64encode
+b64decode = FAST.b64decode

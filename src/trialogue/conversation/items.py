@@ -1,0 +1,157 @@
+"""What a conversation is made of: items and their content, as immutable values.
+
+The state of a piece of content is its type. Audio whose transcript has not arrived is
+`AudioPending`, not an empty string; emptiness never means anything. Ids are the ones
+both ends use; an item made here gets one from `new_item_id`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Literal, TypeAlias
+
+import attrs
+
+__all__ = [
+    "AudioPending",
+    "AudioTranscribed",
+    "AudioUnintelligible",
+    "Content",
+    "FunctionCall",
+    "FunctionCallOutput",
+    "ImageContent",
+    "Item",
+    "ItemStatus",
+    "Message",
+    "OpaqueItem",
+    "Role",
+    "TextContent",
+    "new_item_id",
+]
+
+Role: TypeAlias = Literal["system", "user", "assistant"]
+ItemStatus: TypeAlias = Literal["in_progress", "completed", "incomplete"]
+
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def new_item_id(prefix: str = "item") -> str:
+    """Return a fresh id that every provider accepts (at most 32 characters)."""
+    return f"{prefix}_{''.join(secrets.choice(_ALPHABET) for _ in range(21))}"
+
+
+@attrs.frozen
+class TextContent:
+    """Written text."""
+
+    text: str
+
+
+@attrs.frozen
+class AudioPending:
+    """Spoken audio whose transcript has not arrived.
+
+    `transcript_so_far` holds interim text; it is never final (U2).
+    """
+
+    transcript_so_far: str = ""
+    duration_ms: int | None = None
+
+
+@attrs.frozen
+class AudioTranscribed:
+    """Spoken audio with its final transcript (which may rightly be empty: silence)."""
+
+    transcript: str
+    duration_ms: int | None = None
+
+
+@attrs.frozen
+class AudioUnintelligible:
+    """Spoken audio that the provider could not, or was not asked to, transcribe."""
+
+    reason: str = ""
+    duration_ms: int | None = None
+
+
+@attrs.frozen
+class ImageContent:
+    """A picture as a data URI (PNG or JPEG)."""
+
+    url: str
+    detail: Literal["auto", "low", "high"] | None = None
+
+
+Content: TypeAlias = (
+    TextContent | AudioPending | AudioTranscribed | AudioUnintelligible | ImageContent
+)
+
+
+@attrs.frozen
+class Message:
+    """One utterance.
+
+    Attributes:
+        agent: the name of the agent that said it, for role "assistant".
+        heard_ms: how much of its audio the user heard, when it was interrupted;
+            None means all of it.
+    """
+
+    id: str
+    role: Role
+    content: tuple[Content, ...]
+    status: ItemStatus = "completed"
+    agent: str | None = None
+    heard_ms: int | None = None
+
+    @property
+    def text(self) -> str:
+        """The words of the message: texts and transcripts (interim ones included)."""
+        return " ".join(words for part in self.content if (words := _words(part)))
+
+
+@attrs.frozen
+class FunctionCall:
+    """The model's wish to call a tool. `arguments` is JSON text as the model wrote it."""
+
+    id: str
+    call_id: str
+    name: str
+    arguments: str
+    status: ItemStatus = "completed"
+    agent: str | None = None
+
+
+@attrs.frozen
+class FunctionCallOutput:
+    """The one output of a call, paired with it by `call_id`."""
+
+    id: str
+    call_id: str
+    output: str
+    status: ItemStatus = "completed"
+
+
+@attrs.frozen
+class OpaqueItem:
+    """An item of a kind this library does not interpret; kept, never rewritten."""
+
+    id: str
+    type: str
+    data: dict[str, Any] = attrs.field(factory=dict)
+    status: ItemStatus = "completed"
+
+
+Item: TypeAlias = Message | FunctionCall | FunctionCallOutput | OpaqueItem
+
+
+def _words(part: Content) -> str:
+    match part:
+        case TextContent(text=text):
+            return text
+        case AudioTranscribed(transcript=text):
+            return text
+        case AudioPending(transcript_so_far=text):
+            return text
+        case _:
+            return ""

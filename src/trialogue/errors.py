@@ -1,0 +1,190 @@
+"""Every error that trialogue raises, as one tree rooted at `TrialogueError`.
+
+Messages say what happened, what was expected and what to do. Errors that come from the
+provider carry its code, so that a program can decide without reading prose.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "ConfigurationError",
+    "ConnectRefused",
+    "ConnectionLost",
+    "ConversionError",
+    "HandoffError",
+    "HandoffLoop",
+    "ProtocolError",
+    "ResponseBusy",
+    "ResponseFailed",
+    "ServerError",
+    "SessionClosed",
+    "SessionUpdateError",
+    "SubscriberLagged",
+    "ToolError",
+    "TrialogueError",
+]
+
+
+class TrialogueError(Exception):
+    """The root of every error that this library raises on purpose."""
+
+
+class ConfigurationError(TrialogueError, ValueError):
+    """Something the program supplied cannot work; nothing was sent.
+
+    Raised for an agent without instructions, a tool whose signature has no schema, two
+    tools of one name, a recording with another sample rate, a malformed URL.
+    """
+
+
+class ConversionError(TrialogueError, ValueError):
+    """A value has no form in the provider's protocol; nothing was sent (S18)."""
+
+
+class ProtocolError(TrialogueError):
+    """The peer sent something its protocol does not allow.
+
+    The text of the offending message is not part of the error: it may hold what the
+    user said. `detail` names the place.
+    """
+
+    def __init__(self, message: str, *, detail: str | None = None) -> None:
+        super().__init__(message)
+        self.detail = detail
+
+
+class ConnectionLost(TrialogueError):
+    """The connection ended, and with it whatever the server still owed.
+
+    Attributes:
+        code: the WebSocket close code, or None where there was no close frame.
+        reason: the peer's reason, or ours.
+    """
+
+    def __init__(
+        self, message: str, *, code: int | None = None, reason: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+
+
+class ConnectRefused(ConnectionLost):
+    """The provider refused the connection; trying again would not help.
+
+    Wrong key, unknown model, refused upgrade, malformed URL.
+
+    Attributes:
+        status: the HTTP status of a refused upgrade, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int | None = None,
+        reason: str | None = None,
+        status: int | None = None,
+    ) -> None:
+        super().__init__(message, code=code, reason=reason)
+        self.status = status
+
+
+class ServerError(TrialogueError):
+    """The provider reported an error.
+
+    Attributes:
+        code: the provider's code, or None where it gave none.
+        event_id: the client event at fault, where the provider named one.
+        recoverable: False if the session cannot go on (key, quota, deactivated).
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        event_id: str | None = None,
+        recoverable: bool = True,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.event_id = event_id
+        self.recoverable = recoverable
+
+
+class ResponseBusy(TrialogueError):
+    """A reply was asked for with `if_busy="raise"` while another response runs.
+
+    Attributes:
+        code: the provider's code if the provider refused it, else None.
+    """
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ResponseFailed(ServerError):
+    """The provider made a response and then reported that it failed."""
+
+
+class SessionUpdateError(TrialogueError):
+    """An update was rejected or not answered.
+
+    Attributes:
+        report: what became of each request of the update.
+    """
+
+    def __init__(self, message: str, report: Any) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+class HandoffError(TrialogueError):
+    """A handoff could not be carried out.
+
+    Attributes:
+        previous: the name of the agent that was live before, or None.
+        next: the name of the agent that should have taken over.
+        report: what became of each request of the handoff, or None if nothing was sent.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        previous: str | None = None,
+        next: str | None = None,  # noqa: A002 - the field's word for it
+        report: Any = None,
+    ) -> None:
+        super().__init__(message)
+        self.previous = previous
+        self.next = next
+        self.report = report
+
+
+class HandoffLoop(HandoffError):
+    """More handoffs than allowed happened without a word from the user (H20)."""
+
+
+class ToolError(TrialogueError):
+    """Raise it in a tool to tell the model, verbatim, why the tool did not succeed."""
+
+
+class SessionClosed(TrialogueError):
+    """The session is closed or dead and takes no more work (invariant 9)."""
+
+
+class SubscriberLagged(TrialogueError):
+    """A subscriber that asked to be told fell behind by more than its buffer.
+
+    Attributes:
+        missed: how many events were not delivered.
+    """
+
+    def __init__(self, message: str, *, missed: int) -> None:
+        super().__init__(message)
+        self.missed = missed
