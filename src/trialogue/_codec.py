@@ -9,14 +9,24 @@ from __future__ import annotations
 
 import binascii
 import json
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeAlias
 
 import attrs
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+__all__ = [
+    "FAST",
+    "STDLIB",
+    "Codec",
+    "Json",
+    "b64decode",
+    "b64encode",
+    "dumps",
+    "loads",
+]
 
-__all__ = ["FAST", "STDLIB", "Codec", "b64decode", "b64encode", "dumps", "loads"]
+Json: TypeAlias = Any
+"""A value as JSON has it: dict, list, str, int, float, bool or None."""
 
 
 @attrs.frozen
@@ -33,8 +43,8 @@ class Codec:
             padding. Raises ValueError.
     """
 
-    loads: Callable[[str | bytes], Any]
-    dumps: Callable[[Any], str]
+    loads: Callable[[str | bytes], Json]
+    dumps: Callable[[Json], str]
     b64encode: Callable[[bytes], str]
     b64decode: Callable[[str], bytes]
 
@@ -43,7 +53,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _loads(text: str | bytes) -> Any:
+def _loads(text: str | bytes) -> Json:
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
@@ -51,7 +61,7 @@ def _loads(text: str | bytes) -> Any:
         raise ValueError("not valid JSON") from None
 
 
-def _dumps(obj: Any) -> str:
+def _dumps(obj: Json) -> str:
     try:
         text = json.dumps(
             obj, separators=(",", ":"), ensure_ascii=False, allow_nan=False
@@ -82,13 +92,13 @@ def _with_orjson(codec: Codec) -> Codec:
     except ImportError:
         return codec
 
-    def loads(text: str | bytes) -> Any:
+    def loads(text: str | bytes) -> Json:
         try:
             return orjson.loads(text)
         except ValueError:
             raise ValueError("not valid JSON") from None
 
-    def dumps(obj: Any) -> str:
+    def dumps(obj: Json) -> str:
         try:
             return orjson.dumps(obj, option=orjson.OPT_PASSTHROUGH_DATACLASS).decode()
         except TypeError:

@@ -1,1 +1,1 @@
-"""dialects/openai"""
+"""OpenAI's Realtime protocol, in its general-availability form."""

@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 
 import attrs
 
-from trialogue.dialects.openai.wire.base import UNSET, Maybe, Nullable, Raw
+from trialogue.dialects.openai.wire.base import UNSET, Nullable, Raw
 
 __all__ = [
     "Audio",

@@ -157,7 +157,7 @@ class FunctionTool:
 
 @attrs.frozen(kw_only=True)
 class MCPTool:
-    """A remote tool server that the provider calls (§12.2). Credentials stay unshown."""
+    """A remote tool server that the provider calls (§12.2). Its repr hides keys."""
 
     type: ClassVar[Literal["mcp"]] = "mcp"
     server_label: str
@@ -273,7 +273,7 @@ class SessionPatch(_SessionFields):
 
 @attrs.frozen(kw_only=True)
 class Session(_SessionFields):
-    """The session as the server shows it. Servers differ, so every field may be absent."""
+    """The session as the server shows it; servers differ, every field may be absent."""
 
     type: Maybe[Literal["realtime", "transcription"]] = UNSET
     object: Maybe[str] = UNSET
