@@ -13,20 +13,17 @@ one way, in this process only. Its name is the mutant's name::
 """
 
 from __future__ import annotations
-
 import __future__
 
 import ast
 import importlib
 import inspect
 import textwrap
+from collections.abc import Callable
 from types import CodeType, FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 MUTANTS_MODULE = "mutants"
 
@@ -86,11 +83,15 @@ def apply_mutant(name: str) -> None:
     """
     mutants = load_mutants()
     if name not in mutants:
-        raise MutantError(f"tests/mutants.py has no such mutant; it has {list(mutants)}")
+        raise MutantError(
+            f"tests/mutants.py has no such mutant; it has {list(mutants)}"
+        )
     try:
         mutants[name].apply(Patch())
     except (AttributeError, ImportError, LookupError) as error:
         raise MutantError(f"its target is gone: {error}") from error
+    except SyntaxError as error:
+        raise MutantError(f"its new text is no Python: {error}") from error
 
 
 class Patch:
