@@ -1,7 +1,7 @@
 """What sound is inside trialogue, and what a source and a sink of it must do.
 
-All audio inside the library is PCM16, signed, little endian, mono, 24 kHz. Positions and
-lengths are counted in samples; a chunk is a `bytes` object of whole samples.
+All audio inside the library is PCM16, signed, little endian, mono, 24 kHz. Positions
+and lengths are counted in samples; a chunk is a `bytes` object of whole samples.
 
 `AudioInput` and `AudioOutput` are protocols: any class with these methods will do.
 """
@@ -45,7 +45,7 @@ def sample_count(pcm: bytes) -> int:
 
 
 def samples_to_ms(samples: int) -> int:
-    """Whole milliseconds in `samples`, rounded down: never a position past the audio."""
+    """Whole milliseconds in `samples`, rounded down: never past the audio."""
     return samples * 1000 // SAMPLE_RATE
 
 
@@ -111,15 +111,22 @@ class AudioOutput(Protocol):
         ...
 
     async def wait_played(self, position: int) -> None:
-        """Wait until `played >= position`, or until a `clear` or the end dropped it.
+        """Wait until `played >= position`, or until a `clear` dropped it.
 
         Returns after a checkpoint if `position` is already played or not yet written,
         so look at `played` afterwards.
+
+        Raises:
+            trio.ClosedResourceError: the output was closed, before or meanwhile.
         """
         ...
 
     async def drain(self) -> None:
-        """Wait until everything written is played or dropped."""
+        """Wait until everything written is played or dropped.
+
+        Raises:
+            trio.ClosedResourceError: the output was closed, before or meanwhile.
+        """
         ...
 
     async def aclose(self) -> None:

@@ -14,6 +14,7 @@ import attrs
 import trio
 
 from trialogue.audio.base import SAMPLE_RATE, SAMPLE_WIDTH, sample_count
+from trialogue.realtime.signal import Signal
 
 __all__ = ["ClockedOutput"]
 
@@ -56,7 +57,7 @@ class ClockedOutput:
         self._recorded = 0
         self._clears = 0
         self._closed = False
-        self._changed = trio.Event()
+        self._signal = Signal()
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
@@ -88,8 +89,8 @@ class ClockedOutput:
         A cancelled write has taken nothing. See `AudioOutput.write`.
         """
         count = sample_count(pcm)
+        clears = self._clears  # before the checkpoint: a clear in it drops pcm too
         await trio.lowlevel.checkpoint()
-        clears = self._clears
         while self._written - self.played > self._buffer and clears == self._clears:
             self._refuse_if_closed()
             await self._sleep_until(self._end - self._buffer)
@@ -103,18 +104,16 @@ class ClockedOutput:
             return
         self._drop_unplayed()
         self._clears += 1
-        self._pulse()
+        self._signal.pulse()
 
     async def wait_played(self, position: int) -> None:
         """Wait until `position` is played, or dropped. See `AudioOutput`."""
-        await trio.lowlevel.checkpoint()
         clears = self._clears
-        while (
-            self.played < position <= self._written
-            and clears == self._clears
-            and not self._closed
-        ):
+        await trio.lowlevel.checkpoint()
+        self._refuse_if_closed()
+        while self.played < position <= self._written and clears == self._clears:
             await self._sleep_until(self._tick_of(position))
+            self._refuse_if_closed()
 
     async def drain(self) -> None:
         """Wait until everything written is played or dropped."""
@@ -125,7 +124,7 @@ class ClockedOutput:
         if not self._closed:
             self._drop_unplayed()
             self._closed = True
-            self._pulse()
+            self._signal.pulse()
             self.finish()
         await trio.lowlevel.checkpoint()
 
@@ -155,7 +154,6 @@ class ClockedOutput:
         self._end = tick + count
         self._written += count
         self._advance()
-        self._pulse()
 
     def _advance(self) -> None:
         """Record what lies behind the clock; split the chunk that is being played."""
@@ -190,14 +188,11 @@ class ClockedOutput:
         return self._end
 
     async def _sleep_until(self, tick: int) -> None:
-        """Wait for a tick of the clock, or for a clear or close that comes before it."""
+        """Wait for a tick of the clock, or for a clear or close before it."""
+        clears = self._clears
         with trio.move_on_at(self.time_of(tick)):
-            await self._changed.wait()
+            await self._signal.until(lambda: self._closed or clears != self._clears)
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
             raise trio.ClosedResourceError(f"{type(self).__name__} is closed")
-
-    def _pulse(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()

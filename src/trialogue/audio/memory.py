@@ -1,4 +1,4 @@
-"""Inputs and outputs that live in memory, for tests and for programs without devices."""
+"""Inputs and outputs in memory, for tests and for programs without devices."""
 
 from __future__ import annotations
 

@@ -1,0 +1,282 @@
+"""The bookkeeping behind `Playout`: which sample of which item went where.
+
+No waiting and no tasks in here. Audio moves through three states: *queued* (ours),
+*offered* (taken by the sink, not yet played) and *played*. Offered audio is kept, so
+that a clear of the sink can be undone for the items that it was not meant for.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Hashable, Iterator
+from typing import Literal, TypeAlias
+
+import attrs
+
+from trialogue.audio.base import SAMPLE_WIDTH, samples_to_ms
+from trialogue.audio.rechunk import Rechunker
+
+__all__ = ["Heard", "Interrupted", "InterruptedState", "Item", "Playlist"]
+
+InterruptedState: TypeAlias = Literal["playing", "unheard", "done"]
+
+_REMEMBERED = 256
+"""How many items stay known after their end, for positions asked for late."""
+
+
+@attrs.frozen
+class Heard:
+    """How much of an item was heard.
+
+    Attributes:
+        ms: whole milliseconds, rounded down; never more than was received.
+        complete: the item had ended and all of it was played.
+    """
+
+    ms: int
+    complete: bool
+
+
+@attrs.frozen
+class Interrupted:
+    """What an interruption did to one item.
+
+    Attributes:
+        key: the key it was pushed with.
+        item_id: the item.
+        heard_ms: played before the interruption, never more than `received_ms`.
+        received_ms: received before the interruption.
+        state: "playing" if a part was heard (truncate it at `heard_ms`), "unheard" if
+            nothing was (delete it), "done" if the whole item was (leave it alone).
+    """
+
+    key: Hashable
+    item_id: str
+    heard_ms: int
+    received_ms: int
+    state: InterruptedState
+
+
+@attrs.define(eq=False)
+class Item:
+    """One item's audio. Counts are samples."""
+
+    key: Hashable
+    id: str
+    received: int = 0
+    played: int = 0
+    ended: bool = False
+    full: bool = False
+    cut: bool = False
+    started_at: float | None = None
+    reported_start: bool = False
+    rest: Rechunker = attrs.field(factory=Rechunker)
+
+    @property
+    def complete(self) -> bool:
+        """It ended of itself and all of it was heard."""
+        return self.over and not self.cut and not self.full
+
+    @property
+    def over(self) -> bool:
+        """Nothing of it will be played any more."""
+        return self.cut or (self.ended and self.played == self.received)
+
+    @property
+    def heard(self) -> Heard:
+        """What was heard of it, as far as it is accounted for."""
+        return Heard(samples_to_ms(self.played), self.complete)
+
+
+@attrs.define(eq=False)
+class _Piece:
+    """Consecutive samples of one item."""
+
+    item: Item
+    pcm: memoryview
+
+    def __len__(self) -> int:
+        return len(self.pcm) // SAMPLE_WIDTH
+
+    def take(self, samples: int) -> _Piece:
+        """Split the first `samples` off and return them."""
+        head = _Piece(self.item, self.pcm[: samples * SAMPLE_WIDTH])
+        self.pcm = self.pcm[samples * SAMPLE_WIDTH :]
+        return head
+
+
+class Playlist:
+    """Items in the order of their audio, and how far each was played."""
+
+    def __init__(self, position: int = 0) -> None:
+        self._queue: deque[_Piece] = deque()
+        self._offered: deque[_Piece] = deque()
+        self._played = position  # the sink's, at the beginning of _offered
+        self._items: OrderedDict[str, Item] = OrderedDict()
+        self._live: list[Item] = []
+        self._pending: dict[Hashable, int] = {}
+
+    def __repr__(self) -> str:
+        return (
+            f"<Playlist live={[item.id for item in self._live]}"
+            f" queued={self.queued} offered={sum(map(len, self._offered))}>"
+        )
+
+    @property
+    def queued(self) -> int:
+        """Samples that the sink has not been offered."""
+        return sum(self._pending.values())
+
+    @property
+    def live(self) -> tuple[Item, ...]:
+        """Items that are not over, and those whose end was not collected."""
+        return tuple(self._live)
+
+    def queued_for(self, key: Hashable) -> int:
+        """Samples queued under one key."""
+        return self._pending.get(key, 0)
+
+    def find(self, item_id: str) -> Item | None:
+        """The latest item of that id, if it is remembered."""
+        return self._items.get(item_id)
+
+    def item(self, key: Hashable, item_id: str) -> Item:
+        """The item of that key and id, made if it is new."""
+        known = self._items.get(item_id)
+        if known is not None and known.key == key:
+            return known
+        item = self._items[item_id] = Item(key, item_id)
+        self._items.move_to_end(item_id)
+        self._live.append(item)
+        self._forget_old()
+        return item
+
+    def add(self, item: Item, pcm: bytes) -> None:
+        """Queue more of an item; one that had ended is open again."""
+        if not pcm:
+            return
+        piece = _Piece(item, memoryview(pcm))
+        item.ended = False
+        if item not in self._live:
+            self._live.append(item)
+        item.received += len(piece)
+        self._pending[item.key] = self.queued_for(item.key) + len(piece)
+        self._queue.append(piece)
+
+    def head(self, most: int) -> bytes:
+        """The next samples to offer, at most `most` of them; nothing is moved."""
+        return bytes(self._queue[0].pcm[: most * SAMPLE_WIDTH]) if self._queue else b""
+
+    def offered(self, samples: int) -> None:
+        """The sink took the first `samples` of the first piece of the queue."""
+        piece = self._queue[0]
+        self._offered.append(piece.take(samples))
+        self._count_off(piece.item, samples)
+        if not piece.pcm:
+            self._queue.popleft()
+
+    def advance(self, position: int, now: float) -> None:
+        """The sink has played up to `position`, in samples; it is `now`."""
+        while self._offered and position > self._played:
+            piece = self._offered[0]
+            step = min(len(piece), position - self._played)
+            piece.take(step)
+            self._played += step
+            piece.item.played += step
+            if piece.item.started_at is None:
+                piece.item.started_at = now
+            if not piece.pcm:
+                self._offered.popleft()
+
+    def has_news(self) -> bool:
+        """Whether something is being played, or an end was not collected."""
+        return bool(self._offered) or any(item.over for item in self._live)
+
+    def milestone(self) -> int | None:
+        """The sink's position at which an item next starts or may end, if one does."""
+        if not self._offered:
+            return None
+        first = self._offered[0]
+        return self._played + (1 if first.item.started_at is None else len(first))
+
+    def started(self) -> Iterator[Item]:
+        """Items that began to play since the last call, in order."""
+        for item in self.live:
+            if item.started_at is not None and not item.reported_start:
+                item.reported_start = True
+                yield item
+
+    def finished(self) -> Iterator[Item]:
+        """Items that came to their own end since the last call, in order."""
+        for item in self.live:
+            if item.over:
+                self._live.remove(item)
+                yield item
+
+    def cut_all(self) -> list[Interrupted]:
+        """Drop all that was not played, and say for each live item what was heard."""
+        report = [_interrupted(item) for item in self._live]
+        for item in self._live:
+            item.cut = not item.over
+        # An item that is over keeps its place: its end is still to be collected.
+        self._live = [item for item in self._live if not item.cut]
+        self._queue.clear()
+        self._offered.clear()
+        self._pending.clear()
+        return report
+
+    def drop(self, item: Item) -> None:
+        """Drop what is queued of one item."""
+        for piece in self._queue:
+            if piece.item is item:
+                self._count_off(item, len(piece))
+        self._queue = deque(piece for piece in self._queue if piece.item is not item)
+        item.cut = not item.over
+        if item.cut and item in self._live:
+            self._live.remove(item)
+
+    def take_back(self) -> None:
+        """The sink was cleared: queue again, in front, what it was offered."""
+        for piece in self._offered:
+            key = piece.item.key
+            self._pending[key] = self.queued_for(key) + len(piece)
+        self._queue.extendleft(reversed(self._offered))
+        self._offered.clear()
+
+    def is_next(self, item: Item) -> bool:
+        """Whether the head of the queue is of `item`."""
+        return bool(self._queue) and self._queue[0].item is item
+
+    def is_offered(self, item: Item) -> bool:
+        """Whether the sink holds samples of `item`."""
+        return any(piece.item is item for piece in self._offered)
+
+    def _count_off(self, item: Item, samples: int) -> None:
+        left = self.queued_for(item.key) - samples
+        if left > 0:
+            self._pending[item.key] = left
+        else:
+            self._pending.pop(item.key, None)
+
+    def _forget_old(self) -> None:
+        """Keep the index bounded; what is not over is never forgotten."""
+        surplus = len(self._items) - len(self._live) - _REMEMBERED
+        for item in list(self._items.values()) if surplus > 0 else ():
+            if surplus > 0 and item not in self._live:
+                del self._items[item.id]
+                surplus -= 1
+
+
+def _interrupted(item: Item) -> Interrupted:
+    state: InterruptedState = "playing"
+    if item.complete:
+        state = "done"
+    elif not item.played:
+        state = "unheard"
+    return Interrupted(
+        key=item.key,
+        item_id=item.id,
+        heard_ms=samples_to_ms(item.played),
+        received_ms=samples_to_ms(item.received),
+        state=state,
+    )
