@@ -316,3 +316,17 @@ def test_the_rows_of_this_project_are_complete() -> None:
         assert rows.select([letter]) == [f"{letter}{n + 1}" for n in range(count)]
     with pytest.raises(UnknownRowError, match="H99"):
         rows.select(["H99"])
+
+
+def test_the_last_run_is_taken_while_the_tree_is_the_same(project: Project) -> None:
+    report = project.root / "last-run.json"
+    project.pytest("--behaviours-report", str(report))
+
+    same = project.run("behaviours", "A1", "--last", str(report))
+    project.write("tests/test_sums.py", "")
+    changed = project.run("behaviours", "A1", "--last", str(report))
+
+    assert same[0] == 0
+    assert "no tests ran" not in same[1]
+    assert changed[0] == 1
+    assert "no tests ran" in changed[1]

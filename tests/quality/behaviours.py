@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from quality.rows import Rows, UnknownRowError, load_rows
-from quality.suite import SuiteRun, run_suite
+from quality.suite import LAST_HELP, SuiteRun, last_run, run_suite
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="behaviours", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW")
     parser.add_argument("--root", type=Path, default=Path.cwd())
+    parser.add_argument("--last", type=Path, metavar="REPORT", help=LAST_HELP)
     options = parser.parse_args(arguments)
     rows = load_rows(options.root)
     try:
@@ -35,7 +36,10 @@ def main(arguments: Sequence[str]) -> int:
     except UnknownRowError as error:
         print(error)
         return 2
-    run = run_suite(options.root, asked, "-q", "--no-header", show=True)
+    run = last_run(options.root, options.last)
+    if run is None:
+        chosen = asked if options.rows else ()
+        run = run_suite(options.root, chosen, "-q", "--no-header", show=True)
     if not run.ran:
         print(f"no verdict: pytest ended with status {run.status}")
         return 2

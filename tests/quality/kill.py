@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from quality.mutation import Mutant, load_mutants
 from quality.rows import Rows, UnknownRowError, load_rows
-from quality.suite import SuiteRun, run_suite
+from quality.suite import LAST_HELP, SuiteRun, last_run, run_suite
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +67,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="mutants", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW")
     parser.add_argument("--root", type=Path, default=Path.cwd())
+    parser.add_argument("--last", type=Path, metavar="REPORT", help=LAST_HELP)
     parser.add_argument("--limit", type=float, default=LIMIT_SECONDS, metavar="SECONDS")
     options = parser.parse_args(arguments)
     sys.path.insert(0, str(options.root / "tests"))
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str]) -> int:
         print(error)
         return 2
     lacking = _lacking(rows, options.rows, mutants)
-    if not _unbroken(options.root, mutants):
+    if not _unbroken(options.root, options.last, mutants):
         return 2
     survivors = _try_all(options.root, mutants, options.limit)
     return int(not _report(mutants, survivors, lacking))
@@ -100,20 +101,22 @@ def _lacking(rows: Rows, asked: Sequence[str], mutants: list[Mutant]) -> list[st
     return [row for row in named if row not in broken]
 
 
-def _unbroken(root: Path, mutants: list[Mutant]) -> bool:
+def _unbroken(root: Path, last: Path | None, mutants: list[Mutant]) -> bool:
     """True if the tests of every row concerned exist and pass without a mutant."""
     concerned = list(dict.fromkeys(mutant.row for mutant in mutants))
     if not concerned:
         return True
-    run = run_suite(root, concerned, "-q", "--no-header")
+    run = last_run(root, last) or run_suite(root, concerned, "-q", "--no-header")
+    failed = [test for row in concerned for test in run.names(row, "failed")]
     untested = [row for row in concerned if not run.names(row, "passed")]
-    if run.status == 0 and not untested:
+    if run.ran and not failed and not untested:
         return True
     print(run.output)
+    print(f"without a mutant, pytest ends with status {run.status}")
+    for test in dict.fromkeys(failed):
+        print(f"without a mutant, {test} fails")
     if untested:
         print(f"without a mutant, no passing test covers {' '.join(untested)}")
-    else:
-        print(f"without a mutant, the tests end with status {run.status}")
     return False
 
 

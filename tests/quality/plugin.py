@@ -21,6 +21,7 @@ import pytest
 
 from quality.mutation import MutantError, apply_mutant
 from quality.rows import BEHAVIOURS_FILE, Rows, UnknownRowError, load_rows
+from quality.tree import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +46,10 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(f"mutant {name}: {error}") from error
     report: Path | None = config.getoption("--behaviours-report")
     if report is not None:
-        config.pluginmanager.register(BehaviourReport(report), "behaviours-report")
+        tree = fingerprint(config.rootpath)
+        config.pluginmanager.register(
+            BehaviourReport(report, tree), "behaviours-report"
+        )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -94,11 +98,13 @@ class BehaviourReport:
     """Collects one outcome per test, and writes them when the run ends.
 
     The outcome is "passed" only if set-up, call and tear-down passed; "failed" if any
-    of them failed; else "skipped" (expected failures included).
+    of them failed; else "skipped" (expected failures included). With them stand the
+    run's exit status and the fingerprint of the tree that was tested.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, tree: str) -> None:
         self._path = path
+        self._tree = tree
         self._tests: dict[str, dict[str, object]] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -113,8 +119,9 @@ class BehaviourReport:
         elif report.skipped and test["outcome"] == "passed":
             test["outcome"] = "skipped"
 
-    def pytest_sessionfinish(self) -> None:
-        text = json.dumps({"tests": self._tests}, indent=1)
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        report = {"tree": self._tree, "status": int(exitstatus), "tests": self._tests}
+        text = json.dumps(report, indent=1)
         self._path.write_text(text + "\n", encoding="utf-8")
 
 

@@ -10,15 +10,19 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import attrs
+
+from quality.tree import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # Pytest's own numbers: 0 all passed, 1 some failed, 5 nothing collected.
 RAN = (0, 1, 5)
+
+LAST_HELP = "a report of the whole suite, taken if nothing has changed since"
 
 
 @attrs.frozen
@@ -55,6 +59,15 @@ class SuiteRun:
         ]
 
 
+def last_run(root: Path, report: Path | None) -> SuiteRun | None:
+    """The run that ``report`` tells of, if it was of the whole tree as it is now."""
+    if report is None or not report.exists():
+        return None
+    data = json.loads(report.read_text(encoding="utf-8"))
+    run = SuiteRun(data["status"], _read(data), "")
+    return run if run.ran and data["tree"] == fingerprint(root) else None
+
+
 def run_suite(
     root: Path,
     rows: Sequence[str],
@@ -81,7 +94,10 @@ def run_suite(
         with (folder / "output.txt").open("w+") as kept:
             status = _run(command, root, folder, None if show else kept, seconds)
             kept.seek(0)
-            return SuiteRun(status, _read(report), kept.read())
+            output = kept.read()
+        # Without a report, pytest did not come so far as to run anything.
+        data = json.loads(report.read_text()) if report.exists() else {"tests": {}}
+        return SuiteRun(status, _read(data), output)
 
 
 def _run(
@@ -113,11 +129,8 @@ def _run(
         process.wait()
 
 
-def _read(report: Path) -> tuple[TestOutcome, ...]:
-    if not report.exists():
-        return ()
-    tests = json.loads(report.read_text(encoding="utf-8"))["tests"]
+def _read(report: dict[str, Any]) -> tuple[TestOutcome, ...]:
     return tuple(
         TestOutcome(name, tuple(test["rows"]), test["outcome"], test["reason"])
-        for name, test in tests.items()
+        for name, test in report["tests"].items()
     )

@@ -1,0 +1,148 @@
+"""The project's checks, one session each; see the README for how to start them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5.1"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_external_run = True
+# An interpreter that is not here is skipped, and said to be, also in CI.
+nox.options.error_on_missing_interpreters = False
+nox.options.download_python = "never"
+nox.options.sessions = ["lint", "types", "tests", "behaviours", "mutants", "wheel"]
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PROJECT)
+OWN_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+SOURCES = [
+    path
+    for path in ("src", "tests", "examples", "noxfile.py")
+    if (Path(__file__).parent / path).exists()
+]
+# What the whole run of `tests` on this interpreter came to, test by test: while the
+# tree is the same, `behaviours` and `mutants` take it instead of running it again.
+LAST_RUN = Path(__file__).parent / ".nox" / "last-run.json"
+
+# Where version managers keep interpreters that are not on the path, or only as a
+# shim that fails unless its version is switched on.
+INTERPRETER_FOLDERS = (
+    ".pyenv/versions/*/bin",
+    ".local/share/uv/python/*/bin",
+    ".local/share/mise/installs/python/*/bin",
+    ".asdf/installs/python/*/bin",
+)
+os.environ["PATH"] = os.pathsep.join(
+    [
+        os.environ["PATH"],
+        *(
+            str(folder)
+            for pattern in INTERPRETER_FOLDERS
+            for folder in sorted(Path.home().glob(pattern))
+        ),
+    ]
+)
+
+
+def install(session: nox.Session, *groups: str, extra: str = "") -> None:
+    """Install dependency groups, and the project itself, perhaps with an extra."""
+    # Through nox: the pip of an older venv does not know dependency groups.
+    session.install(*nox.project.dependency_groups(PROJECT, *groups))
+    session.install("--editable", f".[{extra}]" if extra else ".")
+
+
+TEST_RUNS = [
+    *(nox.param(python, "", id=python) for python in PYTHONS),
+    # The faster codecs are optional: both ways have to work.
+    nox.param(OWN_PYTHON, "fast", id=f"{OWN_PYTHON}-fast"),
+]
+
+
+@nox.session
+@nox.parametrize(("python", "extra"), TEST_RUNS)
+def tests(session: nox.Session, extra: str) -> None:
+    """Run the test suite on every interpreter present; arguments go to pytest."""
+    install(session, "test", extra=extra)
+    report = []
+    if session.python == OWN_PYTHON and not extra and not session.posargs:
+        report = ["--behaviours-report", str(LAST_RUN)]
+    session.run("python", "-m", "pytest", *report, *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, Trio's pitfalls, the layers and the spelling."""
+    install(session, "lint")
+    session.run("ruff", "check", *SOURCES)
+    session.run("ruff", "format", "--check", *SOURCES)
+    session.run("flake8-async", *SOURCES)
+    session.run("lint-imports", "--no-cache")
+    session.run("codespell", *SOURCES, "README.md", "docs", "newsfragments")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types with mypy, strictly, and with pyright."""
+    install(session, "types", extra="fast")
+    session.run("mypy", "--strict", *SOURCES)
+    session.run("pyright", *SOURCES)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Run the demo; arguments go to ``python -m trialogue demo``."""
+    session.install(".")
+    session.run("python", "-m", "trialogue", "demo", *session.posargs)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build the wheel and run it, alone, inside a host application."""
+    session.install(*PROJECT["build-system"]["requires"])
+    folder = Path(session.create_tmp())
+    for old in folder.glob("*.whl"):
+        old.unlink()
+    session.run("python", "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder))
+    (built,) = folder.glob("*.whl")
+    session.run("python", "-m", "venv", "--clear", str(folder / "host"))
+    python = str(folder / "host" / "bin" / "python")
+    session.run(python, "-m", "pip", "install", "--quiet", str(built), external=True)
+    program = str(Path("tests", "wheel_host.py").absolute())
+    # Isolated: nothing but what was installed can be imported.
+    session.run(python, "-I", "-W", "error", program, external=True)
+
+
+@nox.session
+def behaviours(session: nox.Session) -> None:
+    """Name the behaviours, of those given by id or group, that no test covers."""
+    install(session, "test")
+    program = "tests/quality/behaviours.py"
+    session.run("python", program, "--last", str(LAST_RUN), *session.posargs)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Break the source in every named way; tests of that behaviour must fail."""
+    install(session, "test")
+    program = "tests/quality/kill.py"
+    session.run("python", program, "--last", str(LAST_RUN), *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Measure which lines and branches of the package the tests reach."""
+    install(session, "test", extra="fast")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "report")
+
+
+@nox.session
+def changelog(session: nox.Session) -> None:
+    """Show what the changelog of the next release would say."""
+    session.install(*nox.project.dependency_groups(PROJECT, "changelog"))
+    session.run("towncrier", "build", "--draft", "--version", "next")
