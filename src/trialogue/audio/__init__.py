@@ -11,8 +11,12 @@ from trialogue.audio.memory import MemoryInput as MemoryInput
 from trialogue.audio.memory import MemoryOutput as MemoryOutput
 from trialogue.audio.memory import NullOutput as NullOutput
 from trialogue.audio.memory import PlayedAudio as PlayedAudio
+from trialogue.audio.paced import PcmInput as PcmInput
 from trialogue.audio.playlist import Heard as Heard
 from trialogue.audio.playlist import Interrupted as Interrupted
 from trialogue.audio.playout import AudioRefused as AudioRefused
 from trialogue.audio.playout import Playout as Playout
 from trialogue.audio.rechunk import Rechunker as Rechunker
+from trialogue.audio.resample import Resampler as Resampler
+from trialogue.audio.wav import WavInput as WavInput
+from trialogue.audio.wav import WavOutput as WavOutput

@@ -238,7 +238,7 @@ class Playout:
                 nursery.start_soon(self._feed)
                 nursery.start_soon(self._watch)
         except BaseExceptionGroup as group:
-            if len(group.exceptions) > 1:
+            if len(group.exceptions) != 1:
                 raise
             alone = group.exceptions[0]
         finally:
