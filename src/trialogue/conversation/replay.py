@@ -1,0 +1,173 @@
+"""What a fresh connection is given of a conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from itertools import takewhile
+from typing import TypeAlias
+
+import attrs
+
+from trialogue.conversation.equivalence import has_content
+from trialogue.conversation.items import (
+    AudioPending,
+    AudioUnintelligible,
+    FunctionCall,
+    FunctionCallOutput,
+    ImageContent,
+    Item,
+    Message,
+)
+from trialogue.conversation.units import (
+    answered,
+    is_system,
+    is_user,
+    without_orphan_outputs,
+)
+
+__all__ = ["Replay", "estimated_tokens", "plan_replay"]
+
+
+@attrs.frozen
+class Replay:
+    """Items for a connection whose server holds nothing.
+
+    Attributes:
+        items: what to create, in order.
+        omitted: how many items were left out for the budget; the session says so.
+        needs_audio: ids of user messages that nobody has transcribed: send their audio
+            while it is kept, else "[unintelligible]".
+        unfinished: ids of items left out because they were never finished: replies in
+            the making of which nothing was heard, and calls that nobody will answer.
+    """
+
+    items: tuple[Item, ...] = ()
+    omitted: int = 0
+    needs_audio: frozenset[str] = frozenset()
+    unfinished: tuple[str, ...] = ()
+
+
+def plan_replay(
+    items: Sequence[Item],
+    *,
+    max_items: int | None = None,
+    max_tokens: int | None = None,
+    running: Collection[str] = (),
+) -> Replay:
+    """Decide what a fresh connection has to be given.
+
+    Leading system messages come first, then the newest turns that fit the budget,
+    whole: a turn is a user message and all that follows it. If the newest turn alone
+    exceeds the budget, its newest items are taken. A call goes with its output or not
+    at all, also where the two stand in different turns. Messages without content are
+    skipped.
+
+    Args:
+        items: the record, interrupted replies with only what was heard.
+        max_items: at most so many items; None is no bound.
+        max_tokens: at most so many tokens, by `estimated_tokens`; None is no bound.
+        running: call ids that are still being worked on and will be answered.
+    """
+    answers = answered(items)
+    kept = [i for i in items if not _unfinished(i, answers, running)]
+    sent = without_orphan_outputs([item for item in kept if has_content(item)])
+    chosen = _newest(sent, max_items, max_tokens)
+    kept_ids = {item.id for item in kept}
+    return Replay(
+        chosen,
+        len(sent) - len(chosen),
+        frozenset(item.id for item in chosen if _untranscribed(item)),
+        tuple(item.id for item in items if item.id not in kept_ids),
+    )
+
+
+def estimated_tokens(item: Item) -> int:
+    """Estimate what an item costs: four bytes of text, or 100 ms of speech, a token.
+
+    A picture is reckoned as 1000 tokens, a frame around each item as 4.
+    """
+    match item:
+        case Message():
+            text = item.text
+            extra = sum(_other_tokens(part) for part in item.content)
+        case FunctionCall():
+            text, extra = item.name + item.arguments, 0
+        case FunctionCallOutput():
+            text, extra = item.output, 0
+        case _:
+            text, extra = str(item.data), 0
+    return 4 + len(text.encode("utf-8", "surrogatepass")) // 4 + extra
+
+
+def _other_tokens(part: object) -> int:
+    match part:
+        case AudioPending(duration_ms=ms) | AudioUnintelligible(duration_ms=ms):
+            return (ms or 0) // 100
+        case ImageContent():
+            return 1000
+        case _:
+            return 0
+
+
+def _unfinished(item: Item, answers: set[str], running: Collection[str]) -> bool:
+    match item:
+        case FunctionCall(call_id=call_id):
+            return call_id not in answers and call_id not in running
+        case Message(role="assistant", status="in_progress", heard_ms=heard):
+            return not heard
+        case _:
+            return False
+
+
+def _untranscribed(item: Item) -> bool:
+    return (
+        isinstance(item, Message)
+        and item.role == "user"
+        and any(isinstance(p, AudioPending | AudioUnintelligible) for p in item.content)
+    )
+
+
+Fits: TypeAlias = Callable[[Sequence[Item]], bool]
+
+
+def _newest(
+    items: tuple[Item, ...], max_items: int | None, max_tokens: int | None
+) -> tuple[Item, ...]:
+    def fits(part: Sequence[Item]) -> bool:
+        return (max_items is None or len(part) <= max_items) and (
+            max_tokens is None or sum(map(estimated_tokens, part)) <= max_tokens
+        )
+
+    if fits(items):
+        return items
+    lead, turns = _turns(items)
+    if not fits(lead):
+        lead = ()
+    chosen: tuple[Item, ...] = ()
+    for turn in reversed(turns):
+        if not fits((*lead, *turn, *chosen)):
+            break
+        chosen = (*turn, *chosen)
+    if turns and not chosen:
+        chosen = _newest_items(turns[-1], lambda part: fits((*lead, *part)))
+    return without_orphan_outputs((*lead, *chosen), items)
+
+
+def _newest_items(turn: tuple[Item, ...], fits: Fits) -> tuple[Item, ...]:
+    start = len(turn)
+    while start > 0 and fits(turn[start - 1 :]):
+        start -= 1
+    return turn[start:]
+
+
+def _turns(
+    items: tuple[Item, ...],
+) -> tuple[tuple[Item, ...], list[tuple[Item, ...]]]:
+    """Split off the leading system messages, and the rest into turns."""
+    lead = tuple(takewhile(is_system, items))
+    turns: list[list[Item]] = []
+    for item in items[len(lead) :]:
+        if not turns or is_user(item):
+            turns.append([])
+        turns[-1].append(item)
+    return lead, [tuple(turn) for turn in turns]
