@@ -128,24 +128,28 @@ def test_an_unmarked_row_is_named(project: Project) -> None:
     assert "no passing test covers A2" in output
 
 
-@pytest.mark.parametrize("body", ["assert False", "pytest.skip('not here')"])
-def test_a_failing_or_skipped_test_covers_nothing(project: Project, body: str) -> None:
+def test_a_failing_or_skipped_test_covers_nothing(project: Project) -> None:
     project.write(
         "tests/test_more.py",
-        f"""
+        """
         import pytest
 
         @pytest.mark.behaviour("A2")
-        def test_positive():
-            {body}
+        def test_failing():
+            assert False
+
+        @pytest.mark.behaviour("B1")
+        def test_skipped():
+            pytest.skip("not here")
         """,
     )
 
-    status, output = project.run("behaviours", "A2")
+    status, output = project.run("behaviours", "A2", "B")
 
     assert status == 1
-    assert "no passing test covers A2" in output
-    assert "test_positive)" in output
+    assert "(failed tests/test_more.py::test_failing)" in output
+    assert "(skipped tests/test_more.py::test_skipped)" in output
+    assert "no passing test covers A2 B1" in output
 
 
 def test_without_arguments_only_expected_rows_are_owed(project: Project) -> None:
@@ -164,23 +168,18 @@ def test_an_unknown_row_is_refused_with_the_groups_there_are(project: Project) -
     assert "A, B" in output
 
 
-@pytest.mark.parametrize(
-    ("marks", "complaint"),
-    [
-        ("'A7'", "has no behaviour 'A7'"),
-        ("'A1', 'A2', 'B1', 'A1', 'A2'", "covers 5 behaviours"),
-    ],
-)
-def test_a_wrong_mark_fails_the_collection(
-    project: Project, marks: str, complaint: str
-) -> None:
+def test_a_wrong_mark_fails_the_collection(project: Project) -> None:
     project.write(
         "tests/test_more.py",
-        f"""
+        """
         import pytest
 
-        @pytest.mark.behaviour({marks})
-        def test_marked():
+        @pytest.mark.behaviour("A7")
+        def test_of_no_row():
+            pass
+
+        @pytest.mark.behaviour("A1", "A2", "B1", "A1", "A2")
+        def test_of_five_rows():
             pass
         """,
     )
@@ -188,8 +187,8 @@ def test_a_wrong_mark_fails_the_collection(
     status, output = project.pytest()
 
     assert status == pytest.ExitCode.USAGE_ERROR
-    assert "tests/test_more.py::test_marked" in output
-    assert complaint in output
+    assert "::test_of_no_row: tests/behaviours.toml has no behaviour 'A7'" in output
+    assert "::test_of_five_rows: covers 5 behaviours" in output
 
 
 def test_a_noticed_mutant_is_killed(project: Project) -> None:
@@ -231,35 +230,28 @@ def test_a_mutant_is_not_tried_while_its_tests_fail_without_it(
     assert "without a mutant, no passing test covers A1" in output
 
 
-@pytest.mark.parametrize(
-    ("patch", "complaint"),
-    [
-        ("patch.source('sums:Sum.total', 'x + 0', '')", "'x + 0' 0 times"),
-        ("patch.source('sums:Sum.gone', '', '')", "its target is gone"),
-        ("patch.replace('sums:Sum.gone', None)", "its target is gone"),
-        ("patch.replace('gone:Sum', None)", "its target is gone"),
-        ("patch.source('sums:Sum.total', 'return', 'return return')", "no Python"),
-    ],
-)
-def test_a_mutant_without_its_target_is_an_error(
-    project: Project, patch: str, complaint: str
-) -> None:
-    project.write(
-        "tests/mutants.py",
-        f"""
-        from quality.mutation import Patch, mutant
-
-        @mutant("A1", "nothing that is there")
-        def aims_at_nothing(patch: Patch) -> None:
-            {patch}
-        """,
-    )
+def test_a_mutant_without_its_target_is_an_error(project: Project) -> None:
+    patches = {
+        "patch.source('sums:Sum.total', 'x + 0', '')": "'x + 0' 0 times",
+        "patch.source('sums:Sum.total', 'return', 'return return')": "no Python",
+        "patch.source('sums:Sum.gone', '', '')": "its target is gone",
+        "patch.replace('gone:Sum', None)": "its target is gone",
+    }
+    text = "from quality.mutation import Patch, mutant\n"
+    for number, patch in enumerate(patches):
+        text += f"""
+@mutant("A1", "nothing that is there")
+def aims_at_nothing_{number}(patch: Patch) -> None:
+    {patch}
+"""
+    project.write("tests/mutants.py", text)
 
     status, output = project.run("kill")
 
     assert status == 1
-    assert "NO VERDICT A1   aims_at_nothing" in output
-    assert complaint in output
+    for line, complaint in zip(output.splitlines(), patches.values(), strict=False):
+        assert line.startswith("NO VERDICT A1   aims_at_nothing_")
+        assert complaint in line
 
 
 def test_a_hanging_test_has_noticed_nothing(project: Project) -> None:
@@ -274,11 +266,11 @@ def test_a_hanging_test_has_noticed_nothing(project: Project) -> None:
         """,
     )
 
-    status, output = project.run("kill", "--limit", "2")
+    status, output = project.run("kill", "--limit", "1")
 
     assert status == 1
     assert "NO VERDICT A1   never_comes" in output
-    assert "did not end within 2 s" in output
+    assert "did not end within 1 s" in output
 
 
 def test_a_row_asked_for_by_its_id_needs_a_mutant(project: Project) -> None:

@@ -32,7 +32,7 @@ _PROPERTY = "behaviour"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("behaviours")
-    group.addoption("--behaviours", default="", metavar="ROWS")
+    group.addoption("--behaviours", default=None, metavar="ROWS")
     group.addoption("--behaviours-report", default=None, metavar="FILE", type=Path)
     group.addoption("--mutant", default=None, metavar="NAME")
 
@@ -82,7 +82,7 @@ def _mark_problems(item: pytest.Item, rows: Rows) -> Iterator[str]:
 
 
 def _select(config: pytest.Config, items: list[pytest.Item], rows: Rows) -> None:
-    names: str = config.getoption("--behaviours")
+    names: str | None = config.getoption("--behaviours")
     if not names:
         return
     try:
