@@ -1,0 +1,1 @@
+"""The demonstration: a spoken conversation with two agents, without key or network."""
