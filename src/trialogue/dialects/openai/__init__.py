@@ -1,1 +1,10 @@
-"""OpenAI's Realtime protocol, in its general-availability form."""
+"""OpenAI's Realtime protocol, in its general-availability form.
+
+`OpenAIDialect` translates; `wire` holds the events as they stand on the wire, for
+whoever speaks the protocol directly, as a local server does; `g711` codes the audio of
+telephones.
+"""
+
+from trialogue.dialects.openai.dialect import OpenAIDialect
+
+__all__ = ["OpenAIDialect"]

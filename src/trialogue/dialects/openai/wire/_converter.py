@@ -1,4 +1,3 @@
-# ruff: noqa: ANN401 - what is converted, and to what, is known at run time only
 """Converters between wire classes and JSON values, by cattrs.
 
 Three are made from the same hooks. `quick` and `detailed` read what a server sends:

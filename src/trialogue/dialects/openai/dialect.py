@@ -1,0 +1,117 @@
+"""The OpenAI dialect: neutral commands in, Realtime frames out; and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+import attrs
+
+from trialogue._codec import loads
+from trialogue.dialects.commands import (
+    AppendAudio,
+    ClearAudio,
+    Command,
+    CreateUserAudio,
+    UpdateSession,
+)
+from trialogue.dialects.dialect import Encoded
+from trialogue.dialects.openai._audio import AudioFormats
+from trialogue.dialects.openai._ids import Ids
+from trialogue.dialects.openai._incoming import Incoming
+from trialogue.dialects.openai._outgoing import client_event
+from trialogue.dialects.openai.wire.codec import encode_event, structure_server_event
+from trialogue.dialects.options import UNCHANGED
+from trialogue.errors import ConversionError, ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trialogue.dialects.events import Event
+    from trialogue.dialects.options import AudioFormat
+
+__all__ = ["OpenAIDialect"]
+
+
+@final
+class OpenAIDialect:
+    """OpenAI's Realtime protocol (general availability) on one connection.
+
+    Args:
+        input_format: what the provider expects in the input buffer. The microphone is
+            PCM16 24 kHz; it is transcoded if this is anything else.
+        output_format: what the provider sends as audio; events always hold PCM16.
+
+    Both follow the formats that an update asks for, or that `session.updated` echoes.
+    Ids longer than the provider's 32 characters are shortened on the wire and are the
+    caller's own again in every event.
+    """
+
+    def __init__(
+        self,
+        *,
+        input_format: AudioFormat = "pcm16",
+        output_format: AudioFormat = "pcm16",
+    ) -> None:
+        self._ids = Ids()
+        self._audio = AudioFormats(input_format, output_format)
+        self._incoming = Incoming(self._ids, self._audio)
+
+    def __repr__(self) -> str:
+        return f"<OpenAIDialect {self._audio!r} {self._incoming!r}>"
+
+    def encode(self, command: Command, *, event_id: str) -> Encoded:
+        """Turn a command into a frame; `event_id` goes along on all but audio.
+
+        A piece of audio too short to give one sample in the provider's format gives no
+        frame, and is sent with the next one.
+
+        Raises:
+            ConversionError: the command has no form in this protocol: a message without
+                content, an item of a kind that only the provider makes, metadata beyond
+                its limits, text that is not Unicode.
+        """
+        command = self._transcoded(command)
+        if isinstance(command, AppendAudio) and not command.pcm:
+            return Encoded("")
+        event, answer = client_event(command, self._ids, event_id)
+        try:
+            text = encode_event(event)
+        except ValueError:
+            raise ConversionError(
+                f"{event.type} cannot be written as JSON: it holds a number or a "
+                "character that JSON has no form for"
+            ) from None
+        self._note(command)
+        return Encoded(text, answer)
+
+    def _transcoded(self, command: Command) -> Command:
+        match command:
+            case AppendAudio(pcm=pcm):
+                return attrs.evolve(command, pcm=self._audio.appended(pcm))
+            case CreateUserAudio(pcm=pcm):
+                return attrs.evolve(command, pcm=self._audio.message(pcm))
+            case _:
+                return command
+
+    def _note(self, command: Command) -> None:
+        match command:
+            case UpdateSession(options=options):
+                if options.input_format is not UNCHANGED:
+                    self._audio.source_is(options.input_format)
+            case ClearAudio():
+                self._audio.cleared()
+
+    def decode(self, text: str) -> Sequence[Event]:
+        """Turn a frame into neutral events, in order; unknown ones pass as raw.
+
+        Raises:
+            ProtocolError: the frame is not JSON, or lacks what its type requires. The
+                error names the place and never quotes the frame.
+        """
+        try:
+            data = loads(text)
+        except ValueError:
+            raise ProtocolError("the frame is not valid JSON") from None
+        if not isinstance(data, dict):
+            raise ProtocolError("the frame is not a JSON object")
+        return self._incoming.translate(structure_server_event(data), data)
