@@ -45,7 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
         except MutantError as error:
             raise pytest.UsageError(f"mutant {name}: {error}") from error
     report: Path | None = config.getoption("--behaviours-report")
-    if report is not None:
+    # A worker of a parallel run tells its controller, and that writes the report.
+    if report is not None and not hasattr(config, "workerinput"):
         tree = fingerprint(config.rootpath)
         config.pluginmanager.register(
             BehaviourReport(report, tree), "behaviours-report"
