@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
 from quality.rows import load_rows
 
 ROOT = Path(__file__).parents[1]
