@@ -83,7 +83,7 @@ class UnknownTool:
     """The model called a tool that there is not."""
 
     name: str
-    known: tuple[str, ...] = attrs.field(converter=tuple)
+    known: tuple[str, ...]
 
 
 @attrs.frozen
@@ -130,7 +130,7 @@ class HandoffFailed:
 class Conflict:
     """Calls of one response handed off to different agents; none took over."""
 
-    targets: tuple[str, ...] = attrs.field(converter=tuple)
+    targets: tuple[str, ...]
 
 
 @attrs.frozen
@@ -155,12 +155,13 @@ ToolOutcome: TypeAlias = (
 
 
 def render(outcome: ToolOutcome, *, max_bytes: int = MAX_OUTPUT_BYTES) -> str:
-    """Return the text for the model; never empty-handed, never longer than `max_bytes`.
+    """Return the text for the model, at most `max_bytes` of UTF-8.
 
-    A returned `str` is sent as it is, anything else as JSON (None as `null`): attrs
-    classes, dataclasses, enums, dates and containers of them included. A value without
-    a JSON form, and one whose text is too long, become an error text (half a JSON
-    document would mislead); other texts that are too long are cut, with a notice.
+    A returned `str`, and what has the form of text (a date, an enum member of one), is
+    sent as it is, anything else as JSON (None as `null`): attrs classes, dataclasses
+    and containers included. A value without a JSON form, and one whose text is too
+    long, become an error text (half a JSON document would mislead); other texts that
+    are too long are cut, with a notice.
     `failure` tells the program about the former.
     """
     if isinstance(outcome, Returned):
@@ -190,7 +191,7 @@ def _returned(value: Any, max_bytes: int) -> tuple[str, str | None]:
         value = value.value
     try:
         plain = to_plain(value)
-        text = plain if isinstance(value, str) else dumps(plain)
+        text = plain if isinstance(plain, str) else dumps(plain)
     except NotPlain as error:
         return "", _unsendable(error.type_name)
     except ValueError:  # integers beyond what the codec takes, for one

@@ -7,7 +7,14 @@ disagree about its keys.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, get_origin, is_typeddict
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    NotRequired,
+    Required,
+    get_origin,
+    is_typeddict,
+)
 
 import attrs
 
@@ -60,8 +67,7 @@ def fields_of(cls: type, namespace: Namespace) -> tuple[RecordField, ...]:
         return tuple(_attrs_field(f, hints) for f in attrs.fields(cls) if f.init)
     if dataclasses.is_dataclass(cls):
         return tuple(_data_field(f, hints) for f in dataclasses.fields(cls) if f.init)
-    required = getattr(cls, "__required_keys__", frozenset(hints))
-    return tuple(RecordField(name, hints[name], name in required) for name in hints)
+    return tuple(_key(cls, name, annotation) for name, annotation in hints.items())
 
 
 def class_docstring(cls: type) -> Docstring:
@@ -70,6 +76,14 @@ def class_docstring(cls: type) -> Docstring:
     if text and text.startswith(f"{cls.__name__}(") and dataclasses.is_dataclass(cls):
         return Docstring()
     return parse_docstring(text)
+
+
+def _key(cls: type, name: str, annotation: Any) -> RecordField:
+    # NB: __required_keys__ overlooks a NotRequired that is still text (PEP 563).
+    stated = get_origin(annotation)
+    by_default = name in getattr(cls, "__required_keys__", ())
+    required = stated is Required or (by_default and stated is not NotRequired)
+    return RecordField(name, annotation, required)
 
 
 def _attrs_field(field: attrs.Attribute[Any], hints: dict[str, Any]) -> RecordField:

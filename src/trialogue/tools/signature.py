@@ -173,5 +173,6 @@ class _Reader:
         except Exception as error:
             raise ConfigurationError(
                 f"tool {self.tool!r}: the annotation {annotation_text(raw)} of "
-                f"parameter {name!r} cannot be evaluated ({type(error).__name__}); correct it"
+                f"parameter {name!r} cannot be evaluated ({type(error).__name__}); "
+                "correct it"
             ) from error
