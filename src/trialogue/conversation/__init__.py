@@ -3,13 +3,15 @@
 Nothing here does I/O or knows a provider. `items` are the values; a `ChatContext` is a
 conversation as a value, to read and to edit; `Record` is the reducer that keeps the
 true state of a live conversation, with one `View` per connection of what its server
-holds; `diff` and `merge` turn an edited context into operations on that server.
+holds; the functions of `trialogue.conversation.diff` turn an edited context into
+operations on that server.
 """
 
 from __future__ import annotations
 
 from trialogue.conversation.changes import Change, UnknownAnchor
 from trialogue.conversation.context import ChatContext
+from trialogue.conversation.edits import Create, Delete, Edit, Operation
 from trialogue.conversation.items import (
     AudioPending,
     AudioTranscribed,
@@ -39,6 +41,9 @@ __all__ = [
     "Change",
     "ChatContext",
     "Content",
+    "Create",
+    "Delete",
+    "Edit",
     "FunctionCall",
     "FunctionCallOutput",
     "ImageContent",
@@ -46,6 +51,7 @@ __all__ = [
     "ItemStatus",
     "Message",
     "OpaqueItem",
+    "Operation",
     "Record",
     "Replay",
     "Role",

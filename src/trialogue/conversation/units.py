@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "answered",
     "called",
+    "calls_before_outputs",
     "is_system",
     "is_user",
     "last_whole",
@@ -70,3 +71,19 @@ def is_system(item: Item) -> bool:
 def is_user(item: Item) -> bool:
     """Whether the item is a user message, with which a turn begins."""
     return isinstance(item, Message) and item.role == "user"
+
+
+def calls_before_outputs(items: Sequence[Item]) -> tuple[Item, ...]:
+    """Return the items with each output that precedes its call put right behind it."""
+    calls = called(items)
+    early: dict[str, list[Item]] = {}
+    ordered: list[Item] = []
+    for item in items:
+        if isinstance(item, FunctionCallOutput) and item.call_id in calls:
+            early.setdefault(item.call_id, []).append(item)
+            continue
+        ordered.append(item)
+        if isinstance(item, FunctionCall):
+            calls.discard(item.call_id)
+            ordered.extend(early.pop(item.call_id, ()))
+    return tuple(ordered)
