@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import binascii
 import json
+import math
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeAlias
 
@@ -36,8 +37,8 @@ class Codec:
     Attributes:
         loads: JSON text to plain values. NaN, infinities and nesting beyond what the
             parser can follow are refused. Raises ValueError without quoting the text.
-        dumps: plain values to compact JSON text, not escaped beyond need. Raises
-            ValueError for values that JSON cannot hold.
+        dumps: plain values to compact JSON text, not escaped beyond need; NaN and the
+            infinities become null. Raises ValueError for values that JSON cannot hold.
         b64encode: bytes to padded base64 of the standard alphabet.
         b64decode: the reverse, strictly: no foreign characters, no missing or excess
             padding. Raises ValueError.
@@ -47,6 +48,9 @@ class Codec:
     dumps: Callable[[Json], str]
     b64encode: Callable[[bytes], str]
     b64decode: Callable[[str], bytes]
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -63,13 +67,31 @@ def _loads(text: str | bytes) -> Json:
 
 def _dumps(obj: Json) -> str:
     try:
-        text = json.dumps(
-            obj, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-        )
+        text = _write(obj)
         text.encode()  # a lone surrogate passes json.dumps and fails on the wire
     except (TypeError, ValueError, RecursionError):
         raise ValueError("the value has no JSON form") from None
     return text
+
+
+def _write(obj: Json) -> str:
+    try:
+        return _ENCODER.encode(obj)
+    except ValueError:
+        return _ENCODER.encode(_finite(obj))
+
+
+def _finite(value: Json) -> Json:
+    """Put null where a float has no JSON form, as JavaScript and orjson do."""
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {key: _finite(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_finite(inner) for inner in value]
+        case _:
+            return value
 
 
 def _b64encode(data: bytes) -> str:

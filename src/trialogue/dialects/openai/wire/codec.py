@@ -16,6 +16,7 @@ from trialogue.dialects.openai.wire._converter import (
     quick_converter,
     strict_converter,
 )
+from trialogue.dialects.openai.wire.base import UNSET
 from trialogue.dialects.openai.wire.client_events import (
     ClientEvent,
     InputAudioBufferAppend,
@@ -213,9 +214,8 @@ def unstructure(value: AnyEvent | Json) -> Json:
 def _encode_append(event: InputAudioBufferAppend) -> str:
     """Write the frame that makes up most of the traffic; base64 needs no escaping."""
     audio = b64encode(event.audio)
-    if event.event_id:
-        head = (
-            f'{{"type":"input_audio_buffer.append","event_id":{dumps(event.event_id)}'
-        )
-        return f'{head},"audio":"{audio}"}}'
-    return f'{{"type":"input_audio_buffer.append","audio":"{audio}"}}'
+    if event.event_id is UNSET:
+        return f'{{"type":"input_audio_buffer.append","audio":"{audio}"}}'
+    event_id = dumps(event.event_id)
+    head = f'{{"type":"input_audio_buffer.append","audio":"{audio}"'
+    return f'{head},"event_id":{event_id}}}'
