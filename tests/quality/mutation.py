@@ -18,7 +18,6 @@ import __future__
 import ast
 import importlib
 import inspect
-import textwrap
 from collections.abc import Callable
 from types import CodeType, FunctionType
 from typing import Any
@@ -113,17 +112,25 @@ class Patch:
     def source(self, target: str, old: str, new: str) -> None:
         """Rewrite ``old``, which must stand once in the function, to ``new``.
 
+        Both are written as they stand in the file, several lines with their margins.
+
         The function object stays and only its code changes, so whoever holds the
         function sees the breakage. Properties, static and class methods, and wrapped
         functions (context managers) are reached through.
         """
         function = _function(target)
-        text = textwrap.dedent(inspect.getsource(function))
+        text = inspect.getsource(function)
         if text.count(old) != 1:
             raise MutantError(
                 f"{target} holds {old!r} {text.count(old)} times, expected once"
             )
-        function.__code__ = _recompiled(function, text.replace(old, new))
+        code = _recompiled(function, text.replace(old, new))
+        if code.co_freevars != function.__code__.co_freevars:
+            raise MutantError(
+                f"{target} uses {function.__code__.co_freevars} of its enclosing "
+                f"scopes, its new text {code.co_freevars}: keep them in use"
+            )
+        function.__code__ = code
 
 
 def _owner(target: str) -> tuple[Any, str]:
@@ -150,17 +157,22 @@ def _function(target: str) -> FunctionType:
 
 def _recompiled(function: FunctionType, text: str) -> CodeType:
     """The code of ``text``, fit to replace the code of ``function``."""
-    tree = ast.parse(text)
-    definition = tree.body[0]
-    assert isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef)
-    definition.decorator_list = []
+    # A method's text is indented, and is a block of something only below an "if".
+    tree = ast.parse("if True:\n" + text if text[0].isspace() else text)
+    definition = next(
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    decorators, definition.decorator_list = definition.decorator_list, []
     # Names of enclosing scopes (zero-argument super() has one) must be free here too.
     free = [ast.arg(name) for name in function.__code__.co_freevars]
     outer = ast.parse("def outer(): pass").body[0]
     assert isinstance(outer, ast.FunctionDef)
     outer.args.args, outer.body = free, [definition]
     tree.body = [outer]
-    ast.increment_lineno(tree, function.__code__.co_firstlineno - 1)
+    first = min([definition.lineno, *(d.lineno for d in decorators)])
+    ast.increment_lineno(tree, function.__code__.co_firstlineno - first)
     code = compile(
         ast.fix_missing_locations(tree),
         function.__code__.co_filename,
