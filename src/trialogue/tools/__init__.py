@@ -9,8 +9,8 @@ from trialogue.tools.arguments import ArgumentsNotJSON as ArgumentsNotJSON
 from trialogue.tools.arguments import ArgumentsTooLong as ArgumentsTooLong
 from trialogue.tools.arguments import structure as structure
 from trialogue.tools.function_tool import FunctionTool as FunctionTool
-from trialogue.tools.function_tool import ToolOptions as ToolOptions
 from trialogue.tools.function_tool import function_tool as function_tool
+from trialogue.tools.options import ToolOptions as ToolOptions
 from trialogue.tools.outcome import NoReply as NoReply
 from trialogue.tools.outcome import ToolOutcome as ToolOutcome
 from trialogue.tools.outcome import failure as failure

@@ -2,129 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
-import math
-import re
 import sys
-from collections.abc import Callable, Coroutine
 from typing import (
     TYPE_CHECKING,
     Any,
     Concatenate,
     Generic,
-    Literal,
     ParamSpec,
     Protocol,
     TypeVar,
     cast,
     final,
-    get_args,
     overload,
 )
 
-import attrs
-
 from trialogue.errors import ConfigurationError
-from trialogue.tools.annotations import Namespace, mentions_handoff, raw_annotations
-from trialogue.tools.signature import ToolSignature, read_signature
+from trialogue.tools.definition import ToolDefinition, define
+from trialogue.tools.options import OnHandoff, OnInterrupt, Reply, ToolOptions
 from trialogue.tools.spec import ToolSpec
-from trialogue.tools.structuring import ArgumentReader
 
 if TYPE_CHECKING:
-    from types import FrameType
+    from collections.abc import Callable, Coroutine
 
-__all__ = [
-    "FunctionTool",
-    "OnHandoff",
-    "OnInterrupt",
-    "Reply",
-    "ToolOptions",
-    "function_tool",
-]
+    from trialogue.tools.structuring import ArgumentReader
+
+__all__ = ["FunctionTool", "function_tool"]
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
-
-OnInterrupt = Literal["keep", "cancel"]
-OnHandoff = Literal["cancel", "finish", "detach"]
-Reply = Literal["auto", "none", "required"]
-
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-
-
-@attrs.frozen
-class ToolOptions:
-    """How calls of a tool are run.
-
-    Attributes:
-        timeout: seconds that a call may take, or None for no limit of its own.
-        on_interrupt: whether a call goes on ("keep") or is cancelled when the user
-            interrupts the reply that it belongs to.
-        on_handoff: what becomes of a call that still runs when its agent hands off:
-            cancelled, awaited for a bounded time, or moved to the session's scope.
-        reply: whether the model is asked to speak after the result: as usual
-            ("auto"), never, or always.
-    """
-
-    timeout: float | None = None
-    on_interrupt: OnInterrupt = "keep"
-    on_handoff: OnHandoff = "cancel"
-    reply: Reply = "auto"
-
-
-@attrs.define(eq=False, repr=False)
-class _Definition:
-    """What all bindings of one decorated function share."""
-
-    func: Callable[..., Coroutine[Any, Any, Any]]
-    name: str
-    description: str | None
-    raw_schema: dict[str, Any] | None
-    options: ToolOptions
-    namespace: Namespace
-    method: bool
-    _signature: ToolSignature | None = None
-    _reader: ArgumentReader | None = None
-    _may_hand_off: bool | None = None
-
-    def signature(self) -> ToolSignature:
-        """Read the signature once; NameError if a name in it is not defined yet."""
-        if self._signature is None:
-            self._signature = read_signature(
-                self.func,
-                tool=self.name,
-                method=self.method,
-                namespace=self.namespace,
-                raw_schema=self.raw_schema,
-            )
-        return self._signature
-
-    def settled_signature(self) -> ToolSignature:
-        """Read the signature; a name that is still missing is the program's fault."""
-        try:
-            return self.signature()
-        except NameError as error:
-            raise ConfigurationError(
-                f"tool {self.name!r}: an annotation uses {error.name!r}, which is not "
-                "defined; import it where the tool is defined, outside of "
-                "`if TYPE_CHECKING:`"
-            ) from error
-
-    def reader(self) -> ArgumentReader:
-        if self._reader is None:
-            fields = self.settled_signature().fields
-            self._reader = ArgumentReader(fields, self.namespace)
-        return self._reader
-
-    def may_hand_off(self) -> bool:
-        if self._may_hand_off is None:
-            returned = raw_annotations(inspect.unwrap(self.func)).get("return")
-            self._may_hand_off = mentions_handoff(returned, self.namespace)
-        return self._may_hand_off
 
 
 @final
@@ -137,7 +46,7 @@ class FunctionTool(Generic[P, R_co]):
     bound to the same object.
     """
 
-    def __init__(self, definition: _Definition, instance: object = None) -> None:
+    def __init__(self, definition: ToolDefinition, instance: object = None) -> None:
         functools.update_wrapper(self, definition.func)  # help() and tracebacks
         self._definition = definition
         self._instance = instance
@@ -327,109 +236,19 @@ def function_tool(
     options = ToolOptions(timeout, on_interrupt, on_handoff, reply)
 
     def decorate(func: Callable[P, Coroutine[Any, Any, R]], /) -> FunctionTool[P, R]:
+        if isinstance(func, FunctionTool):
+            raise ConfigurationError(f"{func!r} is a tool already; decorate it once")
         frame = sys._getframe(2 if bare else 1)
-        return _make(func, name, description, parameters, options, frame)
+        return FunctionTool(
+            define(
+                func,
+                name=name,
+                description=description,
+                raw_schema=parameters,
+                options=options,
+                frame=frame,
+            )
+        )
 
     bare = func is not None
     return cast("_Decorator", decorate) if func is None else decorate(func)
-
-
-def _make(
-    func: Callable[P, Coroutine[Any, Any, R]],
-    name: str | None,
-    description: str | None,
-    raw_schema: dict[str, Any] | None,
-    options: ToolOptions,
-    frame: FrameType,
-) -> FunctionTool[P, R]:
-    _check_function(func)
-    name = func.__name__ if name is None else name
-    _check_name(name)
-    _check_options(name, options)
-    _check_raw_schema(name, raw_schema)
-    inner = inspect.unwrap(func)
-    definition = _Definition(
-        func=func,
-        name=name,
-        description=description,
-        raw_schema=raw_schema,
-        options=options,
-        namespace=Namespace.of(inner, frame),
-        method=_is_method(inner),
-    )
-    with contextlib.suppress(
-        NameError
-    ):  # a class further down, perhaps: `spec` insists
-        definition.signature()
-    return FunctionTool(definition)
-
-
-def _check_function(func: object) -> None:
-    if inspect.iscoroutinefunction(func):
-        return
-    if isinstance(func, FunctionTool):
-        raise ConfigurationError(f"{func!r} is a tool already; decorate it once")
-    if isinstance(func, (staticmethod, classmethod)):
-        raise ConfigurationError(
-            f"function_tool stands above @{type(func).__name__}; make the tool a "
-            "method that takes self, or a function outside of the class"
-        )
-    named = getattr(func, "__qualname__", repr(func))
-    if inspect.isasyncgenfunction(func):
-        raise ConfigurationError(
-            f"{named} yields, but a tool returns one value; return it"
-        )
-    raise ConfigurationError(
-        f"{named} is not an async function; make it one (async def), and move blocking "
-        "work to a thread: await trio.to_thread.run_sync(...)"
-    )
-
-
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise ConfigurationError(
-            f"{name!r} cannot be a tool's name: providers take 1 to 64 letters, "
-            "digits, _ and -; give another: function_tool(name=...)"
-        )
-
-
-def _check_options(name: str, options: ToolOptions) -> None:
-    seconds = options.timeout
-    if seconds is not None and not (seconds > 0 and math.isfinite(seconds)):
-        raise ConfigurationError(
-            f"tool {name!r}: timeout={seconds!r} is not a number of seconds above 0; "
-            "for no limit leave it out"
-        )
-    for option, kind in (
-        ("on_interrupt", OnInterrupt),
-        ("on_handoff", OnHandoff),
-        ("reply", Reply),
-    ):
-        value, known = getattr(options, option), get_args(kind)
-        if value not in known:
-            choices = ", ".join(map(repr, known))
-            raise ConfigurationError(
-                f"tool {name!r}: {option}={value!r} is not one of {choices}"
-            )
-
-
-def _check_raw_schema(name: str, schema: dict[str, Any] | None) -> None:
-    if schema is not None and schema.get("type") != "object":
-        raise ConfigurationError(
-            f"tool {name!r}: parameters={{...}} is not a JSON Schema of an object; "
-            'begin it with "type": "object"'
-        )
-
-
-def _is_method(func: Callable[..., Any]) -> bool:
-    """Tell whether the first parameter takes the instance."""
-    code = func.__code__
-    if not code.co_argcount:
-        return False
-    first = code.co_varnames[0]
-    if first == "self":
-        return True
-    scope = func.__qualname__.rpartition(".")[0]
-    in_class = bool(scope) and not scope.endswith("<locals>")
-    annotated = first in raw_annotations(func)
-    return in_class and not annotated and first not in {"ctx", "context"}
