@@ -170,6 +170,7 @@ def _open_to_write(path: str) -> tuple[BinaryIO, wave.Wave_write]:
     writer.setsampwidth(SAMPLE_WIDTH)
     writer.setframerate(SAMPLE_RATE)
     writer.writeframes(b"")
+    file.flush()
     return file, writer
 
 
