@@ -109,7 +109,8 @@ def types(session: nox.Session) -> None:
 @nox.session
 def demo(session: nox.Session) -> None:
     """Run the demo; arguments go to ``python -m trialogue demo``."""
-    session.install(".")
+    # Editable: uv takes an unchanged pyproject.toml for an unchanged project.
+    session.install("--editable", ".")
     session.run("python", "-m", "trialogue", "demo", *session.posargs)
 
 
