@@ -11,7 +11,9 @@ import attrs
 from trialogue.conversation.equivalence import has_content
 from trialogue.conversation.items import (
     AudioPending,
+    AudioTranscribed,
     AudioUnintelligible,
+    Content,
     FunctionCall,
     FunctionCallOutput,
     ImageContent,
@@ -60,7 +62,7 @@ def plan_replay(
     whole: a turn is a user message and all that follows it. If the newest turn alone
     exceeds the budget, its newest items are taken. A call goes with its output or not
     at all, also where the two stand in different turns. Messages without content are
-    skipped.
+    skipped, replies of which no word is known among them.
 
     Args:
         items: the record, interrupted replies with only what was heard.
@@ -70,9 +72,10 @@ def plan_replay(
     """
     answers = answered(items)
     kept = [i for i in items if not _unfinished(i, answers, running)]
-    sent = without_orphan_outputs([item for item in kept if has_content(item)])
-    chosen = _newest(sent, max_items, max_tokens)
     kept_ids = {item.id for item in kept}
+    wordy = [item for item in map(_as_words, kept) if has_content(item)]
+    sent = without_orphan_outputs(wordy)
+    chosen = _newest(sent, max_items, max_tokens)
     return Replay(
         chosen,
         len(sent) - len(chosen),
@@ -117,6 +120,24 @@ def _unfinished(item: Item, answers: set[str], running: Collection[str]) -> bool
             return not heard
         case _:
             return False
+
+
+def _as_words(item: Item) -> Item:
+    """Take what is known of a reply's words for all of them: no more will come."""
+    if not isinstance(item, Message) or item.role != "assistant":
+        return item
+    content = tuple(map(_as_transcript, item.content))
+    return attrs.evolve(item, content=content)
+
+
+def _as_transcript(part: Content) -> Content:
+    match part:
+        case AudioPending(transcript_so_far=words, duration_ms=ms):
+            return AudioTranscribed(words, ms)
+        case AudioUnintelligible(duration_ms=ms):
+            return AudioTranscribed("", ms)
+        case _:
+            return part
 
 
 def _untranscribed(item: Item) -> bool:

@@ -1,0 +1,178 @@
+"""The values of a record: what is known of each item, wherever it stands."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+import attrs
+
+from trialogue.conversation.changes import Journal
+from trialogue.conversation.heard import Heard, heard_part_of
+from trialogue.conversation.items import Content, FunctionCall, Item, Message
+from trialogue.conversation.merging import merge_item
+from trialogue.conversation.stash import Stash, join_parts
+
+__all__ = ["Entries", "Entry", "Step"]
+
+REMEMBERED_DELETIONS: Final = 256
+
+Step: TypeAlias = Callable[[Content | None], Content]
+"""What happens to a content part; see `trialogue.conversation.parts`."""
+
+
+@attrs.frozen
+class Entry:
+    """One item.
+
+    Attributes:
+        item: the item in full, as the server told it.
+        heard: how far it was heard, if it was interrupted.
+        done: the server called it final.
+        ended: indices of the parts whose text is whole.
+        shown: the item with only what was heard of it.
+    """
+
+    item: Item
+    heard: Heard | None = None
+    done: bool = False
+    ended: frozenset[int] = frozenset()
+    shown: Item = attrs.field(init=False)
+
+    @shown.default
+    def _show(self) -> Item:
+        if self.heard is None:
+            return self.item
+        return heard_part_of(self.item, self.heard)
+
+
+class Entries:
+    """Items by id, with what is known of items that are not here yet, or no longer.
+
+    Attributes:
+        journal: notes every change.
+        local: ids of items that were made here and that no server was seen to hold,
+            each with the entry that it replaces.
+    """
+
+    def __init__(self, early_limit: int) -> None:
+        self.journal = Journal()
+        self.local: dict[str, Entry | None] = {}
+        self._entries: dict[str, Entry] = {}
+        self._gone: OrderedDict[str, None] = OrderedDict()
+        self._early = Stash(early_limit)
+
+    def __contains__(self, item_id: object) -> bool:
+        return item_id in self._entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Entries items={len(self)} local={len(self.local)}"
+            f" early={len(self._early)} gone={len(self._gone)}>"
+        )
+
+    def get(self, item_id: str) -> Entry | None:
+        return self._entries.get(item_id)
+
+    def shown(self, item_id: str) -> Item | None:
+        """Return the item as the record shows it, or None."""
+        entry = self._entries.get(item_id)
+        return None if entry is None else entry.shown
+
+    def is_gone(self, item_id: str) -> bool:
+        """Whether the item was deleted; what is still said of it counts for nothing."""
+        return item_id in self._gone
+
+    def put(self, item_id: str, entry: Entry) -> None:
+        self.journal.touch(item_id, self.shown(item_id))
+        self._gone.pop(item_id, None)
+        self._entries[item_id] = entry
+
+    def delete(self, item_id: str) -> None:
+        self._early.drop(item_id)
+        self.local.pop(item_id, None)
+        if item_id not in self._entries:
+            return
+        self.journal.touch(item_id, self.shown(item_id))
+        del self._entries[item_id]
+        self._gone[item_id] = None
+        while len(self._gone) > REMEMBERED_DELETIONS:
+            self._gone.popitem(last=False)
+
+    def absorb(self, item: Item, *, done: bool = False) -> None:
+        """Join what a server says of an item with what is known of it."""
+        entry = self._entries.get(item.id)
+        if entry is None:
+            entry = Entry(item, done=done)
+        else:
+            merged = merge_item(entry.item, item)
+            entry = attrs.evolve(entry, item=merged, done=entry.done or done)
+        self.put(item.id, entry)
+        self._join_early(item.id)
+
+    def learn(self, item_id: str, content_index: int, step: Step) -> None:
+        """Take a content part one step further, or keep that for when it comes."""
+        entry = self._entries.get(item_id)
+        if entry is None:
+            if not self.is_gone(item_id):
+                self._learn_early(item_id, content_index, step)
+        elif isinstance(entry.item, Message):
+            content = list(entry.item.content)
+            if 0 <= content_index < len(content):
+                content[content_index] = step(content[content_index])
+                item = attrs.evolve(entry.item, content=tuple(content))
+                self.put(item_id, attrs.evolve(entry, item=item))
+            else:
+                self._learn_early(item_id, content_index, step)
+            self._join_early(item_id)
+
+    def end_part(self, item_id: str, content_index: int) -> None:
+        """The text of the part is whole."""
+        entry = self._entries.get(item_id)
+        if entry is not None:
+            ended = entry.ended | {content_index}
+            self._entries[item_id] = attrs.evolve(entry, ended=ended)
+
+    def takes_text(self, item_id: str, content_index: int) -> bool:
+        """Whether the model may still add to the part."""
+        entry = self._entries.get(item_id)
+        return entry is None or not (entry.done or content_index in entry.ended)
+
+    def set_agent(self, item_id: str, name: str) -> None:
+        entry = self._entries.get(item_id)
+        if entry is None:
+            if not self.is_gone(item_id):
+                self._early.of(item_id).agent = name
+        elif isinstance(entry.item, Message | FunctionCall):
+            item = attrs.evolve(entry.item, agent=name)
+            self.put(item_id, attrs.evolve(entry, item=item))
+
+    def set_heard(self, item_id: str, heard: Heard, *, override: bool) -> None:
+        entry = self._entries.get(item_id)
+        if entry is not None:
+            if override or entry.heard is None:
+                self.put(item_id, attrs.evolve(entry, heard=heard))
+        elif not self.is_gone(item_id):
+            early = self._early.of(item_id)
+            if override or early.heard is None:
+                early.heard = heard
+
+    def _learn_early(self, item_id: str, content_index: int, step: Step) -> None:
+        early = self._early.of(item_id)
+        early.keep(content_index, step(early.parts.get(content_index)))
+
+    def _join_early(self, item_id: str) -> None:
+        """Let what was learned early join the item, as far as it has room for it."""
+        early = self._early.get(item_id)
+        entry = self._entries.get(item_id)
+        if early is None or entry is None:
+            return
+        item = join_parts(entry.item, early)
+        heard = entry.heard if early.heard is None else early.heard
+        self.put(item_id, attrs.evolve(entry, item=item, heard=heard))
+        if not early.parts:
+            self._early.drop(item_id)
