@@ -140,7 +140,8 @@ async def _open_tcp(target: Target) -> trio.SocketStream:
     try:
         return await trio.open_tcp_stream(target.host, target.port)
     except OSError as exc:
-        why = exc.__cause__ if isinstance(exc.__cause__, OSError) else exc
+        tried = exc.__cause__  # one failure for each address of the name
+        why = tried.exceptions[0] if isinstance(tried, ExceptionGroup) else exc
         message = f"could not connect to {target.host} port {target.port}: {why}"
         raise ConnectionLost(message) from exc
 
@@ -155,12 +156,13 @@ async def _open_tls(
         https_compatible=True,
     )
     try:
-        await stream.do_handshake()
-    except BaseException as exc:
-        with trio.CancelScope(shield=True):  # does not block: it is forceful
-            await trio.aclose_forcefully(stream)
-        if isinstance(exc, trio.BrokenResourceError):
+        try:
+            await stream.do_handshake()
+        except trio.BrokenResourceError as exc:
             raise _tls_failure(target, exc.__cause__) from exc
+    except BaseException:
+        with trio.move_on_after(0, shield=True):  # by force: it does not wait
+            await trio.aclose_forcefully(stream)
         raise
     return stream
 

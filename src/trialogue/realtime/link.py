@@ -96,7 +96,8 @@ async def open_link(
                 raise ConnectionLost(message) from None
             yield link, service
     finally:
-        await link._close_stream()
+        with trio.move_on_after(0, shield=True):  # by force: it does not wait
+            await link._close_stream()
 
 
 @final
@@ -253,5 +254,4 @@ class Link:
 
     async def _close_stream(self) -> None:
         if self._tap is not None:
-            with trio.CancelScope(shield=True):  # does not wait: it is forceful
-                await trio.aclose_forcefully(self._tap)
+            await trio.aclose_forcefully(self._tap)

@@ -40,49 +40,46 @@ async def open_services(
       bug in a service. It takes the block's own exception along.
     """
     services = _Services()
-    raised: BaseException | None = None
     async with trio.open_nursery() as outer:
-        try:
-            nursery = await outer.start(services.host, outer.cancel_scope)
+        with services:
+            outer.start_soon(services.host, outer.cancel_scope)
+            await services.ready.wait()
             try:
-                yield nursery
+                yield services.nursery
             finally:
                 services.leaving = True
                 with trio.move_on_after(allowance, shield=True), services.farewell:
                     await farewell()
-        except BaseException as exc:
-            raised = exc  # carried past the nursery, which would wrap it in a group
-        finally:
-            services.shelter.cancel()
-            # Nothing is left to wait for but the services, which are being cancelled;
-            # unshielded, an outer cancellation would add a group of its own.
-            outer.cancel_scope.shield = True
-    try:
-        services.conclude(raised)
-    finally:
-        del raised  # a traceback that refers to its own frame is a cycle
+        services.shelter.cancel()
+        # Nothing is left to wait for but the services, which are being cancelled;
+        # unshielded, an outer cancellation would add a group of its own.
+        outer.cancel_scope.shield = True
+    services.conclude()
 
 
 @final
 class _Services:
+    """The shielded host of the services, and what they and the block raised.
+
+    As a context manager it carries the block's exception past the outer nursery, which
+    would wrap it in a group; `conclude` raises it again.
+    """
+
+    nursery: trio.Nursery
+
     def __init__(self) -> None:
+        self.ready = trio.Event()
         self.shelter = trio.CancelScope(shield=True)
         self.farewell = trio.CancelScope()
         self.leaving = False
+        self.raised: BaseException | None = None
         self.failure: ConnectionLost | BaseExceptionGroup[Any] | None = None
 
-    async def host(
-        self,
-        block: trio.CancelScope,
-        *,
-        task_status: trio.TaskStatus[trio.Nursery],
-    ) -> None:
-        # NB: a cancelled start() waits for its child, which is about to be shielded.
-        await trio.lowlevel.checkpoint_if_cancelled()
+    async def host(self, block: trio.CancelScope) -> None:
         try:
             with self.shelter:
-                async with trio.open_nursery() as nursery:
-                    task_status.started(nursery)
+                async with trio.open_nursery() as self.nursery:
+                    self.ready.set()
                     await trio.sleep_forever()
         except BaseExceptionGroup as group:
             lost = _only_lost(group)
@@ -91,20 +88,38 @@ class _Services:
             self.farewell.cancel()
             block.cancel()
 
-    def conclude(self, raised: BaseException | None) -> None:
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, exc: BaseException | None, __: object) -> bool:
+        self.raised = exc
+        return True
+
+    def conclude(self) -> None:
         """Raise what leaves the block, if anything does."""
-        failure = self.failure
-        if failure is None:
-            if raised is not None:
-                raise raised
-            return
-        mine = _without_cancelled(raised)  # the failure cancelled the block
-        if mine is None:
-            raise failure from failure.__cause__
-        if isinstance(failure, ConnectionLost):
-            raise mine
-        message = "the block failed, and so did a service"
-        raise BaseExceptionGroup(message, [mine, *failure.exceptions])
+        verdict = _verdict(self.raised, self.failure)
+        self.raised = self.failure = None
+        try:
+            if verdict is not None:
+                raise verdict
+        finally:
+            del verdict  # or its traceback would refer to a frame that refers to it
+
+
+def _verdict(
+    raised: BaseException | None,
+    failure: ConnectionLost | BaseExceptionGroup[Any] | None,
+) -> BaseException | None:
+    if failure is None:
+        return raised
+    mine = _without_cancelled(raised)  # the failure cancelled the block
+    if mine is None:
+        failure.__suppress_context__ = True
+        return failure
+    if isinstance(failure, ConnectionLost):
+        return mine
+    message = "the block failed, and so did a service"
+    return BaseExceptionGroup(message, [mine, *failure.exceptions])
 
 
 def _only_lost(group: BaseExceptionGroup[Any]) -> ConnectionLost | None:
