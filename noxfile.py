@@ -83,7 +83,9 @@ def lint(session: nox.Session) -> None:
     install(session, "lint")
     session.run("ruff", "check", *SOURCES)
     session.run("ruff", "format", "--check", *SOURCES)
-    session.run("flake8-async", *python_files())
+    # ASYNC9 is optional, and off unless named. ASYNC124 would have functions sync that
+    # await nothing, but a tool or a hook is async because its caller awaits it.
+    session.run("flake8-async", "--disable", "ASYNC9,ASYNC124", *python_files())
     session.run("lint-imports", "--no-cache")
     session.run("codespell", *SOURCES, "README.md", "docs", "newsfragments")
 
