@@ -87,6 +87,7 @@ def given(annotation: Any, text: str) -> Any:
         (float, "2.5", 2.5),
         (float, "2", 2.0),
         (None, "null", None),
+        (list[None], "[null]", [None]),
         (Any, '{"a": [1]}', {"a": [1]}),
         (str | None, "null", None),
         (float | int, "3", 3),
@@ -129,8 +130,9 @@ def test_json_becomes_the_value_that_the_annotation_asks_for(
         (str, "7", "$.x: expected a string, got a number"),
         (str, "null", "$.x: expected a string, got null"),
         (int, '"7"', "$.x: expected an integer, got a string"),
-        (int, "2.9", "$.x: expected an integer, got a fraction"),
+        (int, "2.9", "$.x: expected an integer, got a fraction or exponent"),
         (int, "true", "$.x: expected an integer, got true or false"),
+        (int, "3.0", "$.x: expected an integer, got a fraction or exponent"),
         (bool, '"false"', "$.x: expected true or false, got a string"),
         (bool, "1", "$.x: expected true or false, got a number"),
         (float, "true", "$.x: expected a number, got true or false"),
@@ -151,6 +153,9 @@ def test_json_becomes_the_value_that_the_annotation_asks_for(
         (dict[str, int], "[]", "$.x: expected an object, got an array"),
         (dict[str, int], '{"a b": "c"}',
          '$.x["a b"]: expected an integer, got a string'),
+        (str | list[Any], "1", "$.x: expected a string or an array, got a number"),
+        (Unit | None, "1", '$.x: expected one of "C", "F" or null, got a number'),
+        (Literal["a"] | Place, "1", '$.x: expected "a" or an object, got a number'),
         (Place, '"Lima"', "$.x: expected an object, got a string"),
         (Place, "{}", "$.x.city: expected a string, got nothing"),
         (Place, '{"city": 1}', "$.x.city: expected a string, got a number"),
@@ -262,3 +267,35 @@ def test_a_raw_schema_takes_any_object_but_nothing_else() -> None:
     assert structure(raw, '{"b": null}') == {"b": None}
     with pytest.raises(ArgumentsError, match="expected an object, got an array"):
         structure(raw, "[1]")
+
+
+def test_a_missing_argument_of_any_type_is_told_so() -> None:
+    with pytest.raises(
+        ArgumentsError, match=r"^\$\.x: expected any value, got nothing"
+    ):
+        structure(taking(Any), "{}")
+
+
+def test_nesting_beyond_what_can_be_followed_is_refused() -> None:
+    text = '{"name": "a", "children": [' * 450 + "]}" * 450
+    with pytest.raises(ArgumentsError, match=r"less nesting|a JSON object"):
+        given(Tree, text)
+
+
+@pytest.mark.parametrize("digits", ["9" * 400, "9" * 5000])
+def test_a_number_beyond_all_bounds_is_refused(digits: str) -> None:
+    for annotation in (int, float, str):
+        try:
+            value = given(annotation, digits)
+        except ArgumentsError:
+            continue
+        assert value == int(digits)
+
+
+def test_an_integer_too_great_for_a_float_is_refused() -> None:
+    with pytest.raises(ArgumentsError, match=r"\$\.x: expected a number below 1e308"):
+        taking(float).arguments.read({"x": 10**400})
+
+
+def test_the_reader_shows_its_arguments() -> None:
+    assert repr(forecast.arguments) == "<ArgumentReader of city, days>"

@@ -84,3 +84,8 @@ def test_no_docstring_is_an_empty_one(text: str | None) -> None:
 
 def test_a_docstring_of_sections_only_has_no_description() -> None:
     assert parse_docstring("Args:\n    city: Where.").description == ""
+
+
+def test_a_sphinx_entry_ends_at_a_blank_line() -> None:
+    found = parse_docstring("X.\n\n:param a: One\n    two.\n\n    Not this.\n")
+    assert found.parameters == {"a": "One two."}

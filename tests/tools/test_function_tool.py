@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Generic, Optional, TypeVar, Union
 
+import attrs
 import pytest
 
 from trialogue.errors import ConfigurationError
@@ -87,7 +88,12 @@ async def test_the_context_is_passed_wherever_the_signature_takes_it() -> None:
     async def optional(run: RunContext[int] | None, city: str) -> object:
         return run
 
-    for tool in (last, bare, foreign, optional):
+    async def quoted(run: Any, city: str) -> object:
+        return run
+
+    quoted.__annotations__["run"] = Optional["RunContext[int]"]
+
+    for tool in (last, bare, foreign, optional, function_tool(quoted)):
         assert list(tool.spec.parameters["properties"]) == ["city"]
         assert await tool.invoke(CTX, structure(tool, '{"city": "x"}')) is CTX
 
@@ -98,6 +104,32 @@ async def test_a_tool_without_context_is_called_without() -> None:
         return a + b
 
     assert await add.invoke(CTX, structure(add, '{"a": 1}')) == 3
+
+
+async def test_a_raw_schema_tool_may_call_its_context_ctx() -> None:
+    @function_tool(parameters={"type": "object"})
+    async def both(ctx, arguments) -> object:  # type: ignore[no-untyped-def]  # noqa: ANN001
+        return ctx, arguments
+
+    @function_tool(parameters={"type": "object"})
+    async def one(context: dict[str, Any]) -> object:
+        return context
+
+    assert await both.invoke(CTX, {"a": 1}) == (CTX, {"a": 1})
+    assert await one.invoke(CTX, {"a": 1}) == {"a": 1}
+
+
+async def test_super_works_in_a_tool_of_a_slotted_class() -> None:
+    @attrs.define
+    class Local(Weather):
+        word: str
+
+        @function_tool
+        async def lookup(self, ctx: RunContext[int], location: str) -> str:
+            return "here: " + await super().lookup(ctx, location)
+
+    said = await Local("windy").lookup.invoke(CTX, {"location": "Lima"})
+    assert said == "here: windy in Lima for RunContext"
 
 
 def test_a_first_argument_called_context_with_a_json_type_is_an_argument() -> None:
@@ -243,7 +275,9 @@ def test_tools_are_equal_if_function_and_instance_are_the_same() -> None:
 def test_the_repr_tells_the_name_and_the_owner() -> None:
     assert repr(Weather().lookup) == "<FunctionTool 'lookup' of Weather>"
     assert repr(Weather.lookup) == "<FunctionTool 'lookup' unbound>"
-    assert Weather.lookup.__doc__ is not None
+    assert "Look up the weather" in (Weather.lookup.__doc__ or "")
+    desk = Weather()
+    assert desk.lookup.instance is desk
 
 
 def returning(annotation: Any) -> FunctionTool[..., Any]:

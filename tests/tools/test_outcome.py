@@ -130,8 +130,9 @@ def looped() -> list[Any]:
         ("\ud800", "str with lone surrogates"),
         (looped(), "list"),
         (lambda: None, "function"),
+        (10**5000, "int"),
     ],
-    ids=["object", "bytes", "key", "class", "nan", "surrogate", "loop", "function"],
+    ids=["object", "bytes", "key", "class", "nan", "text", "loop", "function", "int"],
 )
 def test_a_value_that_cannot_be_sent_becomes_an_error_that_names_its_type(
     value: Any, named: str

@@ -5,13 +5,23 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import enum
-from typing import Annotated, Any, Literal, NewType, NotRequired, Optional, TypedDict
+from typing import (
+    Annotated,
+    Any,
+    ForwardRef,
+    Literal,
+    NewType,
+    NotRequired,
+    Optional,
+    TypedDict,
+)
 
 import attrs
 import pytest
+from typing_extensions import TypeAliasType
 
 from trialogue.errors import ConfigurationError
-from trialogue.tools import function_tool
+from trialogue.tools import function_tool, structure
 
 
 class Unit(enum.Enum):
@@ -181,6 +191,42 @@ def test_a_class_that_contains_itself_is_a_definition() -> None:
     assert children == {"type": "array", "items": {"$ref": "#/$defs/Tree"}}
 
 
+def test_classes_of_one_name_that_contain_themselves_are_kept_apart() -> None:
+    def make() -> type:
+        @attrs.define
+        class Node:
+            next: Any = None
+
+        Node.__annotations__["next"] = Node | None
+        return Node
+
+    async def tool(a: Any, b: Any, c: Any) -> None: ...
+
+    tool.__annotations__.update({name: make() for name in "abc"})
+    parameters = function_tool(tool).spec.parameters
+    refs = [parameters["properties"][name]["$ref"] for name in "abc"]
+    assert len(set(refs)) == len(parameters["$defs"]) == 3
+
+
+def test_a_type_alias_is_what_it_stands_for() -> None:
+    Words = TypeAliasType("Words", list[str])
+    assert schema_of(Words) == {"type": "array", "items": {"type": "string"}}
+
+
+def test_a_class_of_the_enclosing_function_may_mention_itself() -> None:
+    @attrs.frozen
+    class Chain:
+        link: Chain | None = None
+        other: Chain | None = None
+
+    @function_tool
+    async def tool(chain: Chain) -> None: ...
+
+    assert tool.spec.parameters["$defs"].keys() == {"Chain"}
+    value = structure(tool, '{"chain": {"link": {}}}')["chain"]
+    assert value == Chain(Chain(None))
+
+
 def test_defaults_make_an_argument_optional_and_are_told_if_they_are_json() -> None:
     sentinel = object()
 
@@ -272,6 +318,7 @@ def test_a_name_that_is_never_defined_is_a_typed_error() -> None:
         Literal[Unit.CELSIUS],
         list[bytes],
         "5 +",
+        ForwardRef("int.missing"),
     ],
     ids=repr,
 )

@@ -101,8 +101,8 @@ def peel(annotation: Any) -> tuple[Any, str | None]:
             annotation = annotation.__supertype__
         elif type(annotation).__name__ == "TypeAliasType":  # `type X = ...`, 3.12
             annotation = annotation.__value__
-        else:
-            return annotation, description
+        else:  # `list[None]` holds None itself, where `int | None` holds its type
+            return type(None) if annotation is None else annotation, description
 
 
 def is_union(annotation: Any) -> bool:

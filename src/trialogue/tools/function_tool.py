@@ -25,6 +25,7 @@ from trialogue.tools.spec import ToolSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from types import CellType
 
     from trialogue.tools.structuring import ArgumentReader
 
@@ -50,6 +51,11 @@ class FunctionTool(Generic[P, R_co]):
         functools.update_wrapper(self, definition.func)  # help() and tracebacks
         self._definition = definition
         self._instance = instance
+
+    @property
+    def __closure__(self) -> tuple[CellType, ...] | None:
+        # attrs makes a slotted class anew, and looks here for what super() refers to.
+        return self._definition.func.__closure__
 
     @property
     def name(self) -> str:

@@ -57,9 +57,6 @@ class SchemaBuilder:
         self._names: dict[type, str] = {}
         self._definitions: dict[str, dict[str, Any]] = {}
 
-    def __repr__(self) -> str:
-        return f"<SchemaBuilder of tool {self._tool!r}>"
-
     def object_of(
         self, fields: Sequence[RecordField], documented: Docstring, where: str = ""
     ) -> dict[str, Any]:
@@ -106,8 +103,6 @@ class SchemaBuilder:
             return {}
         if isinstance(annotation, type) and annotation in _SCALARS:
             return {"type": _SCALARS[annotation]}
-        if annotation is None:
-            return {"type": "null"}
         if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
             return self._choice([m.value for m in annotation], annotation, where)
         if is_record(annotation):
@@ -185,8 +180,10 @@ class SchemaBuilder:
 
     def _definition_name(self, cls: type) -> str:
         if cls not in self._names:
-            taken = list(self._names.values()).count(cls.__name__)
-            self._names[cls] = f"{cls.__name__}_{taken + 1}" if taken else cls.__name__
+            name = cls.__name__
+            while name in self._names.values():
+                name = f"{name}_"
+            self._names[cls] = name
         return self._names[cls]
 
     def _unsupported(

@@ -236,8 +236,6 @@ def expected(annotation: Any) -> str:
         return _one_of(get_args(annotation))
     if is_union(annotation):
         return " or ".join(dict.fromkeys(map(expected, get_args(annotation))))
-    if annotation is None:
-        return "null"
     container = _container(annotation)
     if container in MAPPINGS or is_record(annotation):
         return "an object"
@@ -258,13 +256,15 @@ def _is_literal(annotation: Any) -> bool:
 
 
 def _is_null(annotation: Any) -> bool:
-    return annotation is None or annotation is type(None)
+    return annotation is type(None)
 
 
 def _exact(value: Any, wanted: Any) -> Any:
     if type(value) is not wanted:
-        got = "a fraction" if (type(value), wanted) == (float, int) else kind(value)
-        raise ArgumentsError("$", _KINDS[wanted], got)
+        fraction = wanted is int and type(value) is float
+        raise ArgumentsError(
+            "$", _KINDS[wanted], "a fraction or exponent" if fraction else kind(value)
+        )
     return value
 
 
