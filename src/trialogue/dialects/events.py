@@ -8,7 +8,7 @@ was encoded with the same key. An event that answers nothing has None.
 from __future__ import annotations
 
 import enum
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
@@ -58,7 +58,10 @@ class _Event:
     """Base of the neutral events; most of them answer nothing."""
 
     __slots__ = ()
-    answers: ClassVar[AnswerKey | None] = None
+
+    @property
+    def answers(self) -> AnswerKey | None:
+        return None
 
 
 @attrs.frozen
@@ -79,7 +82,10 @@ class Configured(_Event):
 
     instructions: str | Unchanged = UNCHANGED
     tool_names: tuple[str, ...] | Unchanged = UNCHANGED
-    answers: ClassVar[AnswerKey | None] = ("configured", None)
+
+    @property
+    def answers(self) -> AnswerKey:
+        return ("configured", None)
 
 
 @attrs.frozen
@@ -94,7 +100,7 @@ class ItemAdded(_Event):
     previous_known: bool = True
 
     @property
-    def answers(self) -> AnswerKey:  # type: ignore[override]
+    def answers(self) -> AnswerKey:
         return ("item", self.item.id)
 
 
@@ -107,7 +113,7 @@ class ItemDone(_Event):
     previous_known: bool = True
 
     @property
-    def answers(self) -> AnswerKey:  # type: ignore[override]
+    def answers(self) -> AnswerKey:
         return ("item", self.item.id)
 
 
@@ -124,7 +130,7 @@ class ItemDeleted(_Event):
     item_id: str
 
     @property
-    def answers(self) -> AnswerKey:  # type: ignore[override]
+    def answers(self) -> AnswerKey:
         return ("deleted", self.item_id)
 
 
@@ -135,7 +141,7 @@ class ItemTruncated(_Event):
     content_index: int = 0
 
     @property
-    def answers(self) -> AnswerKey:  # type: ignore[override]
+    def answers(self) -> AnswerKey:
         return ("truncated", self.item_id)
 
 
@@ -187,12 +193,19 @@ class AudioCommitted(_Event):
 
     item_id: str
     previous_item_id: str | None = None
-    answers: ClassVar[AnswerKey | None] = ("committed", None)
+
+    @property
+    def answers(self) -> AnswerKey:
+        return ("committed", None)
 
 
 @attrs.frozen
 class AudioCleared(_Event):
-    answers: ClassVar[AnswerKey | None] = ("cleared", None)
+    """The input buffer was emptied on request."""
+
+    @property
+    def answers(self) -> AnswerKey:
+        return ("cleared", None)
 
 
 @attrs.frozen
@@ -226,7 +239,7 @@ class ResponseCreated(_Event):
     out_of_band: bool = False
 
     @property
-    def answers(self) -> AnswerKey | None:  # type: ignore[override]
+    def answers(self) -> AnswerKey | None:
         return None if self.key is None else ("response", self.key)
 
 
@@ -252,7 +265,7 @@ class ResponseDone(_Event):
     out_of_band: bool = False
 
     @property
-    def answers(self) -> AnswerKey | None:  # type: ignore[override]
+    def answers(self) -> AnswerKey | None:
         return None if self.key is None else ("response", self.key)
 
 

@@ -1,1 +1,1 @@
-"""realtime"""
+"""One conversation over realtime connections: the session, and what it is made of."""

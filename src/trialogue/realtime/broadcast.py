@@ -1,0 +1,128 @@
+"""Events for whoever subscribes, without ever making the reader wait."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, Generic, Literal, TypeVar
+
+import trio
+
+from trialogue.errors import SubscriberLagged
+
+__all__ = ["Broadcast", "Subscription"]
+
+T = TypeVar("T")
+
+
+class Subscription(Generic[T]):
+    """One subscriber's bounded view of the events; iterate over it.
+
+    Attributes:
+        missed: how many events were dropped because the buffer was full.
+    """
+
+    def __init__(self, kinds: tuple[type[T], ...], limit: int, *, strict: bool) -> None:
+        self.missed = 0
+        self._kinds = kinds
+        self._limit = limit
+        self._strict = strict
+        self._events: deque[T] = deque()
+        self._arrived = trio.Event()
+        self._closed = False
+
+    def __aiter__(self) -> Subscription[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        try:
+            return await self.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+
+    def receive_nowait(self) -> T:
+        """Return the next event or raise `trio.WouldBlock`."""
+        if self._strict and self.missed:
+            missed, self.missed = self.missed, 0
+            msg = f"this subscriber fell {missed} events behind its buffer of {self._limit}"
+            raise SubscriberLagged(msg, missed=missed)
+        if not self._events:
+            raise trio.WouldBlock
+        return self._events.popleft()
+
+    async def receive(self) -> T:
+        """Wait for the next event. Cancelling loses nothing.
+
+        Raises:
+            SubscriberLagged: with `on_overflow="raise"`, events were missed.
+            trio.EndOfChannel: the session has ended and everything was delivered.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while True:
+            try:
+                event = self.receive_nowait()
+            except trio.WouldBlock:
+                if self._closed:
+                    raise trio.EndOfChannel from None
+                await self._arrived.wait()
+            else:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                return event
+
+    def _offer(self, event: Any) -> None:
+        if not isinstance(event, self._kinds):
+            return
+        self._events.append(event)
+        if len(self._events) > self._limit:
+            self._events.popleft()
+            self.missed += 1
+        self._wake()
+
+    def _close(self) -> None:
+        self._closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        arrived, self._arrived = self._arrived, trio.Event()
+        arrived.set()
+
+
+class Broadcast:
+    """Hands each published event to every subscriber that wants its kind."""
+
+    def __init__(self) -> None:
+        self._subscriptions: list[Subscription[Any]] = []
+        self._closed = False
+
+    def __iter__(self) -> Iterator[Subscription[Any]]:
+        return iter(self._subscriptions)
+
+    def publish(self, event: object) -> None:
+        """Give an event to the subscribers; synchronous, never blocks."""
+        for subscription in self._subscriptions:
+            subscription._offer(event)
+
+    def close(self) -> None:
+        """The session has ended: subscribers get what is buffered, then the end."""
+        self._closed = True
+        for subscription in self._subscriptions:
+            subscription._close()
+
+    @asynccontextmanager
+    async def subscribe(
+        self,
+        *kinds: type[Any],
+        buffer: int = 256,
+        on_overflow: Literal["drop_oldest", "raise"] = "drop_oldest",
+    ) -> AsyncIterator[Subscription[Any]]:
+        """Receive events of these kinds (all, if none is named) inside the block."""
+        strict = on_overflow == "raise"
+        subscription = Subscription[Any](kinds or (object,), buffer, strict=strict)
+        if self._closed:
+            subscription._close()
+        self._subscriptions.append(subscription)
+        try:
+            yield subscription
+        finally:
+            self._subscriptions.remove(subscription)

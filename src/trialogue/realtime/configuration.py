@@ -1,0 +1,154 @@
+"""What a session should be like: one value per activation, compared by identity.
+
+A configuration is the unit of agreement with the server. Responses bind to the one in
+force when they were created; that is what keeps one agent's words from being spoken
+under another's.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import attrs
+import trio
+
+from trialogue.dialects.commands import UpdateSession
+from trialogue.dialects.events import Configured
+from trialogue.dialects.options import UNCHANGED, SessionOptions, given
+from trialogue.errors import TrialogueError
+from trialogue.realtime.model import RealtimeModel
+from trialogue.tools.spec import ToolSpec
+
+__all__ = ["Configuration", "is_empty", "must_replace", "update_for"]
+
+_FORMATS = ("input_format", "output_format")
+
+
+@attrs.define(eq=False)
+class Configuration:
+    """Instructions, tools and options under one model, for one owner.
+
+    Attributes:
+        owner: who answers for responses made under it (an agent's scope), or None.
+        epoch: shared by the edits of one owner's configuration; a response of
+            another epoch is never heard.
+        ready: the owner has begun; before that a connection is not brought to it.
+        carried: a reply has left ahead of the answer, with this configuration in it.
+        amends: an edit of what its owner had; refusing it takes back only the edit.
+        refusals: how often a server refused it for a reason that may pass.
+        deadline: when the whole attempt to agree on it has failed (Trio's clock).
+        verdict: set once the server agreed (`error` is None) or once it failed.
+    """
+
+    model: RealtimeModel
+    instructions: str
+    tools: tuple[ToolSpec, ...] = ()
+    options: SessionOptions = attrs.field(factory=SessionOptions)
+    owner: Any = attrs.field(default=None, repr=False)
+    epoch: object = attrs.field(factory=object, repr=False)
+    ready: bool = True
+    deadline: float = math.inf
+    carried: bool = False
+    amends: bool = False
+    refusals: int = 0
+    verdict: trio.Event = attrs.field(factory=trio.Event, repr=False)
+    error: TrialogueError | None = None
+    acknowledged_at: float | None = None
+
+    @property
+    def accepted(self) -> bool:
+        return self.verdict.is_set() and self.error is None
+
+    @property
+    def void(self) -> bool:
+        """Whether it cannot be had, so that nothing may be made under it."""
+        return self.error is not None and not self.amends
+
+    def accept(self) -> None:
+        """The server agreed. Only the first verdict counts."""
+        if not self.verdict.is_set():
+            self.acknowledged_at = trio.current_time()
+            self.verdict.set()
+
+    def fail(self, error: TrialogueError) -> None:
+        """It cannot be had. Only the first verdict counts."""
+        if not self.verdict.is_set():
+            self.error = error
+            self.verdict.set()
+
+    def edited(self, **changes: Any) -> Configuration:
+        """Return a configuration of the same epoch with changes, without a verdict."""
+        fresh = {
+            "verdict": trio.Event(),
+            "error": None,
+            "acknowledged_at": None,
+            "deadline": math.inf,
+            "carried": False,
+            "amends": True,
+            "refusals": 0,
+        }
+        return attrs.evolve(self, **(fresh | changes))
+
+    def matches(self, echo: Configured) -> bool:
+        """Whether the server's echo is this configuration, as far as it echoes.
+
+        Line ends and outer white space of the instructions may be normalised.
+        """
+        if echo.instructions is not UNCHANGED:
+            if echo.instructions.strip() != self.instructions.strip():
+                return False
+        if echo.tool_names is not UNCHANGED:
+            return sorted(echo.tool_names) == sorted(t.name for t in self.tools)
+        return True
+
+
+def update_for(config: Configuration, held: Configuration | None) -> UpdateSession:
+    """Return the update that brings a server from `held` to `config`.
+
+    With `held=None` nothing is known and every field goes; otherwise only what
+    differs, and never the audio formats, which do not change (H16).
+    """
+    if held is None:
+        return UpdateSession(config.instructions, config.tools, config.options)
+    options = config.options.changed_from(held.options)
+    options = attrs.evolve(options, **dict.fromkeys(_FORMATS, UNCHANGED))
+    same_words = config.instructions == held.instructions
+    return UpdateSession(
+        UNCHANGED if same_words else config.instructions,
+        UNCHANGED if config.tools == held.tools else config.tools,
+        options,
+    )
+
+
+def is_empty(update: UpdateSession) -> bool:
+    """Whether an update changes nothing and need not be sent."""
+    nothing = update.instructions is UNCHANGED and update.tools is UNCHANGED
+    return nothing and not given(update.options)
+
+
+def must_replace(
+    config: Configuration,
+    held: Configuration,
+    *,
+    edits_context: bool,
+    assistant_audio: bool,
+) -> str | None:
+    """Say why `config` needs a fresh connection, or None if the present one will do.
+
+    Rule 5 of the handoff: equal models, and everything that differs is mutable. A
+    voice counts as fixed once the conversation holds assistant audio.
+    """
+    can = config.model.capabilities
+    update = update_for(config, held)
+    voice = update.options.voice is not UNCHANGED and assistant_audio
+    reasons = {
+        "another model": config.model != held.model,
+        "instructions are fixed": update.instructions is not UNCHANGED
+        and not can.mutable_instructions,
+        "tools are fixed": update.tools is not UNCHANGED and not can.mutable_tools,
+        "the conversation is fixed": edits_context and not can.mutable_chat_context,
+        "options are fixed": bool(given(update.options)) and not can.mutable_options,
+        "the voice was heard": voice,
+    }
+    return next((reason for reason, applies in reasons.items() if applies), None)

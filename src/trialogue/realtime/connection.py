@@ -1,0 +1,383 @@
+"""One connection: a reader, one writer, a heartbeat, and what its server owes.
+
+Agents never touch the socket. They put batches on the outbox with `post`, which is
+synchronous and whole or not at all; the one writer task is cancelled only together
+with the connection, so that no frame is ever cut in half. The network's failures never
+raise out of a task: they end the connection (`end`), and whoever waits is told.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+import attrs
+import trio
+
+from trialogue.conversation.view import View
+from trialogue.dialects.commands import AppendAudio
+from trialogue.dialects.dialect import Dialect
+from trialogue.dialects.events import Event
+from trialogue.errors import ConnectionLost, ProtocolError
+from trialogue.realtime.configuration import Configuration
+from trialogue.realtime.input_ring import SAMPLE_RATE, AudioClock, InputRing
+from trialogue.realtime.ledger import Ledger, Request, RequestState
+from trialogue.realtime.link import Link
+from trialogue.realtime.model import RealtimeModel
+from trialogue.realtime.signal import Signal
+
+__all__ = ["Batch", "Connection", "Timing"]
+
+OUTBOX_LIMIT = 1024
+"""Frames. A control lane this full means a peer that has stopped reading."""
+AUDIO_FRAME = SAMPLE_RATE // 5
+"""Samples of at most one frame (200 ms), which only a backlog ever fills."""
+
+
+@attrs.frozen
+class Timing:
+    """The deadlines of a connection, in seconds on Trio's clock."""
+
+    connect: float = 10.0
+    close: float = 2.0
+    update: float = 2.0
+    """for the answer to a configuration"""
+    answer: float = 15.0
+    """for the answer to anything else"""
+    reply_start: float = 5.0
+    """from `response.create` to `response.created`"""
+    reply_silence: float = 15.0
+    """between two events of a running response"""
+    ping_every: float = 20.0
+    pong: float = 10.0
+    linger: float = 3.0
+    """how long a replaced connection is still read for transcripts"""
+
+
+@attrs.define(eq=False)
+class Batch:
+    """Frames that leave together, in order, or not at all."""
+
+    requests: tuple[Request, ...]
+    after_audio: int | None = None
+    taken: bool = False
+
+
+class Handler(Protocol):
+    """What a connection tells its session; everything is synchronous."""
+
+    def received(self, connection: Connection, event: Event) -> None: ...
+
+    def malformed(self, connection: Connection, error: ProtocolError) -> None: ...
+
+    def overdue(self, connection: Connection, request: Request) -> None: ...
+
+    def timer(self) -> float: ...
+
+    def on_timer(self, now: float) -> None: ...
+
+    def ended(self, connection: Connection) -> None: ...
+
+
+class Connection:
+    """A connection scope; its identity is its generation."""
+
+    def __init__(
+        self,
+        generation: int,
+        model: RealtimeModel,
+        handler: Handler,
+        ring: InputRing,
+        changed: Signal,
+        timing: Timing,
+        new_event_id: Callable[[], str],
+    ) -> None:
+        self.generation = generation
+        self.model = model
+        self.timing = timing
+        self.ledger = Ledger(ordered=model.capabilities.ordered)
+        self.clock = AudioClock()
+        self.view: View | None = None
+        self.cursor: int | None = None
+        self.config: Configuration | None = None
+        self.sent_config: Configuration | None = None
+        self.started = False
+        self.session_id: str | None = None
+        self.retired = False
+        self.error: ConnectionLost | None = None
+        self.ended = trio.Event()
+        self.messages_sent = 0
+        self.bytes_sent = 0
+        self.response_deadline = math.inf
+        self.retire_at = math.inf
+        self._handler = handler
+        self._ring = ring
+        self._changed = changed
+        self._work = Signal()
+        self._new_event_id = new_event_id
+        self._dialect: Dialect = model.dialect()
+        self._control: deque[Batch] = deque()
+        self._queued = 0
+        self._busy = False
+        self._reading: trio.CancelScope | None = None
+
+    def __repr__(self) -> str:
+        state = (
+            "ended" if self.ended.is_set() else "live" if self.started else "dialling"
+        )
+        owed = len(self.ledger)
+        return (
+            f"<Connection {self.generation} {state} owed={owed} queued={self._queued}>"
+        )
+
+    @property
+    def live(self) -> bool:
+        """Whether it takes work: started, neither ended nor replaced."""
+        return self.started and not self.retired and not self.ended.is_set()
+
+    # --- sending -----------------------------------------------------------------
+
+    def encode(
+        self, command: Any, *, patience: float | None = None, subject: Any = None
+    ) -> Request:
+        """Turn a command into a request that can be posted.
+
+        Raises:
+            ConversionError: it has no form in this protocol; nothing was sent.
+        """
+        event_id = self._new_event_id()
+        encoded = self._dialect.encode(command, event_id=event_id)
+        patience = self.timing.answer if patience is None else patience
+        return Request(
+            command, event_id, encoded.text, encoded.answer, patience, subject
+        )
+
+    def post(
+        self, requests: Sequence[Request], *, after_audio: int | None = None
+    ) -> Batch:
+        """Queue frames to leave together, in order; never waits.
+
+        On a connection that has ended every request is "lost" at once.
+        """
+        batch = Batch(tuple(requests), after_audio)
+        if not batch.requests:
+            batch.taken = True
+            return batch
+        for request in batch.requests:
+            self.ledger.enter(request)
+        if self.ended.is_set():
+            self.ledger.lose()
+            return batch
+        self._control.append(batch)
+        self._queued += len(batch.requests)
+        if self._queued > OUTBOX_LIMIT:
+            self.end(ConnectionLost("the peer has stopped reading: outbox full"))
+        self._work.pulse()
+        return batch
+
+    def withdraw(self, batch: Batch) -> None:
+        """Take back a batch that the writer has not taken: it is "not_sent"."""
+        if not batch.taken and batch in self._control:
+            self._control.remove(batch)
+            self._queued -= len(batch.requests)
+            for request in batch.requests:
+                self.ledger.withdraw(request)
+
+    def withdraw_requests(self, requests: Sequence[Request]) -> None:
+        """Take back the batches that hold these requests, where still unwritten."""
+        for batch in tuple(self._control):
+            if any(request in batch.requests for request in requests):
+                self.withdraw(batch)
+
+    def wake(self) -> None:
+        """Tell the writer that there may be audio, or that it may now be sent."""
+        self._work.pulse()
+
+    @property
+    def drained(self) -> bool:
+        """Whether everything posted has been handed to the socket."""
+        return not self._control and not self._busy
+
+    async def wait_drained(self) -> None:
+        """Wait until the outbox is empty or the connection has ended."""
+        await self._work.until(lambda: self.drained or self.ended.is_set())
+
+    async def writer(self, link: Link) -> None:
+        """Send control first, then the microphone, until the connection ends."""
+        try:
+            while not self.ended.is_set():
+                await self._work.until(
+                    lambda: self.ended.is_set() or self._next() is not None
+                )
+                await self._write(link)
+        except ConnectionLost as error:
+            self.end(error)
+
+    def _next(self) -> Batch | int | None:
+        """What to write next: a batch, so many samples of audio, or nothing yet.
+
+        Control goes first, but a commit waits for the audio it ends.
+        """
+        head = self._control[0] if self._control else None
+        if head is not None and head.after_audio is None:
+            return head
+        limit = self._ring.end
+        if head is not None and head.after_audio is not None:
+            limit = min(limit, head.after_audio)
+        if self.cursor is not None and self.live and self.cursor < limit:
+            return min(limit - max(self.cursor, self._ring.start), AUDIO_FRAME)
+        return head
+
+    async def _write(self, link: Link) -> None:
+        following = self._next()
+        if isinstance(following, Batch):
+            await self._write_batch(link, following)
+        elif following is not None:
+            await self._write_audio(link, following)
+
+    async def _write_batch(self, link: Link, batch: Batch) -> None:
+        self._control.popleft()
+        self._queued -= len(batch.requests)
+        batch.taken = True
+        self._busy = True
+        now = trio.current_time()
+        frames = [request.frame for request in batch.requests if request.frame]
+        for request in batch.requests:
+            request.written_at = now
+            if request.answer is None:
+                self.ledger.settle(request, RequestState.ACKNOWLEDGED)
+        self.rearm()
+        self._changed.pulse()
+        for frame in frames:
+            self._count(frame)
+            await link.send(frame)
+        self._busy = False
+        self._work.pulse()
+
+    async def _write_audio(self, link: Link, samples: int) -> None:
+        assert self.cursor is not None
+        # NB: the ring may have dropped what an outage made too old to send.
+        self.cursor = max(self.cursor, self._ring.start)
+        pcm = self._ring.read(self.cursor, samples)
+        self.clock.wrote(self.cursor, len(pcm) // 2)
+        self.cursor += len(pcm) // 2
+        frame = self._dialect.encode(AppendAudio(pcm), event_id="").text
+        self._count(frame)
+        await link.send(frame)
+
+    def _count(self, frame: str) -> None:
+        self.messages_sent += 1
+        self.bytes_sent += len(frame)
+
+    # --- receiving ---------------------------------------------------------------
+
+    async def reader(self, link: Link) -> None:
+        """Read until the end; hold the network's deadlines while doing so."""
+        try:
+            while not self.ended.is_set():
+                with trio.CancelScope(deadline=self._next_deadline()) as self._reading:
+                    self._decode(await link.receive())
+                self._reading = None
+                self._expire(trio.current_time())
+                self._changed.pulse()
+        except ConnectionLost as error:
+            self.end(error)
+
+    def _decode(self, text: str) -> None:
+        try:
+            events = self._dialect.decode(text)
+        except ProtocolError as error:
+            self._handler.malformed(self, error)
+            return
+        for event in events:
+            # NB: a rejected update ends the connection right here, so that the
+            # response behind it is never looked at (core rule 14).
+            if self.ended.is_set():
+                return
+            self._handler.received(self, event)
+
+    def rearm(self) -> None:
+        """A deadline came into being or moved: the reader waits for the nearest."""
+        if self._reading is not None:
+            self._reading.deadline = self._next_deadline()
+
+    def _next_deadline(self) -> float:
+        timer = math.inf if self.retired else self._handler.timer()
+        mine = min(self.response_deadline, self.retire_at)
+        return min(self.ledger.deadline(), mine, timer)
+
+    def _expire(self, now: float) -> None:
+        if self.retire_at <= now:
+            self.end(ConnectionLost("replaced by another connection"))
+            return
+        if self.response_deadline <= now:
+            self.end(ConnectionLost("a running response fell silent"))
+        for request in self.ledger.overdue(now):
+            self._handler.overdue(self, request)
+        if not self.retired:
+            self._handler.on_timer(now)
+
+    async def heartbeat(self, link: Link) -> None:
+        """Notice a peer that is gone while it owes nothing (C5)."""
+        try:
+            while True:
+                await trio.sleep(self.timing.ping_every)
+                with trio.move_on_after(self.timing.pong) as patience:
+                    await link.ping()
+                if patience.cancelled_caught:
+                    self.end(ConnectionLost("no pong within the deadline"))
+                    return
+        except ConnectionLost as error:
+            self.end(error)
+
+    # --- ending ------------------------------------------------------------------
+
+    def end(self, error: ConnectionLost) -> None:
+        """End it, synchronously: what is owed is lost, whoever waits is woken."""
+        if self.ended.is_set():
+            return
+        self.error = error
+        self.ended.set()
+        self._control.clear()
+        self._queued = 0
+        self.ledger.lose()
+        self._work.pulse()
+        self._handler.ended(self)
+        self._changed.pulse()
+
+    def retire(self, now: float) -> None:
+        """Another connection takes over: no more work, read on for transcripts."""
+        self.retired = True
+        self.retire_at = now + self.timing.linger
+        self.response_deadline = math.inf
+        for request in self.ledger:
+            self.ledger.settle(request, RequestState.LOST)
+        self.rearm()
+
+    async def serve(self) -> None:
+        """Dial, run until it ends, close; everything inside one bounded block."""
+        try:
+            async with self.model.open_link(
+                connect_timeout=self.timing.connect, close_timeout=self.timing.close
+            ) as (link, service):
+                self._start(service, link)
+                try:
+                    await self.ended.wait()
+                finally:
+                    with trio.move_on_after(self.timing.close / 2, shield=True):
+                        await self.wait_drained()
+        except ConnectionLost as error:
+            self.end(error)
+        finally:
+            self.end(ConnectionLost("the connection was closed"))
+
+    def _start(self, service: trio.Nursery, link: Link) -> None:
+        tasks: Iterable[Callable[[Link], Any]] = (
+            self.reader,
+            self.writer,
+            self.heartbeat,
+        )
+        for task in tasks:
+            service.start_soon(task, link)

@@ -1,0 +1,309 @@
+"""What the reader does with each event: the record, the ledger, and whoever is told."""
+
+from __future__ import annotations
+
+import trio
+
+from trialogue.conversation.changes import Change
+from trialogue.conversation.items import FunctionCallOutput
+from trialogue.dialects.commands import (
+    CreateItem,
+    CreateResponse,
+    DeleteItem,
+    UpdateSession,
+)
+from trialogue.dialects.events import (
+    AudioCleared,
+    AudioCommitted,
+    CallReady,
+    Configured,
+    ErrorClass,
+    ErrorReported,
+    Event,
+    ItemAdded,
+    ItemDeleted,
+    ItemDone,
+    ItemTruncated,
+    OutputAudio,
+    OutputAudioEnded,
+    OutputItemAdded,
+    OutputItemDone,
+    OutputText,
+    OutputTextEnded,
+    RateLimits,
+    ResponseCreated,
+    ResponseDone,
+    SessionStarted,
+    SpeechStarted,
+    SpeechStopped,
+    TranscriptDelta,
+    TranscriptDone,
+    TranscriptFailed,
+    UnknownEvent,
+)
+from trialogue.errors import ConnectRefused, ServerError
+from trialogue.realtime.connection import Connection
+from trialogue.realtime.ledger import Request
+from trialogue.realtime.listening import ANSWER_DUE
+from trialogue.realtime.notices import (
+    ErrorNotice,
+    ItemChanged,
+    RawEvent,
+    UnknownAnchorNotice,
+    UserStartedSpeaking,
+    UserStoppedSpeaking,
+    UserTranscript,
+)
+from trialogue.realtime.replies import Reply
+from trialogue.realtime.parts import SessionParts
+
+__all__ = ["Intake"]
+
+
+class Intake:
+    """Takes each event of a connection where it belongs; nothing here waits."""
+
+    def __init__(self, session: SessionParts) -> None:
+        self._session = session
+
+    def received(self, connection: Connection, event: Event) -> None:
+        """Act on one event."""
+        session = self._session
+        if not connection.started:
+            self._first(connection, event)
+        elif connection.retired or connection is not session.connection:
+            self._late(event)
+        else:
+            self._current(connection, event)
+
+    def _first(self, connection: Connection, event: Event) -> None:
+        if isinstance(event, SessionStarted):
+            self._session.supervisor.started(connection, event)
+        elif isinstance(event, ErrorReported):
+            # An error instead of a beginning: key, model or shape is wrong, and the
+            # provider closes. A passing fault may be tried again.
+            passing = event.error_class in {ErrorClass.TRANSIENT, ErrorClass.STATE}
+            if not passing:
+                msg = f"the provider refused the session: {event.message}"
+                connection.end(ConnectRefused(msg, reason=event.code))
+
+    def _late(self, event: Event) -> None:
+        """An old connection is read for the words of turns that it holds."""
+        if isinstance(event, TranscriptDelta | TranscriptDone | TranscriptFailed):
+            if self._session.record.get(event.item_id) is not None:
+                self._transcript(event)
+
+    def _current(self, connection: Connection, event: Event) -> None:
+        replying = self._session.replying
+        match event:
+            case OutputAudio():
+                replying.audio(connection, event)
+            case OutputText():
+                replying.text(connection, event)
+                self._output_text(connection, event)
+            case OutputTextEnded():
+                self._output_text(connection, event)
+            case OutputAudioEnded():
+                replying.audio_ended(connection, event)
+            case OutputItemAdded() | OutputItemDone():
+                replying.output_item(connection, event)
+            case CallReady():
+                replying.call(connection, event)
+            case ResponseCreated():
+                replying.created(connection, event)
+            case ResponseDone():
+                replying.done(connection, event)
+                self._session.supervisor.progressed()
+            case ItemAdded() | ItemDone() | ItemDeleted() | ItemTruncated():
+                self._item(connection, event)
+            case TranscriptDelta() | TranscriptDone() | TranscriptFailed():
+                self._transcript(event)
+            case SpeechStarted() | SpeechStopped() | AudioCommitted() | AudioCleared():
+                self._speech(connection, event)
+            case Configured():
+                self._session.supervisor.configured(connection, event)
+            case ErrorReported():
+                self._error(connection, event)
+            case UnknownEvent(type=kind, data=data):
+                self._session.publish(RawEvent(kind, data))
+            case RateLimits(limits=limits):
+                self._session.publish(
+                    RawEvent("rate_limits.updated", {"rate_limits": list(limits)})
+                )
+            case _:
+                pass
+
+    # --- items ---------------------------------------------------------------------
+
+    def _item(
+        self,
+        connection: Connection,
+        event: ItemAdded | ItemDone | ItemDeleted | ItemTruncated,
+    ) -> None:
+        record, view = self._session.record, connection.view
+        assert view is not None
+        request = connection.ledger.find(event.answers)
+        if request is not None:
+            connection.ledger.imply(request)
+            connection.ledger.answered(event.answers)
+        match event:
+            case ItemAdded(item, previous, known):
+                change = record.item_announced(view, item, previous, known)
+            case ItemDone(item, previous, known):
+                change = record.item_done(view, item, previous, known)
+            case ItemDeleted(item_id):
+                change = record.deleted(view, item_id)
+            case ItemTruncated(item_id, audio_end_ms, content_index):
+                change = record.truncated(view, item_id, content_index, audio_end_ms)
+        self.tell(change)
+
+    def _output_text(
+        self, connection: Connection, event: OutputText | OutputTextEnded
+    ) -> None:
+        record = self._session.record
+        at = (event.item_id, event.content_index, event.text)
+        if isinstance(event, OutputText):
+            change = record.output_text(*at, spoken=event.spoken)
+        else:
+            change = record.output_text_ended(*at, spoken=event.spoken)
+        self.tell(change)
+
+    def _transcript(
+        self, event: TranscriptDelta | TranscriptDone | TranscriptFailed
+    ) -> None:
+        record, item_id = self._session.record, event.item_id
+        match event:
+            case TranscriptDelta():
+                change = record.transcript_delta(
+                    item_id, event.content_index, event.text, event.cumulative
+                )
+                if change:
+                    item = record.get(item_id)
+                    words = getattr(item, "text", "") or event.text
+                    self._session.publish(UserTranscript(item_id, words, final=False))
+            case TranscriptDone():
+                change = record.transcript_done(
+                    item_id, event.content_index, event.text
+                )
+                self._session.listening.transcribed(item_id)
+            case TranscriptFailed():
+                change = record.transcript_failed(
+                    item_id, event.content_index, event.message
+                )
+        self.tell(change)
+
+    def tell(self, change: Change) -> None:
+        """Publish what became of the record."""
+        publish, record = self._session.publish, self._session.record
+        for item_id in change.added:
+            publish(ItemChanged("added", item_id, record.get(item_id)))
+        for item_id in change.updated:
+            publish(ItemChanged("updated", item_id, record.get(item_id)))
+        for item_id in change.deleted:
+            publish(ItemChanged("deleted", item_id))
+        for item_id in change.transcribed:
+            words = getattr(record.get(item_id), "text", "")
+            publish(UserTranscript(item_id, words, final=True))
+        for warning in change.warnings:
+            publish(UnknownAnchorNotice(warning.item_id, warning.previous_item_id))
+
+    # --- the user's turns ----------------------------------------------------------
+
+    def _speech(
+        self,
+        connection: Connection,
+        event: SpeechStarted | SpeechStopped | AudioCommitted | AudioCleared,
+    ) -> None:
+        session, view = self._session, connection.view
+        assert view is not None
+        match event:
+            case SpeechStarted(item_id, ms):
+                session.listening.started(connection.clock, ms)
+                self.tell(session.record.speech_started(view, item_id))
+                session.publish(UserStartedSpeaking(item_id))
+                if session.speech_interrupts():
+                    session.replying.cut_everything()
+                session.listener.user_started_speaking()
+            case SpeechStopped(item_id, ms):
+                session.listening.stopped(connection.clock, ms)
+                session.publish(UserStoppedSpeaking(item_id))
+                session.listener.user_stopped_speaking()
+            case AudioCommitted(item_id, previous):
+                self._committed(connection, item_id, previous)
+            case AudioCleared():
+                connection.ledger.answered(("cleared", None))
+                session.listening.cleared(connection.cursor or 0)
+                self.tell(session.record.speech_abandoned(view))
+
+    def _committed(
+        self, connection: Connection, item_id: str, previous: str | None
+    ) -> None:
+        session = self._session
+        asked = connection.ledger.answered(("committed", None))
+        upto = connection.cursor or 0
+        if asked is not None and isinstance(asked.subject, int):
+            upto = asked.subject
+        expects = asked is None and session.turns_are_automatic()
+        due = trio.current_time() + ANSWER_DUE if expects else float("inf")
+        session.listening.committed(item_id, upto, due)
+        connection.rearm()
+        assert connection.view is not None
+        self.tell(session.record.committed(connection.view, item_id, previous))
+        session.supervisor.progressed()
+        session.listener.user_turn(item_id)
+
+    # --- errors --------------------------------------------------------------------
+
+    def _error(self, connection: Connection, event: ErrorReported) -> None:
+        session = self._session
+        request = connection.ledger.rejected(event)
+        if event.error_class is ErrorClass.TERMINAL:
+            session.fail(
+                ServerError(
+                    event.message,
+                    code=event.code,
+                    event_id=event.event_id,
+                    recoverable=False,
+                )
+            )
+        if request is None:
+            self._unclaimed(connection, event)
+            return
+        match request.command:
+            case UpdateSession():
+                session.supervisor.update_refused(connection, request, event)
+            case CreateResponse() if isinstance(request.subject, Reply):
+                session.replying.refused(connection, request.subject, event)
+            case CreateItem() | DeleteItem():
+                self._item_refused(connection, request, event)
+            case _:
+                pass
+
+    def _unclaimed(self, connection: Connection, event: ErrorReported) -> None:
+        # An empty commit under turn detection is a race between two who may commit.
+        empty = event.kinds == ("committed",) and self._session.turns_are_automatic()
+        if event.error_class is ErrorClass.BENIGN or empty:
+            return
+        self._session.publish(ErrorNotice(event.message, event.code, event.event_id))
+
+    def _item_refused(
+        self, connection: Connection, request: Request, event: ErrorReported
+    ) -> None:
+        record, view, command = self._session.record, connection.view, request.command
+        assert view is not None
+        if isinstance(command, DeleteItem):
+            if event.error_class is ErrorClass.BENIGN:
+                self.tell(record.deleted(view, command.item_id))
+            else:
+                record.delete_refused(view, command.item_id)
+        elif isinstance(command, CreateItem) and request.subject is None:
+            # Nobody waits for this item: it is sent once more, last, and then dropped,
+            # unless it is an output, which the next connection still needs.
+            again = event.error_class is not ErrorClass.PERMANENT
+            if again and event.error_class is not ErrorClass.DUPLICATE:
+                retry = connection.encode(CreateItem(command.item), subject="again")
+                connection.post([retry])
+            elif not isinstance(command.item, FunctionCallOutput):
+                self.tell(record.drop_local(command.item.id))
+        if request.subject is None or request.subject == "again":
+            self._session.publish(ErrorNotice(event.message, event.code))

@@ -1,0 +1,332 @@
+"""The request table: what the server owes, and who waits for it.
+
+Two halves. The `Ledger` of a connection keeps an entry until the server has answered,
+a later answer implies it, or the connection ends. A `Tracker` is a waiter's handle on
+entries, scoped by a `with`: it cannot outlive its block, and losing interest removes
+nothing from the ledger. Without that separation a late answer to one update would be
+taken for the answer to the next.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import attrs
+import trio
+
+from trialogue.dialects.commands import (
+    Command,
+    CreateItem,
+    CreateResponse,
+    CreateUserAudio,
+    DeleteItem,
+    TruncateItem,
+    UpdateSession,
+)
+from trialogue.dialects.dialect import AnswerKey
+from trialogue.dialects.events import ErrorClass, ErrorReported
+from trialogue.errors import SessionUpdateError
+
+__all__ = [
+    "Ledger",
+    "Request",
+    "RequestReport",
+    "RequestState",
+    "Tracker",
+    "UpdateReport",
+]
+
+
+class RequestState(enum.Enum):
+    """How a request stands. Every one but PENDING is final for its waiter."""
+
+    PENDING = "pending"
+    ACKNOWLEDGED = "acknowledged"
+    IMPLIED = "implied"
+    """A later answer shows that the server took it, though its own never came."""
+    REJECTED = "rejected"
+    UNANSWERED = "unanswered"
+    NOT_SENT = "not_sent"
+    LOST = "lost"
+
+
+@attrs.define(eq=False)
+class Request:
+    """One frame of a batch, and what became of it."""
+
+    command: Command
+    event_id: str
+    frame: str = attrs.field(repr=False)
+    answer: AnswerKey | None
+    patience: float
+    subject: Any = None
+    state: RequestState = RequestState.PENDING
+    error: ErrorReported | None = None
+    doubt: bool = False
+    written_at: float | None = None
+    settled_at: float | None = None
+    settled: trio.Event = attrs.field(factory=trio.Event, repr=False)
+
+    @property
+    def deadline(self) -> float:
+        """When the server has had its time; unlimited while the frame is unwritten."""
+        if self.written_at is None or self.state is not RequestState.PENDING:
+            return float("inf")
+        return self.written_at + self.patience
+
+    def settle(self, state: RequestState, error: ErrorReported | None = None) -> None:
+        """Fix the outcome. Only the first call counts (S6)."""
+        if self.state is RequestState.PENDING:
+            self.state, self.error = state, error
+            self.settled_at = trio.current_time()
+            self.settled.set()
+
+
+@attrs.frozen
+class RequestReport:
+    """What became of one request.
+
+    Attributes:
+        kind: the command's name, for example "CreateItem".
+        item_id: the item it was about, if any.
+        code, message: the server's, where it was rejected.
+    """
+
+    kind: str
+    state: RequestState
+    item_id: str | None = None
+    code: str | None = None
+    message: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the server took it, as far as anybody can know."""
+        return self.state in {RequestState.ACKNOWLEDGED, RequestState.IMPLIED}
+
+
+@attrs.frozen
+class UpdateReport:
+    """What became of each request of an update, in the order they were sent."""
+
+    requests: tuple[RequestReport, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether the server took everything."""
+        return all(request.ok for request in self.requests)
+
+    @property
+    def acknowledged(self) -> int:
+        """How many the server confirmed in its own words."""
+        acknowledged = RequestState.ACKNOWLEDGED
+        return sum(request.state is acknowledged for request in self.requests)
+
+    def __add__(self, other: UpdateReport) -> UpdateReport:
+        return UpdateReport(self.requests + other.requests)
+
+    def raise_for_failures(self) -> None:
+        """Raise `SessionUpdateError` unless everything was taken."""
+        bad = [request for request in self.requests if not request.ok]
+        if bad:
+            what = "; ".join(_tell(request) for request in bad)
+            msg = f"the update was not taken in full: {what}"
+            raise SessionUpdateError(msg, self)
+
+
+def _tell(request: RequestReport) -> str:
+    subject = f" of {request.item_id}" if request.item_id else ""
+    why = f" ({request.code or request.message})" if request.message else ""
+    return f"{request.kind}{subject}: {request.state.value}{why}"
+
+
+def report_on(requests: Iterable[Request]) -> UpdateReport:
+    """Say what became of each request up to now; a pending one is unanswered."""
+    return UpdateReport(tuple(_report(request) for request in requests))
+
+
+def _report(request: Request) -> RequestReport:
+    state = request.state
+    if state is RequestState.PENDING:
+        state = RequestState.UNANSWERED
+    error = request.error
+    return RequestReport(
+        kind=type(request.command).__name__,
+        state=state,
+        item_id=item_of(request.command),
+        code=error.code if error else None,
+        message=error.message if error else None,
+    )
+
+
+def item_of(command: Command) -> str | None:
+    """Return the id of the item that a command is about, if any."""
+    match command:
+        case CreateItem(item=item):
+            return item.id
+        case (
+            CreateUserAudio(item_id=item_id)
+            | DeleteItem(item_id=item_id)
+            | TruncateItem(item_id=item_id)
+        ):
+            return item_id
+        case _:
+            return None
+
+
+class Tracker:
+    """A waiter's handle on requests, valid inside its `with` block."""
+
+    def __init__(self, requests: Iterable[Request]) -> None:
+        self.requests = tuple(requests)
+
+    async def settled(self) -> None:
+        """Wait until every request has its outcome."""
+        for request in self.requests:
+            await request.settled.wait()
+
+    def report(self) -> UpdateReport:
+        """What became of each request; pending ones read "unanswered"."""
+        return report_on(self.requests)
+
+
+class Ledger:
+    """What one connection's server owes, in the order it was asked."""
+
+    def __init__(self, *, ordered: bool = True) -> None:
+        self.late_answers = 0
+        self._ordered = ordered
+        self._owed: dict[str, Request] = {}
+
+    def __len__(self) -> int:
+        return len(self._owed)
+
+    def __iter__(self) -> Iterator[Request]:
+        return iter(tuple(self._owed.values()))
+
+    def enter(self, request: Request) -> None:
+        """Keep a request until it is answered."""
+        self._owed[request.event_id] = request
+
+    def withdraw(self, request: Request) -> None:
+        """Take back a request that was never written."""
+        self._owed.pop(request.event_id, None)
+        request.settle(RequestState.NOT_SENT)
+
+    def find(self, key: AnswerKey) -> Request | None:
+        """Return the oldest outstanding request with this key."""
+        return next((r for r in self._owed.values() if r.answer == key), None)
+
+    def settle(
+        self, request: Request, state: RequestState, error: ErrorReported | None = None
+    ) -> None:
+        """Strike a request off, with its outcome."""
+        self._owed.pop(request.event_id, None)
+        request.settle(state, error)
+
+    def answered(self, key: AnswerKey) -> Request | None:
+        """Settle the oldest outstanding request with this key as acknowledged.
+
+        Returns it, or None if nobody was asked: a late answer, which is harmless.
+        """
+        request = self.find(key)
+        if request is None:
+            self.late_answers += 1
+        else:
+            self.settle(request, RequestState.ACKNOWLEDGED)
+        return request
+
+    def imply(self, request: Request) -> None:
+        """Settle whatever was asked before `request`, whose own answer was read.
+
+        Only item operations: a configuration counts when its echo was read. An error
+        that named nothing has cast doubt on what was then waiting, and doubt turns
+        "implied" into "rejected" (core rule 11).
+        """
+        if not self._ordered:
+            return
+        for entry in self:
+            if entry is request:
+                return
+            if item_of(entry.command) is not None and entry.answer is not None:
+                state = RequestState.REJECTED if entry.doubt else RequestState.IMPLIED
+                self.settle(entry, state)
+
+    def rejected(self, error: ErrorReported) -> Request | None:
+        """Settle the request at fault and return it; None if none could be named.
+
+        An error that names nothing while an update is outstanding counts against the
+        update; any other one leaves a doubt on everything that waits.
+        """
+        request = self._at_fault(error)
+        if request is not None:
+            good = error.error_class is ErrorClass.DUPLICATE
+            state = RequestState.ACKNOWLEDGED if good else RequestState.REJECTED
+            self.settle(request, state, None if good else error)
+        elif error.event_id is None:
+            for entry in self:
+                entry.doubt = True
+        return request
+
+    def _at_fault(self, error: ErrorReported) -> Request | None:
+        if error.event_id is not None:
+            return self._owed.get(error.event_id)
+        by_ref = self._first(lambda r: _names(r) in error.refs and _fits(r, error))
+        if by_ref is not None or error.refs:
+            return by_ref or self._by_kind(error)
+        return self._by_kind(error) or self._first(
+            lambda r: not error.kinds and isinstance(r.command, UpdateSession)
+        )
+
+    def _by_kind(self, error: ErrorReported) -> Request | None:
+        # An item error that quotes an id has been looked for by that id; falling
+        # back to "the oldest of its kind" would blame a bystander.
+        kinds = {kind for kind in error.kinds if not (error.refs and kind in _ITEMS)}
+        return self._first(lambda r: r.answer is not None and r.answer[0] in kinds)
+
+    def _first(self, wanted: Callable[[Request], bool]) -> Request | None:
+        return next((r for r in self._owed.values() if wanted(r)), None)
+
+    def lose(self) -> None:
+        """The connection ended: whatever is owed is lost."""
+        for request in self:
+            written = request.written_at is not None
+            self.settle(
+                request, RequestState.LOST if written else RequestState.NOT_SENT
+            )
+
+    def deadline(self) -> float:
+        """When the server has to have answered something at the latest."""
+        return min((r.deadline for r in self._owed.values()), default=float("inf"))
+
+    def overdue(self, now: float) -> list[Request]:
+        """Return what should have been answered by now."""
+        return [r for r in self._owed.values() if r.deadline <= now]
+
+    @contextmanager
+    def expect(
+        self, requests: Iterable[Request], withdraw: Callable[[], None]
+    ) -> Iterator[Tracker]:
+        """Track requests inside a block; leaving it calls `withdraw`."""
+        tracker = Tracker(requests)
+        try:
+            yield tracker
+        finally:
+            withdraw()
+
+
+_ITEMS = frozenset({"item", "deleted", "truncated"})
+
+
+def _names(request: Request) -> str | None:
+    if isinstance(request.command, CreateResponse):
+        return request.command.key
+    return item_of(request.command)
+
+
+def _fits(request: Request, error: ErrorReported) -> bool:
+    if not error.kinds or request.answer is None:
+        return True
+    return request.answer[0] in error.kinds

@@ -1,0 +1,68 @@
+"""What the session tells the layer that owns its agents; every call is synchronous.
+
+The base class does nothing, so that a session can be used alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from trialogue.conversation.items import FunctionCall
+from trialogue.realtime.replies import CutItem, Response
+
+__all__ = ["CutItem", "Listener"]
+
+
+class Listener:
+    """Override what you need. Called in the reader's steps: never block, never raise."""
+
+    def response_created(self, response: Response) -> None:
+        """A response began that may be heard."""
+
+    def audio(self, response: Response, item_id: str, pcm: bytes) -> None:
+        """Audio of a response that may be heard, PCM16 24 kHz mono."""
+
+    def audio_ended(self, response: Response, item_id: str) -> None:
+        """An item's audio is complete."""
+
+    def text(self, response: Response, item_id: str, text: str) -> None:
+        """More of what is said or written."""
+
+    def call_ready(self, response: Response, call: FunctionCall) -> None:
+        """A call is complete and may be run."""
+
+    def call_refused(self, response: Response, call: FunctionCall) -> None:
+        """A call of a response that must not act: answer it without running it."""
+
+    def response_done(self, response: Response) -> None:
+        """A response ended, or was lost; all its calls were announced."""
+
+    def cut(self, response: Response | None) -> Sequence[CutItem]:
+        """Stop playing a response (None: everything); say what was heard of each item.
+
+        Items that had been heard in full are not listed.
+        """
+        return ()
+
+    def heard_ms(self, response: Response) -> int:
+        """How much of a response was played up to now."""
+        return 0
+
+    def running_calls(self) -> Collection[str]:
+        """The ids (`call_id`) of calls that are being worked on."""
+        return ()
+
+    def user_started_speaking(self) -> None:
+        """The user began to speak."""
+
+    def user_stopped_speaking(self) -> None:
+        """The user's voice ended."""
+
+    def user_turn(self, item_id: str) -> None:
+        """The user's turn is complete: it is an item now."""
+
+    def connection_changed(self) -> None:
+        """Another connection serves, or none does for now."""
+
+    def failed(self) -> None:
+        """The session ended for good; its error is on the session."""

@@ -1,0 +1,131 @@
+"""The user's side: the microphone's ring, turns, and what of them must be kept.
+
+Nothing that the user says is lost to a change of connection: what was not committed
+is sent again on the next one, from the start of the open turn; a committed turn whose
+words have not arrived is kept as sound.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+
+from trialogue.realtime.input_ring import SAMPLE_RATE, AudioClock, InputRing
+
+__all__ = ["Listening"]
+
+LOOKBACK = 2 * SAMPLE_RATE
+"""Samples before the newest that a fresh connection gets when no turn is open: turn
+detection on the old one may have heard a beginning that it could not report any more."""
+SPOKEN_TURNS = 60 * SAMPLE_RATE
+"""Samples of committed turns kept until their transcripts arrive."""
+MICROPHONE_SILENT = 3.0
+"""Seconds without any audio from the program after which an open turn cannot end."""
+ANSWER_DUE = 3.0
+"""Seconds within which turn detection should have begun its own response."""
+
+
+class Listening:
+    """State of the user's turns; plain values, moved by the session's reader."""
+
+    def __init__(self, ring_seconds: float = 30.0) -> None:
+        self.ring = InputRing(ring_seconds)
+        self.speaking = False
+        self.answer_due = math.inf
+        self._committed_to = 0
+        self._sent_to = 0
+        self._turn_start: int | None = None
+        self._turn_end: int | None = None
+        self._last_push = -math.inf
+        self._spoken: OrderedDict[str, bytes] = OrderedDict()
+
+    @property
+    def seconds_held(self) -> float:
+        return (self.ring.end - self.ring.start) / SAMPLE_RATE
+
+    @property
+    def has_the_floor(self) -> bool:
+        """Whether the user speaks, or is about to be answered by turn detection."""
+        return self.speaking or self.answer_due < math.inf
+
+    def answered(self) -> None:
+        """Turn detection began its response."""
+        self.speaking = False
+        self.answer_due = math.inf
+
+    def push(self, pcm: bytes, now: float, cursor: int | None) -> int:
+        """Add audio; return how many needed samples the bound made us drop."""
+        self._last_push = now
+        self.ring.append(pcm)
+        return self.ring.trim(self._needed_from(cursor))
+
+    def _needed_from(self, cursor: int | None) -> int:
+        unsent = self._committed_to if cursor is None else cursor
+        return unsent if self._turn_start is None else min(unsent, self._turn_start)
+
+    def fresh_start(self) -> int:
+        """Where the microphone begins on a fresh connection."""
+        start = self._turn_start
+        if start is None:
+            start = self._sent_to - LOOKBACK
+        return max(start, self._committed_to, self.ring.start)
+
+    def left(self, cursor: int | None) -> None:
+        """A connection is left behind; it was sent audio up to `cursor`."""
+        self._sent_to = max(self._sent_to, cursor or 0)
+        self.speaking = False
+        self.answer_due = math.inf
+
+    def started(self, clock: AudioClock, audio_start_ms: int) -> None:
+        """Turn detection heard a voice."""
+        self.speaking = True
+        self.answer_due = math.inf
+        self._turn_start = clock.at_ms(audio_start_ms)
+        self._turn_end = None
+
+    def stopped(self, clock: AudioClock, audio_end_ms: int) -> None:
+        """Turn detection heard it end."""
+        self._turn_end = clock.at_ms(audio_end_ms)
+
+    def committed(self, item_id: str, upto: int, due: float) -> None:
+        """The buffer became an item: it ends at the turn's end, or else at `upto`."""
+        begin = self._committed_to if self._turn_start is None else self._turn_start
+        end = upto if self._turn_end is None else self._turn_end
+        self._spoken[item_id] = self.ring.slice(begin, end)
+        self._committed_to = max(self._committed_to, end)
+        self._turn_start = self._turn_end = None
+        self.speaking = False
+        self.answer_due = due
+        self._bound_spoken()
+
+    def cleared(self, upto: int) -> None:
+        """The input buffer was emptied on request."""
+        self._committed_to = max(self._committed_to, upto)
+        self._turn_start = self._turn_end = None
+        self.speaking = False
+
+    def transcribed(self, item_id: str) -> None:
+        """Its words are known: the sound is no longer needed."""
+        self._spoken.pop(item_id, None)
+
+    def sound_of(self, item_id: str) -> bytes | None:
+        """Return a committed turn's audio, if it is still kept."""
+        return self._spoken.get(item_id) or None
+
+    def _bound_spoken(self) -> None:
+        while sum(map(len, self._spoken.values())) > SPOKEN_TURNS * 2:
+            self._spoken.popitem(last=False)
+
+    def timer(self) -> float:
+        """When `expire` wants to be called next."""
+        silent = self._last_push + MICROPHONE_SILENT if self.speaking else math.inf
+        return min(self.answer_due, silent)
+
+    def expire(self, now: float) -> bool:
+        """Give up waiting for what will not come; True if an answer is overdue."""
+        if self.speaking and self._last_push + MICROPHONE_SILENT <= now:
+            self.speaking = False
+        overdue = self.answer_due <= now
+        if overdue:
+            self.answer_due = math.inf
+        return overdue

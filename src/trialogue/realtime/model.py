@@ -1,0 +1,48 @@
+"""Which model to talk to, and how to reach it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import trio
+
+from trialogue.dialects.dialect import Capabilities, Dialect
+from trialogue.dialects.options import SessionOptions
+from trialogue.realtime.link import Link
+
+__all__ = ["RealtimeModel"]
+
+
+class RealtimeModel(Protocol):
+    """A model of some provider, as a value: two equal models can share a session.
+
+    Attributes:
+        name: the provider's name for it.
+        options: the session options every conversation with it begins with.
+        capabilities: what it can do.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def options(self) -> SessionOptions: ...
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    def dialect(self) -> Dialect:
+        """Return a fresh translator for one connection."""
+        ...
+
+    def open_link(
+        self, *, connect_timeout: float, close_timeout: float
+    ) -> AbstractAsyncContextManager[tuple[Link, trio.Nursery]]:
+        """Open a connection up to the point where frames can be exchanged.
+
+        Raises:
+            ConnectRefused: trying again would not help.
+            ConnectionLost: it may.
+        """
+        ...

@@ -1,0 +1,139 @@
+"""What a realtime session tells its subscribers (`session.subscribe`)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import attrs
+
+from trialogue.conversation.items import Item
+from trialogue.realtime.replies import ReplyOutcome
+
+__all__ = [
+    "AudioDropped",
+    "ConnectionEnded",
+    "ConnectionOpened",
+    "ErrorNotice",
+    "ItemChanged",
+    "MalformedFrame",
+    "RawEvent",
+    "ReplayTruncated",
+    "ReplyEnded",
+    "ReplyStarted",
+    "UnknownAnchorNotice",
+    "UserStartedSpeaking",
+    "UserStoppedSpeaking",
+    "UserTranscript",
+]
+
+
+@attrs.frozen
+class ConnectionOpened:
+    """A connection is up and begins to serve. Generation 1 is the first."""
+
+    generation: int
+    session_id: str
+    seconds: float
+
+
+@attrs.frozen
+class ConnectionEnded:
+    """A connection ended. `will_retry` is False for a replaced or closed one."""
+
+    generation: int
+    message: str
+    code: int | None = None
+    will_retry: bool = True
+
+
+@attrs.frozen
+class ItemChanged:
+    """An item was added to the record, changed, or removed."""
+
+    change: Literal["added", "updated", "deleted"]
+    item_id: str
+    item: Item | None = None
+
+
+@attrs.frozen
+class UnknownAnchorNotice:
+    """The server named a predecessor nobody knows; the item was appended (S13)."""
+
+    item_id: str
+    anchor: str | None
+
+
+@attrs.frozen
+class UserStartedSpeaking:
+    item_id: str | None = None
+
+
+@attrs.frozen
+class UserStoppedSpeaking:
+    item_id: str | None = None
+
+
+@attrs.frozen
+class UserTranscript:
+    """What the user said. Exactly one final transcript per turn (U2)."""
+
+    item_id: str
+    text: str
+    final: bool
+
+
+@attrs.frozen
+class ReplyStarted:
+    """A response began. `agent` is the name of whoever answers for it."""
+
+    response_id: str
+    agent: str | None = None
+
+
+@attrs.frozen
+class ReplyEnded:
+    """A response ended."""
+
+    response_id: str
+    outcome: ReplyOutcome
+    agent: str | None = None
+
+
+@attrs.frozen
+class ErrorNotice:
+    """The server reported an error that belongs to nobody who waits (S7)."""
+
+    message: str
+    code: str | None = None
+    event_id: str | None = None
+
+
+@attrs.frozen
+class MalformedFrame:
+    """A frame could not be read and was passed over (C10); never its text."""
+
+    message: str
+    detail: str | None = None
+
+
+@attrs.frozen
+class AudioDropped:
+    """Microphone audio that nobody could take any more was dropped (C4)."""
+
+    seconds: float
+    total_seconds: float
+
+
+@attrs.frozen
+class ReplayTruncated:
+    """A fresh connection was not given the whole conversation (replay budget)."""
+
+    omitted: int
+
+
+@attrs.frozen
+class RawEvent:
+    """An event of a type this library does not interpret (C9)."""
+
+    type: str
+    data: dict[str, Any]

@@ -1,0 +1,660 @@
+"""Who speaks: moves the response slot on, and binds what the server makes.
+
+All of it runs in the reader's steps or in those of whoever asks; nothing here waits.
+A response is bound, when it is created, to the configuration it is made under. If that
+is not the one the session wants, the response is cancelled by id and never heard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import attrs
+import trio
+
+from trialogue.conversation.items import FunctionCall, Item, Message
+from trialogue.conversation.record import Record
+from trialogue.dialects.commands import (
+    CancelResponse,
+    CreateResponse,
+    DeleteItem,
+    TruncateItem,
+)
+from trialogue.dialects.events import (
+    CallReady,
+    ErrorClass,
+    ErrorReported,
+    OutputAudio,
+    OutputAudioEnded,
+    OutputItemAdded,
+    OutputItemDone,
+    OutputText,
+    ResponseCreated,
+    ResponseDone,
+    Usage,
+)
+from trialogue.dialects.options import UNCHANGED
+from trialogue.errors import (
+    ConnectionLost,
+    ConversionError,
+    ResponseBusy,
+    ResponseFailed,
+    ServerError,
+    TrialogueError,
+)
+from trialogue.realtime.configuration import Configuration
+from trialogue.realtime.connection import Connection
+from trialogue.realtime.listener import CutItem, Listener
+from trialogue.realtime.listening import Listening
+from trialogue.realtime.notices import ErrorNotice, ReplyEnded, ReplyStarted
+from trialogue.realtime.replies import Reply, ReplyOutcome, Response, ResponseSlot
+
+__all__ = ["Replying"]
+
+REMEMBERED = 64
+"""Responses that ended and are still known by id, for what arrives late."""
+
+
+class Session(Protocol):
+    """What this module needs of the session."""
+
+    record: Record
+    listening: Listening
+    listener: Listener
+
+    @property
+    def connection(self) -> Connection | None: ...
+
+    @property
+    def wanted(self) -> Configuration | None: ...
+
+    def publish(self, event: object) -> None: ...
+
+    def pulse(self) -> None: ...
+
+    def fail(self, error: TrialogueError) -> None: ...
+
+    def turns_are_automatic(self) -> bool: ...
+
+    def repeat_update(self, connection: Connection, config: Configuration) -> None: ...
+
+
+class Replying:
+    """The replies of one session, whatever connections they are made over."""
+
+    def __init__(self, session: Session, new_key: Callable[[], str]) -> None:
+        self.slot = ResponseSlot()
+        self.usage = Usage()
+        self.owed = False
+        self._session = session
+        self._new_key = new_key
+        self._responses: dict[str, Response] = {}
+        self._out_of_band: list[Reply] = []
+
+    # --- asking ------------------------------------------------------------------
+
+    def ask(self, **wish: Any) -> Reply:
+        """Queue a wish for a reply, and post it at once if it may go."""
+        command = wish.pop("command", None) or CreateResponse(self._new_key())
+        reply = Reply(command.key, command=command, **wish)
+        self._queue(reply)
+        self.advance()
+        if reply in self.slot.queue:
+            self._if_busy(reply)
+        return reply
+
+    def new_key(self) -> str:
+        """Return a key that no other reply of this session has."""
+        return self._new_key()
+
+    def _queue(self, reply: Reply) -> None:
+        if reply.purpose == "tools":
+            self.slot.queue.insert(0, reply)
+        else:
+            self.slot.queue.append(reply)
+
+    def _if_busy(self, reply: Reply) -> None:
+        if reply.if_busy == "skip":
+            self.slot.drop(reply)
+            reply.finish(ReplyOutcome("skipped"))
+        elif reply.if_busy == "raise":
+            self.slot.drop(reply)
+            msg = 'a response is running or the user is speaking; use if_busy="wait"'
+            reply.fail(ResponseBusy(msg))
+
+    def leave(self, reply: Reply, *, silence: bool) -> None:
+        """Nobody waits for this reply any more.
+
+        Args:
+            silence: also stop what it is saying; False where a handoff lets the
+                agent's last words be heard.
+        """
+        if reply.settled.is_set():
+            return
+        self.slot.drop(reply)
+        reply.unwanted = True
+        connection = self._session.connection
+        if reply.batch is not None and connection is not None:
+            connection.withdraw(reply.batch)
+            if reply.request is not None and reply.request.written_at is None:
+                self._unpost(reply)
+        if reply.response is not None and reply.response.running and silence:
+            self.cut(reply.response)
+        reply.finish(ReplyOutcome("interrupted"))
+        self.advance()
+
+    def _unpost(self, reply: Reply) -> None:
+        if self.slot.posted is reply:
+            self.slot.posted = None
+        if reply in self._out_of_band:
+            self._out_of_band.remove(reply)
+
+    # --- posting -----------------------------------------------------------------
+
+    def advance(self) -> None:
+        """Post whatever may go now."""
+        while (reply := self._next()) is not None:
+            self._post(reply)
+        self._session.pulse()
+
+    def _next(self) -> Reply | None:
+        connection, wanted = self._session.connection, self._session.wanted
+        if connection is None or wanted is None or not connection.live:
+            return None
+        if connection.sent_config is None:
+            return None
+        self._queue_owed(connection, wanted)
+        return next((r for r in self.slot.queue if self._may_go(r, connection)), None)
+
+    def _queue_owed(self, connection: Connection, wanted: Configuration) -> None:
+        idle = not self.slot.queue and self.slot.free_for(None)
+        if self.owed and idle and wanted.ready and connection.config is wanted:
+            self.owed = False
+            command = CreateResponse(self._new_key())
+            self.slot.queue.append(
+                Reply(command.key, wanted, command=command, purpose="owed")
+            )
+
+    def _may_go(self, reply: Reply, connection: Connection) -> bool:
+        config = reply.config or self._session.wanted
+        if config is None or not config.ready or config.void:
+            return False
+        wanted = self._session.wanted
+        if wanted is None or config.epoch is not wanted.epoch:
+            return False
+        if not (
+            self._agreed(config, connection) or self._may_carry(config, connection)
+        ):
+            return False
+        if reply.out_of_band:
+            return True
+        if not self.slot.free_for(reply.within):
+            return False
+        if self._user_has_the_floor():
+            reply.held_for_user = True
+            return False
+        return True
+
+    @staticmethod
+    def _agreed(config: Configuration, connection: Connection) -> bool:
+        held = connection.config
+        return held is not None and held.epoch is config.epoch
+
+    @staticmethod
+    def _may_carry(config: Configuration, connection: Connection) -> bool:
+        # The first reply is the only command that may run ahead of the settlement.
+        able = connection.model.capabilities.per_response_configuration
+        pending = connection.sent_config
+        same = pending is not None and pending.epoch is config.epoch
+        return able and same and not config.verdict.is_set() and not config.carried
+
+    def _user_has_the_floor(self) -> bool:
+        if not self._session.turns_are_automatic():
+            return False
+        return self._session.listening.has_the_floor
+
+    def _post(self, reply: Reply) -> None:
+        connection = self._session.connection
+        config = reply.config or self._session.wanted
+        assert connection is not None
+        assert config is not None
+        self.slot.drop(reply)
+        reply.config = config
+        reply.carried = not self._agreed(config, connection)
+        command = self._configured(reply, config, connection)
+        try:
+            patience = connection.timing.reply_start
+            reply.request = connection.encode(command, patience=patience, subject=reply)
+        except ConversionError as error:
+            reply.fail(error)
+            return
+        if reply.carried:
+            config.carried = True
+        if reply.out_of_band:
+            self._out_of_band.append(reply)
+        else:
+            self.slot.posted = reply
+        reply.attempts += 1
+        reply.batch = connection.post([reply.request])
+
+    @staticmethod
+    def _configured(
+        reply: Reply, config: Configuration, connection: Connection
+    ) -> CreateResponse:
+        command = reply.command
+        current = config if reply.carried else (connection.sent_config or config)
+        if reply.carried:
+            words = (
+                config.instructions
+                if command.instructions is UNCHANGED
+                else command.instructions
+            )
+            tools = config.tools if command.tools is UNCHANGED else command.tools
+            command = attrs.evolve(command, instructions=words, tools=tools)
+        if reply.add_instructions:
+            base = current.instructions
+            joined = f"{base}\n\n{reply.add_instructions}" if base else None
+            command = attrs.evolve(
+                command, instructions=joined or reply.add_instructions
+            )
+        return command
+
+    def refused(
+        self, connection: Connection, reply: Reply, error: ErrorReported
+    ) -> None:
+        """The server rejected a `response.create`."""
+        self._unpost(reply)
+        if error.error_class is ErrorClass.CONFLICT and not reply.unwanted:
+            if reply.if_busy == "raise":
+                reply.fail(ResponseBusy(error.message, code=error.code))
+                return
+            # A response that we did not ask for is in the way: it is no error (R1).
+            # Its end frees the slot; if nothing is heard of it, the deadline does.
+            self.slot.requeue(reply)
+            self.slot.blocked = self.slot.active is None
+            self._watch(connection)
+        else:
+            reply.fail(ServerError(error.message, code=error.code))
+            self.advance()
+
+    # --- responses ---------------------------------------------------------------
+
+    def _watch(self, connection: Connection) -> None:
+        """A response is, or must be, running: it may not stay silent for ever."""
+        now = trio.current_time()
+        connection.response_deadline = now + connection.timing.reply_silence
+        connection.rearm()
+
+    def created(self, connection: Connection, event: ResponseCreated) -> None:
+        """Bind a new response to whoever asked and to what it is made under."""
+        reply = self._claim(connection, event)
+        config = connection.config
+        if reply is not None and reply.carried:
+            config = reply.config
+        response = self._responses.get(event.response_id)
+        if response is None:
+            response = self._remember(
+                Response(event.response_id, connection.generation, config)
+            )
+        response.config, response.reply = config, reply
+        response.out_of_band = event.out_of_band
+        if reply is not None:
+            reply.response = response
+        response.answers_user = event.key is None and not event.out_of_band
+        self._begin(connection, response, ours=event.key is not None)
+
+    def _claim(self, connection: Connection, event: ResponseCreated) -> Reply | None:
+        if event.answers is None:
+            keyless = not connection.model.capabilities.acknowledges_updates
+            return self.slot.posted if keyless else None
+        request = connection.ledger.find(event.answers)
+        if request is None:
+            return None
+        connection.ledger.imply(request)
+        connection.ledger.answered(event.answers)
+        return request.subject if isinstance(request.subject, Reply) else None
+
+    def _begin(self, connection: Connection, response: Response, *, ours: bool) -> None:
+        if not response.out_of_band:
+            self.slot.began(response)
+        self._watch(connection)
+        reply = response.reply
+        stale = self._stale(response) or (ours and reply is None)
+        if stale or (reply is not None and reply.unwanted):
+            self._discard(connection, response)
+            return
+        if reply is None and not response.out_of_band:
+            self._serves_the_user(response)
+        if not response.out_of_band:
+            self.owed = False
+        if reply is not None and reply.carried:
+            self._note_evidence(connection, reply)
+        self._session.publish(ReplyStarted(response.id, self._name(response)))
+        self._session.listener.response_created(response)
+
+    def _stale(self, response: Response) -> bool:
+        config, wanted = response.config, self._session.wanted
+        if config is None or wanted is None or config.void:
+            return True
+        return config.epoch is not wanted.epoch
+
+    def _note_evidence(self, connection: Connection, reply: Reply) -> None:
+        # The server has gone past the update without a word on it. The response is
+        # right (it carried everything itself); the session may not be: say it again.
+        config = reply.config
+        if config is not None and not config.verdict.is_set():
+            self._session.repeat_update(connection, config)
+
+    def _serves_the_user(self, response: Response) -> None:
+        """Turn detection's own response serves whoever waited for the user to end."""
+        self._session.listening.answered()
+        for reply in tuple(self.slot.queue):
+            if reply.purpose != "program":
+                self.slot.drop(reply)
+                reply.finish(ReplyOutcome("superseded", response_id=response.id))
+            elif reply.held_for_user and response.reply is None:
+                self.slot.drop(reply)
+                reply.response, response.reply = response, reply
+
+    def _discard(self, connection: Connection, response: Response) -> None:
+        response.discard = True
+        if response.running:
+            self._post_commands(connection, [CancelResponse(response.id)])
+
+    def _remember(self, response: Response) -> Response:
+        self._responses[response.id] = response
+        ended = [r.id for r in self._responses.values() if not r.running]
+        for old in ended[: max(0, len(ended) - REMEMBERED)]:
+            del self._responses[old]
+        return response
+
+    def _response(self, connection: Connection, response_id: str) -> Response:
+        """Return a response, adopting one whose creation was never announced."""
+        response = self._responses.get(response_id)
+        if response is None:
+            config = connection.config
+            response = Response(response_id, connection.generation, config)
+            response.answers_user = True
+            self._remember(response)
+            self._begin(connection, response, ours=False)
+        return response
+
+    def of_item(self, item_id: str) -> Response | None:
+        """Return the response that an item belongs to."""
+        return next((r for r in self._responses.values() if item_id in r.items), None)
+
+    # --- what responses bring ----------------------------------------------------
+
+    def output_item(
+        self, connection: Connection, event: OutputItemAdded | OutputItemDone
+    ) -> None:
+        """An output item was announced or is final."""
+        response = self._response(connection, event.response_id)
+        self._watch_running(connection, response)
+        if event.item.id not in response.items:
+            response.items.append(event.item.id)
+        name = self._name(response)
+        if name is not None:
+            self._session.record.set_agent(event.item.id, name)
+
+    def audio(self, connection: Connection, event: OutputAudio) -> None:
+        """Audio: handed on only if it may be heard."""
+        response = self._response(connection, event.response_id)
+        self._watch_running(connection, response)
+        if event.item_id not in response.items:
+            response.items.append(event.item_id)
+        if response.discard or response.cut or response.done is not None:
+            return
+        response.emitted = True
+        if response.first_audio_at is None:
+            response.first_audio_at = trio.current_time()
+        self._session.listener.audio(response, event.item_id, event.pcm)
+
+    def audio_ended(self, connection: Connection, event: OutputAudioEnded) -> None:
+        """An item's audio is complete."""
+        response = self._response(connection, event.response_id)
+        if not (response.discard or response.cut):
+            self._session.listener.audio_ended(response, event.item_id)
+
+    def text(self, connection: Connection, event: OutputText) -> None:
+        """Text or transcript: recorded only if it may be heard."""
+        response = self._response(connection, event.response_id)
+        self._watch_running(connection, response)
+        if response.discard or response.cut:
+            return
+        self._session.listener.text(response, event.item_id, event.text)
+
+    def call(self, connection: Connection, event: CallReady) -> None:
+        """A call is complete: run it, or see to it that it is answered unrun."""
+        response = self._response(connection, event.response_id)
+        self._announce_call(response, event.call)
+
+    def _announce_call(self, response: Response, call: FunctionCall) -> None:
+        if call.call_id in response.calls or response.out_of_band:
+            return
+        response.calls[call.call_id] = call
+        if response.discard or self._stale(response):
+            self._session.listener.call_refused(response, call)
+        else:
+            self._session.listener.call_ready(response, call)
+
+    def _watch_running(self, connection: Connection, response: Response) -> None:
+        if response.running:
+            self._watch(connection)
+
+    def done(self, connection: Connection, event: ResponseDone) -> None:
+        """A response ended."""
+        response = self._response(connection, event.response_id)
+        if response.done is not None:
+            return
+        response.done = event
+        connection.response_deadline = float("inf")
+        if event.usage is not None:
+            self.usage += event.usage
+        for item in event.items:
+            if item.id not in response.items:
+                response.items.append(item.id)
+            if isinstance(item, FunctionCall) and item.status == "completed":
+                self._announce_call(response, item)
+        self.slot.finished(response)
+        self._conclude(connection, response, event)
+
+    def _conclude(
+        self, connection: Connection, response: Response, event: ResponseDone
+    ) -> None:
+        self._tidy(connection, response)
+        self._settle(response, event)
+        response.ended.set()
+        if response.discard:
+            self._answer_again(response)
+        else:
+            outcome = response.result(self._items(response))
+            self._session.publish(
+                ReplyEnded(response.id, outcome, self._name(response))
+            )
+        self._session.listener.response_done(response)
+        self.advance()
+
+    def _answer_again(self, response: Response) -> None:
+        if response.answers_user:
+            self.owed = True
+
+    def _settle(self, response: Response, event: ResponseDone) -> None:
+        reply = response.reply
+        if reply is not None and reply in self._out_of_band:
+            self._out_of_band.remove(reply)
+        if event.status == "failed" and not response.discard:
+            self._failed(reply, event)
+        elif reply is not None:
+            reply.finish(response.result(self._items(response) or event.items))
+
+    def _failed(self, reply: Reply | None, event: ResponseDone) -> None:
+        terminal = event.error_class is ErrorClass.TERMINAL
+        message = event.error_message or "the provider reported no reason"
+        error = ResponseFailed(
+            f"the response failed: {message}",
+            code=event.error_code,
+            recoverable=not terminal,
+        )
+        if reply is None:
+            self._session.publish(ErrorNotice(str(error), event.error_code))
+        else:
+            reply.fail(error)
+        if terminal:
+            self._session.fail(error)
+
+    def _items(self, response: Response) -> tuple[Item, ...]:
+        record = self._session.record
+        found = (record.get(item_id) for item_id in response.items)
+        return tuple(item for item in found if item is not None)
+
+    @staticmethod
+    def _name(response: Response) -> str | None:
+        return getattr(response.owner, "name", None)
+
+    # --- stopping ----------------------------------------------------------------
+
+    def cut(self, response: Response) -> None:
+        """Stop a response: at the server by id, and where it is played."""
+        connection = self._session.connection
+        if response.running and not response.cut and not response.discard:
+            if connection is not None and connection.generation == response.generation:
+                self._post_commands(connection, [CancelResponse(response.id)])
+        self._cut_items(response, self._session.listener.cut(response))
+
+    def cut_everything(self) -> None:
+        """The user speaks, or somebody interrupts: silence, truncated at what was heard.
+
+        A running response is left to its server, which stops it by itself under turn
+        detection; `interrupt` cancels it too.
+        """
+        active = self.slot.active
+        for item in self._session.listener.cut(None):
+            response = self.of_item(item.item_id)
+            if response is not None:
+                self._cut_items(response, [item])
+        if active is not None and not active.discard:
+            active.cut = True
+            active.heard_ms = active.heard_ms or 0
+
+    def _cut_items(self, response: Response, items: Iterable[CutItem]) -> None:
+        items = list(items)
+        response.cut = response.cut or response.running
+        response.heard_ms = (response.heard_ms or 0) + sum(i.heard_ms for i in items)
+        response.cut_items += items
+        for item in items:
+            self._session.record.set_heard(
+                item.item_id, item.heard_ms, received_ms=item.received_ms
+            )
+        connection = self._session.connection
+        if not response.running and connection is not None:
+            self._tidy(connection, response)
+
+    def _tidy(self, connection: Connection, response: Response) -> None:
+        """Bring the server's view of an ended response to what was heard of it."""
+        if response.out_of_band:
+            return
+        commands: list[Any] = []
+        view = connection.view
+        if response.discard or (response.cut and not response.emitted):
+            unheard = [i for i in self._items(response) if isinstance(i, Message)]
+            commands = [DeleteItem(item.id) for item in unheard]
+        else:
+            commands = [self._heard(connection, item) for item in response.cut_items]
+        response.cut_items.clear()
+        commands = [c for c in commands if c is not None]
+        for command in commands:
+            if isinstance(command, DeleteItem) and view is not None:
+                self._session.record.delete_requested(view, command.item_id)
+        self._post_commands(connection, commands)
+
+    @staticmethod
+    def _heard(connection: Connection, item: CutItem) -> Any:
+        if item.heard_ms <= 0:
+            return DeleteItem(item.item_id)
+        if item.heard_ms >= item.received_ms and item.complete:
+            return None
+        if not connection.model.capabilities.message_truncation:
+            return None
+        return TruncateItem(item.item_id, min(item.heard_ms, item.received_ms))
+
+    @staticmethod
+    def _post_commands(connection: Connection, commands: Iterable[Any]) -> None:
+        if connection.live:
+            connection.post([connection.encode(command) for command in commands])
+
+    # --- changes of agent and of connection --------------------------------------
+
+    def epoch_changed(self) -> None:
+        """Another configuration is wanted from now on: nothing of the old one begins.
+
+        What the old agent has said plays on; what it would still say is cut.
+        """
+        for reply in tuple(self.slot.queue):
+            if self._foreign(reply.config):
+                self.slot.drop(reply)
+                reply.finish(ReplyOutcome("interrupted"))
+        posted = self.slot.posted
+        if posted is not None and self._foreign(posted.config):
+            posted.unwanted = True
+            posted.finish(ReplyOutcome("interrupted"))
+        active = self.slot.active
+        if active is not None and self._stale(active) and not active.discard:
+            self.cut(active)
+            active.discard = active.heard_ms == 0
+        self.slot.turn = None
+
+    def _foreign(self, config: Configuration | None) -> bool:
+        wanted = self._session.wanted
+        return wanted is None or (config or wanted).epoch is not wanted.epoch
+
+    def connection_lost(self, connection: Connection) -> None:
+        """Take back what was under way; it is asked for again, or reported lost."""
+        self.slot.blocked = False
+        posted = self.slot.posted
+        if posted is not None:
+            self.slot.requeue(posted)
+            if posted.unwanted:
+                self.slot.drop(posted)
+        for reply in self._out_of_band:
+            reply.fail(ConnectionLost("the connection ended before the reply did"))
+        self._out_of_band.clear()
+        active = self.slot.active
+        if active is not None and active.generation == connection.generation:
+            self._lost(active)
+
+    def _lost(self, response: Response) -> None:
+        response.lost = True
+        self.slot.finished(response)
+        listener, reply = self._session.listener, response.reply
+        unheard = not response.discard and listener.heard_ms(response) == 0
+        again = (unheard or response.discard) and not response.calls
+        if again:
+            listener.cut(response)
+            self._session.record.forget(response.items)
+        response.ended.set()
+        if reply is not None and again and not reply.unwanted and not response.discard:
+            self.slot.requeue(reply)
+        elif reply is not None:
+            response.heard_ms = listener.heard_ms(response)
+            reply.finish(response.result(self._items(response)))
+        if again and response.answers_user:
+            self.owed = True
+        listener.response_done(response)
+
+    def config_failed(self, config: Configuration, error: TrialogueError) -> None:
+        """The configuration cannot be had: nothing made under it is heard."""
+        if config.amends:
+            return
+        for reply in tuple(self.slot.queue):
+            if reply.config is config:
+                self.slot.drop(reply)
+                reply.fail(error)
+        posted = self.slot.posted
+        if posted is not None and posted.config is config:
+            posted.unwanted = True
+            posted.fail(error)
+        active = self.slot.active
+        if active is not None and active.config is config and not active.discard:
+            self.cut(active)

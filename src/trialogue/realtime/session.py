@@ -1,0 +1,695 @@
+"""One conversation with a realtime model, whatever connections it is held over."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Literal
+
+import trio
+
+from trialogue.conversation.context import ChatContext
+from trialogue.conversation.items import Item
+from trialogue.conversation.record import Record
+from trialogue.dialects.commands import (
+    ClearAudio,
+    Command,
+    CommitAudio,
+    CreateItem,
+    CreateResponse,
+    TruncateItem,
+)
+from trialogue.dialects.options import (
+    UNCHANGED,
+    SemanticVAD,
+    ServerVAD,
+    SessionOptions,
+    ToolChoice,
+    Unchanged,
+)
+from trialogue.errors import (
+    ConnectionLost,
+    ProtocolError,
+    ServerError,
+    SessionClosed,
+    TrialogueError,
+)
+from trialogue.realtime.broadcast import Broadcast, Subscription
+from trialogue.realtime.configuration import Configuration
+from trialogue.realtime.connection import Connection, Timing
+from trialogue.realtime.intake import Intake
+from trialogue.realtime.ledger import (
+    Request,
+    RequestState,
+    UpdateReport,
+    report_on,
+)
+from trialogue.realtime.listener import Listener
+from trialogue.realtime.listening import Listening
+from trialogue.realtime.model import RealtimeModel
+from trialogue.realtime.notices import AudioDropped, MalformedFrame
+from trialogue.realtime.replies import Reply, ReplyOutcome, Turn
+from trialogue.realtime.replying import Replying
+from trialogue.realtime.signal import Signal
+from trialogue.realtime.supervisor import Backoff, Supervisor
+from trialogue.realtime.syncing import (
+    Sync,
+    apply_here,
+    followers_of_missing,
+    plan_sync,
+)
+from trialogue.realtime.unwrapping import single
+from trialogue.tools.spec import ToolSpec
+
+__all__ = ["RealtimeSession", "open_session", "running_session"]
+
+
+class RealtimeSession:
+    """A conversation with one realtime model; made by `open_session`.
+
+    Everything that changes the conversation goes through here: updates, audio, replies.
+    Synchronous methods take effect in the step in which they are called; asynchronous
+    ones can be cancelled at any time without leaving anything half done.
+
+    Attributes:
+        record: the one true record of the conversation.
+        failure: why the session ended, once it has failed for good.
+    """
+
+    def __init__(
+        self,
+        model: RealtimeModel,
+        *,
+        listener: Listener | None = None,
+        chat_ctx: ChatContext | None = None,
+        timing: Timing | None = None,
+        backoff: Backoff | None = None,
+        replay_budget: int = 400,
+        audio_seconds: float = 30.0,
+        seed: int | None = None,
+    ) -> None:
+        self.record = Record()
+        self.listening = Listening(audio_seconds)
+        self.listener = listener or Listener()
+        self.failure: TrialogueError | None = None
+        self.timing = timing or Timing()
+        self.changed = Signal()
+        self.body = trio.CancelScope()
+        self._model = model
+        self._closed = False
+        self._broadcast = Broadcast()
+        self._numbers = itertools.count(1)
+        # NB: keys and jitter come from one seeded source where a seed is given, so
+        # that the same script gives the same frames.
+        self._random = random.Random(seed)  # noqa: S311 - jitter, not secrets
+        self._prefix = f"{self._random.getrandbits(32):08x}"
+        self.replying = Replying(self, self.new_id)
+        self.supervisor = Supervisor(
+            self,
+            model,
+            self.changed,
+            self.timing,
+            backoff or Backoff(),
+            self._random.random,
+            replay_budget,
+        )
+        self._intake = Intake(self)
+        for item in () if chat_ctx is None else chat_ctx.items:
+            self.record.add_local(item)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "failed" if self.failure else "live"
+        return f"<RealtimeSession {state} {self.connection!r} {self.replying.slot!r}>"
+
+    # --- what is ---------------------------------------------------------------------
+
+    @property
+    def model(self) -> RealtimeModel:
+        """The model of the connection that is wanted."""
+        return self._model if self.wanted is None else self.wanted.model
+
+    @property
+    def connection(self) -> Connection | None:
+        """The connection that serves, or served last."""
+        return self.supervisor.connection
+
+    @property
+    def wanted(self) -> Configuration | None:
+        """The configuration the session should have."""
+        return self.supervisor.wanted
+
+    @property
+    def chat_ctx(self) -> ChatContext:
+        """The conversation as it is now: an immutable, versioned snapshot."""
+        return self.record.snapshot()
+
+    @property
+    def late_answers(self) -> int:
+        """Answers on the present connection that nobody waited for any more."""
+        return 0 if self.connection is None else self.connection.ledger.late_answers
+
+    def subscribe(
+        self,
+        *kinds: type[Any],
+        buffer: int = 256,
+        on_overflow: Literal["drop_oldest", "raise"] = "drop_oldest",
+    ) -> AbstractAsyncContextManager[Subscription[Any]]:
+        """Receive events inside an `async with`; see `trialogue.realtime.notices`.
+
+        A subscriber can never make the session wait: beyond `buffer` events the oldest
+        is dropped and counted, or `SubscriberLagged` is raised in `receive`.
+        """
+        return self._broadcast.subscribe(*kinds, buffer=buffer, on_overflow=on_overflow)
+
+    # --- updates ---------------------------------------------------------------------
+
+    async def update_session(
+        self,
+        *,
+        instructions: str | Unchanged = UNCHANGED,
+        tools: Sequence[ToolSpec] | Unchanged = UNCHANGED,
+        options: SessionOptions | None = None,
+        chat_ctx: ChatContext | Unchanged = UNCHANGED,
+        ack_timeout: float = 5.0,
+    ) -> UpdateReport:
+        """Change instructions, tools, options, conversation; wait for the answers.
+
+        Everything is converted before anything is sent, and leaves as one batch. The
+        wait ends when every request has its outcome, after `ack_timeout` seconds, or by
+        cancellation; whichever it is, nothing stays behind, and a late acknowledgement
+        is harmless. A batch that was not yet written is withdrawn ("not_sent").
+
+        Returns:
+            What became of each request. Look at `ok`, or call `raise_for_failures`.
+
+        Raises:
+            ConversionError: something has no form in the protocol; nothing was sent.
+            SessionClosed: the session takes no more work.
+        """
+        self.check_open()
+        with trio.move_on_after(ack_timeout) as patience:
+            await self._agreement()
+            return await self._update(
+                instructions, tools, options, chat_ctx, patience.deadline
+            )
+        return UpdateReport()
+
+    async def _update(
+        self,
+        instructions: str | Unchanged,
+        tools: Sequence[ToolSpec] | Unchanged,
+        options: SessionOptions | None,
+        chat_ctx: ChatContext | Unchanged,
+        deadline: float,
+    ) -> UpdateReport:
+        self.check_open()
+        connection = self.connection
+        assert connection is not None
+        edited = self._edited(instructions, tools, options)
+        sync = Sync(())
+        if chat_ctx is not UNCHANGED:
+            assert connection.view is not None
+            sync = plan_sync(self.record, connection.view, chat_ctx)
+        requests = self._encode_update(connection, edited, sync)
+        if connection.view is not None:
+            sync.note(self.record, connection.view)
+        return await self._track(connection, requests, sync, deadline)
+
+    def _edited(
+        self,
+        instructions: str | Unchanged,
+        tools: Sequence[ToolSpec] | Unchanged,
+        options: SessionOptions | None,
+    ) -> Configuration | None:
+        wanted = self.wanted
+        assert wanted is not None
+        changes: dict[str, Any] = {}
+        if instructions is not UNCHANGED:
+            changes["instructions"] = instructions
+        if tools is not UNCHANGED:
+            changes["tools"] = tuple(tools)
+        if options is not None:
+            changes["options"] = wanted.options.merged(options)
+        return wanted.edited(**changes) if changes else None
+
+    def _encode_update(
+        self, connection: Connection, edited: Configuration | None, sync: Sync
+    ) -> list[Request]:
+        commands = [
+            connection.encode(command, subject="waited") for command in sync.commands
+        ]
+        if edited is None:
+            connection.post(commands)
+            return commands
+        return self.supervisor.amend(connection, edited, commands)
+
+    async def _track(
+        self,
+        connection: Connection,
+        requests: list[Request],
+        sync: Sync,
+        deadline: float,
+    ) -> UpdateReport:
+        order = () if connection.view is None else connection.view.ids
+        with connection.ledger.expect(
+            requests, lambda: self._withdraw(connection, requests)
+        ) as pending:
+            with trio.CancelScope(deadline=deadline):
+                await pending.settled()
+            again = followers_of_missing(requests, sync.operations, order)
+        report = report_on(requests)
+        if not again or not connection.live:
+            return report
+        # Refused only because what they followed was refused: once more, elsewhere.
+        retry = Sync(again)
+        resent = [
+            connection.encode(command, subject="waited") for command in retry.commands
+        ]
+        connection.post(resent)
+        replaced = {operation.item_id for operation in again}
+        kept = tuple(r for r in report.requests if r.item_id not in replaced)
+        later = await self._track(connection, resent, Sync(()), deadline)
+        return UpdateReport(kept) + later
+
+    def _withdraw(self, connection: Connection, requests: Sequence[Request]) -> None:
+        connection.withdraw_requests(requests)
+        for request in requests:
+            not_taken = request.state in {RequestState.REJECTED, RequestState.NOT_SENT}
+            if not_taken and isinstance(request.command, CreateItem):
+                self._intake.tell(self.record.drop_local(request.command.item.id))
+
+    async def _agreement(self) -> None:
+        """Wait until a connection serves the configuration that is wanted."""
+        await self.changed.until(
+            lambda: self._closed or self.failure is not None or self.settled
+        )
+        self.check_open()
+
+    @property
+    def settled(self) -> bool:
+        """Whether a live connection has the wanted configuration, as its server said."""
+        connection, wanted = self.connection, self.wanted
+        if connection is None or wanted is None or not connection.live:
+            return False
+        held = connection.config
+        return held is not None and held.epoch is wanted.epoch
+
+    async def update_instructions(
+        self, instructions: str, *, ack_timeout: float = 5.0
+    ) -> UpdateReport:
+        """Change the instructions; see `update_session`."""
+        return await self.update_session(
+            instructions=instructions, ack_timeout=ack_timeout
+        )
+
+    async def update_tools(
+        self, tools: Sequence[ToolSpec], *, ack_timeout: float = 5.0
+    ) -> UpdateReport:
+        """Replace the tools; see `update_session`."""
+        return await self.update_session(tools=tools, ack_timeout=ack_timeout)
+
+    async def update_options(
+        self, options: SessionOptions, *, ack_timeout: float = 5.0
+    ) -> UpdateReport:
+        """Change options that are given; see `update_session`."""
+        return await self.update_session(options=options, ack_timeout=ack_timeout)
+
+    async def update_chat_ctx(
+        self, chat_ctx: ChatContext, *, ack_timeout: float = 5.0
+    ) -> UpdateReport:
+        """Bring the conversation to an edited snapshot; see `update_session`.
+
+        Only what the editor changed is applied, to the conversation as it is now: an
+        item that it never saw stays (S14), and two edits at once both take effect (S17).
+        """
+        return await self.update_session(chat_ctx=chat_ctx, ack_timeout=ack_timeout)
+
+    def add_items(self, items: Sequence[Item]) -> list[Request]:
+        """Append items in this very step; they survive a change of connection.
+
+        Raises:
+            ConversionError: an item has no form in the protocol; none was added.
+        """
+        connection = self.connection
+        configured = connection is not None and connection.sent_config is not None
+        requests: list[Request] = []
+        if connection is not None and connection.live and configured:
+            requests = [connection.encode(CreateItem(item)) for item in items]
+        for item in items:
+            self._intake.tell(self.record.add_local(item))
+        if connection is not None and requests:
+            connection.post(requests)
+        return requests
+
+    def edit_here(self, edited: ChatContext) -> None:
+        """Apply an edit to the record alone, for the next connection to be given."""
+        apply_here(self.record, edited)
+
+    # --- audio -----------------------------------------------------------------------
+
+    def push_audio(self, pcm: bytes) -> None:
+        """Add microphone audio: PCM16 24 kHz mono, any number of bytes. Never waits.
+
+        Audio is held, not sent, until the first configuration is acknowledged, and
+        while no connection serves; beyond 30 s the oldest is dropped, counted and
+        announced (`AudioDropped`).
+
+        Raises:
+            SessionClosed: the session takes no more work.
+        """
+        self.check_open()
+        connection = self.connection
+        usable = connection is not None and connection.live
+        cursor = connection.cursor if connection is not None and usable else None
+        lost = self.listening.push(pcm, trio.current_time(), cursor)
+        if lost:
+            total = self.listening.ring.dropped
+            self.publish(AudioDropped(lost / 24_000, total / 24_000))
+        if connection is not None:
+            connection.wake()
+
+    async def commit_audio(self, *, ack_timeout: float = 5.0) -> UpdateReport:
+        """End a manual turn with all audio pushed so far; wait for the answer.
+
+        Raises:
+            ServerError: the buffer was empty (R3) or the commit was refused otherwise.
+            SessionClosed: the session takes no more work.
+        """
+        upto = self.listening.ring.end
+        report, error = await self._audio_command(CommitAudio(), upto, ack_timeout)
+        if error is not None and not self.turns_are_automatic():
+            raise ServerError(error.message, code=error.code)
+        return report
+
+    async def clear_audio(self, *, ack_timeout: float = 5.0) -> UpdateReport:
+        """Drop what is in the input buffer; wait for the answer."""
+        upto = self.listening.ring.end
+        report, _ = await self._audio_command(ClearAudio(), upto, ack_timeout)
+        return report
+
+    async def _audio_command(
+        self, command: Command, upto: int, ack_timeout: float
+    ) -> tuple[UpdateReport, Any]:
+        self.check_open()
+        with trio.move_on_after(ack_timeout) as patience:
+            await self._agreement()
+            connection = self.connection
+            assert connection is not None
+            request = connection.encode(command, subject=upto)
+            connection.post([request], after_audio=upto)
+            report = await self._track(
+                connection, [request], Sync(()), patience.deadline
+            )
+            return report, request.error
+        return UpdateReport(), None
+
+    # --- replies ---------------------------------------------------------------------
+
+    async def generate_reply(
+        self,
+        *,
+        instructions: str | None = None,
+        replace: bool = False,
+        tools: Sequence[ToolSpec] | Unchanged = UNCHANGED,
+        tool_choice: ToolChoice | Unchanged = UNCHANGED,
+        if_busy: Literal["wait", "skip", "raise"] = "wait",
+        out_of_band: bool = False,
+        input: Sequence[Item] | Unchanged = UNCHANGED,  # noqa: A002 - the wire's name
+        metadata: dict[str, str] | None = None,
+    ) -> ReplyOutcome:
+        """Ask for a reply and wait until it is complete.
+
+        At most one response of the conversation runs at a time. With `if_busy="wait"`
+        (default) this waits for its turn; while the user is speaking under automatic
+        turn taking nothing is asked for, since the turn's own response serves. Out of
+        band replies run beside it and are not written to the conversation.
+
+        `instructions` are added to the session's, or stand alone with `replace=True`.
+        Cancelling cancels the response at the server, by its id, whenever it appears.
+
+        Returns:
+            How it ended; "interrupted" with what was heard is no error.
+
+        Raises:
+            ResponseFailed, ServerError: the provider failed or refused it.
+            ResponseBusy: with `if_busy="raise"`.
+            SessionClosed: the session takes no more work.
+        """
+        command = CreateResponse(
+            self.replying.new_key(),
+            instructions=instructions if replace and instructions else UNCHANGED,
+            tools=UNCHANGED if tools is UNCHANGED else tuple(tools),
+            tool_choice=tool_choice,
+            out_of_band=out_of_band,
+            input=UNCHANGED if input is UNCHANGED else tuple(input),
+            metadata=metadata or {},
+        )
+        added = None if replace else instructions
+        return await self.reply(command, add_instructions=added, if_busy=if_busy)
+
+    async def reply(
+        self,
+        command: CreateResponse,
+        *,
+        config: Configuration | None = None,
+        add_instructions: str | None = None,
+        if_busy: Literal["wait", "skip", "raise"] = "wait",
+        within: Turn | None = None,
+        silence: Callable[[], bool] = lambda: True,
+    ) -> ReplyOutcome:
+        """Ask for a reply on behalf of a configuration; see `generate_reply`."""
+        self.check_open()
+        reply = self.replying.ask(
+            command=command,
+            config=config or self.wanted,
+            add_instructions=add_instructions,
+            if_busy=if_busy,
+            within=within,
+        )
+        try:
+            await reply.settled.wait()
+        finally:
+            self.replying.leave(reply, silence=silence())
+        return self._result(reply)
+
+    @staticmethod
+    def _result(reply: Reply) -> ReplyOutcome:
+        if reply.error is not None:
+            raise reply.error
+        assert reply.outcome is not None
+        return reply.outcome
+
+    def interrupt(self) -> None:
+        """Stop what is being said, now: cancelled, and truncated at what was heard."""
+        active = self.replying.slot.active
+        if active is not None:
+            self.replying.cut(active)
+        self.replying.cut_everything()
+
+    async def truncate(
+        self, item_id: str, audio_end_ms: int, *, ack_timeout: float = 5.0
+    ) -> UpdateReport:
+        """Cut a spoken item of the conversation at `audio_end_ms`; wait for the answer."""
+        command = TruncateItem(item_id, max(0, audio_end_ms))
+        self.check_open()
+        with trio.move_on_after(ack_timeout) as patience:
+            await self._agreement()
+            connection = self.connection
+            assert connection is not None
+            request = connection.encode(command, subject="waited")
+            connection.post([request])
+            return await self._track(connection, [request], Sync(()), patience.deadline)
+        return UpdateReport()
+
+    # --- for the parts of the session --------------------------------------------------
+
+    def new_id(self) -> str:
+        """Return an id for an event or a reply, unique in this session."""
+        return f"tri_{self._prefix}_{next(self._numbers)}"
+
+    def new_connection(self, generation: int, model: RealtimeModel) -> Connection:
+        """Return a connection that is not yet dialled."""
+        return Connection(
+            generation,
+            model,
+            self,
+            self.listening.ring,
+            self.changed,
+            self.timing,
+            self.new_id,
+        )
+
+    def publish(self, event: object) -> None:
+        """Hand an event to the subscribers."""
+        self._broadcast.publish(event)
+
+    def pulse(self) -> None:
+        """State changed: whoever waits looks again."""
+        self.changed.pulse()
+
+    def received(self, connection: Connection, event: Any) -> None:
+        """A connection read an event."""
+        self._intake.received(connection, event)
+
+    def malformed(self, connection: Connection, error: ProtocolError) -> None:
+        """A connection read what nobody can read; it goes on (C10)."""
+        self.publish(MalformedFrame(str(error), error.detail))
+
+    def overdue(self, connection: Connection, request: Request) -> None:
+        """A server did not answer in time: the connection is of no more use."""
+        what = type(request.command).__name__
+        connection.end(ConnectionLost(f"{what} was not answered in time"))
+
+    def timer(self) -> float:
+        """When `on_timer` wants to be called."""
+        return self.listening.timer()
+
+    def on_timer(self, now: float) -> None:
+        """A turn's end, or its answer, did not come."""
+        if self.listening.expire(now):
+            self.replying.owed = True
+        self.replying.advance()
+
+    def ended(self, connection: Connection) -> None:
+        """A connection ended."""
+        self.supervisor.ended(connection)
+
+    def repeat_update(self, connection: Connection, config: Configuration) -> None:
+        """See `Supervisor.repeat_update`."""
+        self.supervisor.repeat_update(connection, config)
+
+    def turns_are_automatic(self) -> bool:
+        """Whether the provider finds the user's turns and answers them by itself."""
+        detection = self._turn_detection()
+        return detection is UNCHANGED or (
+            isinstance(detection, ServerVAD | SemanticVAD) and detection.create_response
+        )
+
+    def speech_interrupts(self) -> bool:
+        """Whether the user's voice stops what is being said."""
+        detection = self._turn_detection()
+        return detection is UNCHANGED or (
+            isinstance(detection, ServerVAD | SemanticVAD)
+            and detection.interrupt_response
+        )
+
+    def _turn_detection(self) -> Any:
+        wanted = self.wanted
+        return (
+            self._model.options if wanted is None else wanted.options
+        ).turn_detection
+
+    def answer(self, items: Sequence[Item], *, turn: Turn | None, reply: bool) -> None:
+        """Post tool outputs in this very step, and the follow-up they call for."""
+        self.add_items(items)
+        if turn is not None:
+            self.replying.slot.close_turn(turn)
+        wanted = self.wanted
+        model_replies = self.model.capabilities.auto_tool_reply_generation
+        if reply and wanted is not None and not model_replies:
+            command = CreateResponse(self.new_id())
+            self.replying.ask(command=command, config=wanted, purpose="tools")
+        else:
+            self.replying.advance()
+
+    # --- ending ------------------------------------------------------------------------
+
+    def check_open(self) -> None:
+        """Raise `SessionClosed` unless the session takes work (invariant 9)."""
+        if self._closed or self.failure is not None:
+            msg = "this session is closed and takes no more work; open another one"
+            raise SessionClosed(msg) from self.failure
+
+    def fail(self, error: TrialogueError) -> None:
+        """The session cannot go on: its block is cancelled, and raises this error."""
+        if self.failure is None and not self._closed:
+            self.failure = error
+            self.supervisor.close()
+            self.listener.failed()
+            self.body.cancel(reason=f"the session failed: {error}")
+            self.changed.pulse()
+
+    def close(self) -> None:
+        """Take no more work; what is queued is not asked for any more."""
+        self._closed = True
+        self.supervisor.close()
+        for reply in tuple(self.replying.slot.queue):
+            self.replying.slot.drop(reply)
+            reply.finish(ReplyOutcome("interrupted"))
+        self._broadcast.close()
+        self.changed.pulse()
+
+    @property
+    def open_work(self) -> dict[str, int]:
+        """What is under way, by kind; all zero once a conversation is quiet."""
+        connection = self.connection
+        slot = self.replying.slot
+        return {
+            "owed": 0 if connection is None else len(connection.ledger),
+            "queued": len(slot.queue),
+            "posted": int(slot.posted is not None),
+            "active": int(slot.active is not None),
+            "turn": int(slot.turn is not None),
+        }
+
+
+@asynccontextmanager
+async def running_session(session: RealtimeSession) -> AsyncIterator[RealtimeSession]:
+    """Run a session's supervisor around a block, and see the session out after it.
+
+    Raises:
+        TrialogueError: the session failed for good; what its block raised is its
+            context.
+    """
+    try:
+        with single():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(session.supervisor.run)
+                try:
+                    with session.body:
+                        await session.changed.until(
+                            lambda: session.connection is not None or session.failure
+                        )
+                        yield session
+                finally:
+                    session.close()
+                    nursery.cancel_scope.cancel(reason="the session block was left")
+    except Exception as error:
+        if session.failure is not None and error is not session.failure:
+            raise session.failure from error
+        raise
+    if session.failure is not None:
+        raise session.failure
+
+
+@asynccontextmanager
+async def open_session(
+    model: RealtimeModel,
+    *,
+    instructions: str = "",
+    tools: Sequence[ToolSpec] = (),
+    options: SessionOptions | None = None,
+    chat_ctx: ChatContext | None = None,
+    listener: Listener | None = None,
+    timing: Timing | None = None,
+    backoff: Backoff | None = None,
+) -> AsyncIterator[RealtimeSession]:
+    """Hold a conversation with a realtime model, without agents.
+
+    The block begins when the provider's first event was read. Leaving it takes at most
+    the close deadline (`Timing.close`), also when the server never answers.
+
+    Raises:
+        ConnectRefused: wrong key, unknown model, refused upgrade; not retried.
+        ConnectionLost: the provider could not be reached, or was lost for good.
+        ServerError: the provider ended the session (quota, account).
+    """
+    session = RealtimeSession(
+        model, chat_ctx=chat_ctx, listener=listener, timing=timing, backoff=backoff
+    )
+    base = model.options if options is None else model.options.merged(options)
+    session.supervisor.wanted = Configuration(model, instructions, tuple(tools), base)
+    async with running_session(session):
+        yield session

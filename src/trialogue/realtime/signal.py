@@ -1,0 +1,32 @@
+"""Waiting on state without losing a wake-up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+__all__ = ["Signal"]
+
+
+class Signal:
+    """A condition over plain state.
+
+    Whoever changes the state calls `pulse`; whoever waits gives a predicate. When
+    `until` returns, the predicate was true in that very step: there is no checkpoint
+    between the last look and the return.
+    """
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+
+    def pulse(self) -> None:
+        """Tell every waiter to look again."""
+        event, self._event = self._event, trio.Event()
+        event.set()
+
+    async def until(self, predicate: Callable[[], object]) -> None:
+        """Wait until `predicate()` is true; only a cancellation point if it is now."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while not predicate():
+            await self._event.wait()

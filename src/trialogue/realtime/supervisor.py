@@ -1,0 +1,480 @@
+"""The one thing that dials, and that brings every connection to what is wanted.
+
+First connect, reconnect, fresh handoff: each is the same act. A connection is opened,
+its first event is read, and one batch brings it to the wanted configuration and the
+conversation so far. `wanted` is what should be; `good` is what last was agreed. Where
+`wanted` is refused for good, or its time is up, `good` comes back and the session lives.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Protocol
+
+import attrs
+import trio
+
+from trialogue.conversation.items import AudioUnintelligible, Item, Message
+from trialogue.conversation.record import Record
+from trialogue.dialects.commands import Command, CreateItem, CreateUserAudio
+from trialogue.dialects.events import (
+    Configured,
+    ErrorClass,
+    ErrorReported,
+    SessionStarted,
+)
+from trialogue.errors import (
+    ConnectionLost,
+    ConnectRefused,
+    ConversionError,
+    ServerError,
+    TrialogueError,
+)
+from trialogue.realtime.configuration import Configuration, is_empty, update_for
+from trialogue.realtime.connection import Connection, Timing
+from trialogue.realtime.ledger import Request, RequestState
+from trialogue.realtime.listener import Listener
+from trialogue.realtime.listening import Listening
+from trialogue.realtime.model import RealtimeModel
+from trialogue.realtime.notices import (
+    ConnectionEnded,
+    ConnectionOpened,
+    ErrorNotice,
+    ReplayTruncated,
+)
+from trialogue.realtime.replying import Replying
+from trialogue.realtime.signal import Signal
+
+__all__ = ["Backoff", "Supervisor"]
+
+REFUSALS = 2
+"""Fresh attempts at a configuration that servers refuse for a reason that may pass."""
+
+
+@attrs.frozen
+class Backoff:
+    """How often, and with what pauses (in seconds), a connection is tried again.
+
+    Attributes:
+        first_attempts: for the very first connection of a session.
+        attempts: in a row without progress, later. A completed reply or a finished user
+            turn is progress; merely connecting is not (C8).
+    """
+
+    first_attempts: int = 3
+    attempts: int = 6
+    base: float = 0.25
+    factor: float = 2.0
+    ceiling: float = 8.0
+
+    def pause(self, failures: int, jitter: Callable[[], float]) -> float:
+        """The pause after so many failures in a row; none before the second try."""
+        if failures <= 1:
+            return 0.0 if failures == 0 else self.base * jitter()
+        grown = self.base * self.factor ** (failures - 1)
+        return min(self.ceiling, grown) * (0.5 + jitter() / 2)
+
+
+class Session(Protocol):
+    """What the supervisor needs of the session."""
+
+    record: Record
+    listening: Listening
+    listener: Listener
+    replying: Replying
+
+    def publish(self, event: object) -> None: ...
+
+    def fail(self, error: TrialogueError) -> None: ...
+
+    def new_connection(self, generation: int, model: RealtimeModel) -> Connection: ...
+
+
+class Supervisor:
+    """Owns the connections of one session."""
+
+    def __init__(
+        self,
+        session: Session,
+        model: RealtimeModel,
+        changed: Signal,
+        timing: Timing,
+        backoff: Backoff,
+        jitter: Callable[[], float],
+        replay_budget: int,
+    ) -> None:
+        self.wanted: Configuration | None = None
+        self.good: Configuration | None = None
+        self.connection: Connection | None = None
+        self.dialling: Connection | None = None
+        self.opened = 0
+        self.has_connected = False
+        self._session = session
+        self._model = model
+        self._changed = changed
+        self._timing = timing
+        self._backoff = backoff
+        self._jitter = jitter
+        self._replay_budget = replay_budget
+        self._replace = False
+        self._failures = 0
+        self._generation = 0
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<Supervisor opened={self.opened} current={self.connection!r}>"
+
+    # --- the task ----------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Keep one connection serving until cancelled.
+
+        Connections are siblings in this task's nursery: the old one is closed beside
+        the opening of the next, never before it.
+        """
+        async with trio.open_nursery() as connections:
+            while not self._closed:
+                await self._changed.until(self._needs_connection)
+                await self._establish(connections)
+
+    def _needs_connection(self) -> bool:
+        current = self.connection
+        gone = current is None or current.ended.is_set()
+        return not self._closed and (gone or self._replace)
+
+    async def _establish(self, connections: trio.Nursery) -> None:
+        model = self._model if self.wanted is None else self.wanted.model
+        began = trio.current_time()
+        self._generation += 1
+        connection = self._session.new_connection(self._generation, model)
+        self.dialling = connection
+        connections.start_soon(connection.serve)
+        try:
+            await self._bring_up(connection)
+        finally:
+            self.dialling = None
+            if self.connection is not connection:
+                connection.end(ConnectionLost("given up while dialling"))
+        if self.connection is connection:
+            self.opened += 1
+            seconds = trio.current_time() - began
+            self._session.publish(
+                ConnectionOpened(
+                    connection.generation, connection.session_id or "", seconds
+                )
+            )
+        else:
+            await self._attempt_failed(connection)
+
+    async def _bring_up(self, connection: Connection) -> None:
+        with trio.CancelScope(deadline=self._connect_deadline()):
+            await self._changed.until(
+                lambda: connection.started or connection.ended.is_set()
+            )
+        if not connection.started:
+            connection.end(ConnectionLost("the provider sent no first event in time"))
+        # Between a handoff's decision and its burst the old scope is being emptied;
+        # its tool outputs have to be in the record before it is replayed.
+        await self._changed.until(
+            lambda: (
+                connection.ended.is_set() or self.wanted is None or self.wanted.ready
+            )
+        )
+        wrong_model = self.wanted is not None and self.wanted.model != connection.model
+        if not connection.ended.is_set() and not wrong_model:
+            self._adopt(connection)
+
+    def _connect_deadline(self) -> float:
+        budget = math.inf if self.wanted is None else self.wanted.deadline
+        return min(trio.current_time() + self._timing.connect, budget)
+
+    async def _attempt_failed(self, connection: Connection) -> None:
+        error = connection.error or ConnectionLost("the connection could not be used")
+        wanted = self.wanted
+        if isinstance(error, ConnectRefused):
+            if wanted is None or not self._give_up(wanted, error):
+                self._session.fail(error)
+            return
+        self._failures += 1
+        most = self._backoff
+        limit = most.attempts if self.has_connected else most.first_attempts
+        if self._failures >= limit:
+            if wanted is None or not self._give_up(wanted, error):
+                self._session.fail(error)
+            return
+        await self._pause()
+
+    async def _pause(self) -> None:
+        seconds = self._backoff.pause(self._failures, self._jitter)
+        wanted = self.wanted
+        with trio.move_on_after(seconds):
+            await self._changed.until(lambda: self.wanted is not wanted)
+
+    def close(self) -> None:
+        """Dial no more."""
+        self._closed = True
+
+    def progressed(self) -> None:
+        """Something was achieved: failures are counted anew (C8)."""
+        self._failures = 0
+
+    # --- what a connection is brought to ------------------------------------------
+
+    def _adopt(self, connection: Connection) -> None:
+        """Let this connection serve: one batch brings it to what is wanted."""
+        self._leave_current()
+        connection.view = self._session.record.open_view()
+        self.connection = connection
+        self._replace = False
+        if self.wanted is not None:
+            self._configure(connection, self.wanted)
+        self._session.listener.connection_changed()
+        self._session.replying.advance()
+
+    def _leave_current(self) -> None:
+        current = self.connection
+        if current is None:
+            return
+        if not current.ended.is_set():
+            self._withdraw(current)
+            current.retire(trio.current_time())
+
+    def _withdraw(self, connection: Connection) -> None:
+        """A connection serves no more: take back what it was about."""
+        session = self._session
+        session.replying.connection_lost(connection)
+        session.listening.left(connection.cursor)
+        if connection.view is not None:
+            session.record.close_view(connection.view)
+
+    def _configure(self, connection: Connection, config: Configuration) -> None:
+        update = update_for(config, None)
+        requests = [
+            connection.encode(update, patience=self._timing.update, subject=config)
+        ]
+        for command in self._replay():
+            try:
+                requests.append(connection.encode(command))
+            except ConversionError as error:
+                self._session.publish(ErrorNotice(f"not replayed: {error}"))
+        connection.post(requests)
+        self._sent(connection, config)
+        self._session.replying.owed |= self._user_waits()
+
+    def _replay(self) -> list[Command]:
+        session = self._session
+        plan = session.record.replay_plan(
+            max_items=self._replay_budget, running=session.listener.running_calls()
+        )
+        if plan.omitted:
+            session.publish(ReplayTruncated(plan.omitted))
+        return [
+            self._replayed(item, item.id in plan.needs_audio) for item in plan.items
+        ]
+
+    def _replayed(self, item: Item, needs_audio: bool) -> Command:
+        if not needs_audio:
+            return CreateItem(item)
+        pcm = self._session.listening.sound_of(item.id)
+        if pcm is not None:
+            return CreateUserAudio(item.id, pcm)
+        assert isinstance(item, Message)
+        notice = f"the user turn {item.id} was replayed as unintelligible"
+        self._session.publish(ErrorNotice(notice))
+        content = (AudioUnintelligible("not transcribed and no longer kept"),)
+        return CreateItem(attrs.evolve(item, content=content))
+
+    def _user_waits(self) -> bool:
+        """After a change of connection somebody may owe the user an answer."""
+        items = self._session.record.items
+        last = next((i for i in reversed(items) if isinstance(i, Message)), None)
+        nobody = not self._session.listener.running_calls()
+        later = last is not None and last.role == "user" and items[-1] is last
+        return self.has_connected and later and nobody
+
+    def _sent(self, connection: Connection, config: Configuration) -> None:
+        connection.sent_config = config
+        if not connection.model.capabilities.acknowledges_updates:
+            self._agreed(connection, config)
+
+    # --- a change of what is wanted ------------------------------------------------
+
+    def commit(self, config: Configuration, *, fresh: bool) -> None:
+        """From here on this is wanted: the epoch changes now, the burst follows."""
+        self.wanted = config
+        self._replace = fresh
+        self._session.replying.epoch_changed()
+        self._changed.pulse()
+
+    def activate(
+        self, config: Configuration, commands: tuple[Command, ...] = ()
+    ) -> list[Request]:
+        """Send one batch that makes `config` true, with `commands` in it.
+
+        Where no connection serves, or a fresh one is on its way, nothing is sent:
+        bringing it up does the same. Returns the requests that were posted.
+        """
+        if self.wanted is not config:
+            self.commit(config, fresh=self._replace)
+        config.ready = True
+        connection = self.connection
+        requests: list[Request] = []
+        if connection is not None and connection.live and not self._replace:
+            requests = self._burst(connection, config, commands)
+        self._changed.pulse()
+        self._session.replying.advance()
+        return requests
+
+    def _burst(
+        self,
+        connection: Connection,
+        config: Configuration,
+        commands: tuple[Command, ...],
+    ) -> list[Request]:
+        requests: list[Request] = []
+        held = connection.sent_config
+        update = update_for(config, held)
+        nothing = held is not None and is_empty(update)
+        if not nothing:
+            patience = self._timing.update
+            requests.append(
+                connection.encode(update, patience=patience, subject=config)
+            )
+        requests += [connection.encode(command) for command in commands]
+        connection.post(requests)
+        settled = connection.config is held
+        self._sent(connection, config)
+        if nothing and settled:
+            self._agreed(connection, config)
+        return requests
+
+    def amend(
+        self, connection: Connection, config: Configuration, requests: list[Request]
+    ) -> list[Request]:
+        """Send an edit of the present configuration, with `requests` behind it.
+
+        It is wanted from now on; if the server rejects it, what it had comes back.
+        """
+        update = update_for(config, connection.sent_config)
+        if not is_empty(update):
+            patience = self._timing.answer
+            first = connection.encode(update, patience=patience, subject=config)
+            requests = [first, *requests]
+        connection.post(requests)
+        self.wanted = config
+        self._sent(connection, config)
+        return requests
+
+    def repeat_update(self, connection: Connection, config: Configuration) -> None:
+        """The server went past an update without a word: say it in full once more."""
+        owed = [r for r in connection.ledger if r.subject is config]
+        if len(owed) == 1 and connection.live and connection.sent_config is config:
+            update = update_for(config, None)
+            patience = self._timing.update
+            request = connection.encode(update, patience=patience, subject=config)
+            connection.post([request])
+
+    def give_up(self, config: Configuration, error: TrialogueError) -> None:
+        """Its time is up: what was agreed before comes back."""
+        self._give_up(config, error)
+
+    def _give_up(self, config: Configuration, error: TrialogueError) -> bool:
+        """Fail a configuration; True if the session can go on with another."""
+        if config.verdict.is_set():
+            return False
+        config.fail(error)
+        self._session.replying.config_failed(config, error)
+        if self.good is None:
+            return False
+        if self.wanted is config:
+            self.wanted = self.good
+        self._replace = False
+        self._failures = 0
+        connection = self.connection
+        if connection is not None and connection.sent_config is config:
+            # The server may or may not have taken it: a fresh one is certain.
+            connection.end(ConnectionLost("the update was not answered"))
+        self._changed.pulse()
+        return True
+
+    # --- answers -------------------------------------------------------------------
+
+    def started(self, connection: Connection, event: SessionStarted) -> None:
+        """The provider's first event: only now is it connected (C1)."""
+        connection.started = True
+        connection.session_id = event.session_id
+        self.has_connected = True
+
+    def configured(self, connection: Connection, event: Configured) -> None:
+        """An update was accepted: find out which one, by comparing the echo."""
+        owed = [r for r in connection.ledger if r.answer == event.answers]
+        match = next((r for r in owed if self._is_echo(r, event)), None)
+        if match is None:
+            if owed:
+                said = "the server confirmed a configuration that was not asked for"
+                connection.end(ConnectionLost(said))
+            else:
+                connection.ledger.late_answers += 1
+            return
+        for request in owed:
+            if request is match:
+                break
+            connection.ledger.settle(request, RequestState.UNANSWERED)
+        connection.ledger.settle(match, RequestState.ACKNOWLEDGED)
+        if isinstance(match.subject, Configuration):
+            self._agreed(connection, match.subject)
+
+    @staticmethod
+    def _is_echo(request: Request, event: Configured) -> bool:
+        subject = request.subject
+        return not isinstance(subject, Configuration) or subject.matches(event)
+
+    def _agreed(self, connection: Connection, config: Configuration) -> None:
+        connection.config = config
+        config.accept()
+        if config is self.wanted:
+            self.good = config
+        if connection.cursor is None:
+            connection.cursor = self._session.listening.fresh_start()
+        connection.wake()
+        self._session.replying.advance()
+
+    def update_refused(
+        self, connection: Connection, request: Request, error: ErrorReported
+    ) -> None:
+        """The server rejected an update, in the reader's own step (core rule 14)."""
+        config = request.subject
+        if not isinstance(config, Configuration) or config.verdict.is_set():
+            return
+        connection.sent_config = connection.config
+        permanent = error.error_class is ErrorClass.PERMANENT
+        config.refusals += 1
+        if permanent or config.amends or config.refusals >= REFUSALS:
+            refusal = ServerError(error.message, code=error.code)
+            lived = self._give_up(config, refusal)
+            if connection.config is None:
+                # This connection never had anything agreed; only a new one has.
+                connection.end(ConnectionLost("its configuration was rejected"))
+            if not lived and self.good is None:
+                self._session.fail(refusal)
+        else:
+            why = error.code or error.message
+            connection.end(ConnectionLost(f"the update was rejected: {why}"))
+
+    def ended(self, connection: Connection) -> None:
+        """A connection ended; if it was serving, another one is dialled."""
+        error = connection.error
+        serving = connection is self.connection
+        if serving and not connection.retired:
+            self._withdraw(connection)
+            self._session.listener.connection_changed()
+        if connection.started:
+            self._session.publish(
+                ConnectionEnded(
+                    connection.generation,
+                    str(error),
+                    None if error is None else error.code,
+                    will_retry=serving and not self._closed,
+                )
+            )

@@ -1,0 +1,78 @@
+"""Edits of the conversation: from an edited context to operations and back to a report."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import attrs
+
+from trialogue.conversation.context import ChatContext
+from trialogue.conversation.diff import diff, forgotten, merge, reanchor
+from trialogue.conversation.edits import Create, Delete, Operation
+from trialogue.conversation.record import Record
+from trialogue.conversation.view import View
+from trialogue.dialects.commands import Command, CreateItem, DeleteItem
+from trialogue.realtime.ledger import Request, RequestState, item_of
+
+__all__ = ["Sync", "apply_here", "followers_of_missing", "plan_sync"]
+
+
+@attrs.frozen
+class Sync:
+    """What has to be sent to bring one server to an edited conversation."""
+
+    operations: tuple[Operation, ...]
+    forgotten: tuple[str, ...] = ()
+
+    @property
+    def commands(self) -> tuple[Command, ...]:
+        return tuple(command_for(operation) for operation in self.operations)
+
+    def note(self, record: Record, view: View) -> None:
+        """Tell the record that these operations are on their way."""
+        for operation in self.operations:
+            if isinstance(operation, Delete):
+                record.delete_requested(view, operation.item_id)
+            else:
+                record.add_local(operation.item, operation.after)
+        record.forget(self.forgotten)
+
+
+def command_for(operation: Operation) -> Command:
+    """Return the command that carries out one operation."""
+    if isinstance(operation, Delete):
+        return DeleteItem(operation.item_id)
+    return CreateItem(operation.item, operation.after)
+
+
+def plan_sync(record: Record, view: View, edited: ChatContext) -> Sync:
+    """Three-way merge: what the editor changed, applied to the record as it is now."""
+    edit = diff(record.base_of(edited), edited)
+    return Sync(merge(edit, record, view), forgotten(edit, record, view))
+
+
+def apply_here(record: Record, edited: ChatContext) -> None:
+    """Apply an edit while no connection serves; the next one is brought to it."""
+    view = record.open_view()
+    edit = diff(record.base_of(edited), edited)
+    for operation in merge(edit, record, view):
+        if isinstance(operation, Create):
+            record.add_local(operation.item, operation.after)
+        else:
+            record.forget([operation.item_id])
+    record.forget(edit.deleted)
+    record.close_view(view)
+
+
+def followers_of_missing(
+    requests: Sequence[Request], operations: Sequence[Operation], order: Collection[str]
+) -> tuple[Create, ...]:
+    """Return the creations to send again: those refused only for their predecessor."""
+    missing = {
+        item_id
+        for request in requests
+        if request.state is RequestState.REJECTED
+        and isinstance(request.command, CreateItem)
+        and (item_id := item_of(request.command)) is not None
+    }
+    return reanchor(operations, missing, order=order) if missing else ()

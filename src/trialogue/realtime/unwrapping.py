@@ -1,0 +1,44 @@
+"""Peeling the one group layer that an owned nursery adds, and no other.
+
+A nursery inside a context manager wraps even a single exception of the body in a group.
+The layers that this library owns are taken off again; groups that user code made are
+left as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import trio
+
+__all__ = ["single"]
+
+
+@contextmanager
+def single() -> Iterator[None]:
+    """Put this around an owned nursery: a group of one exception becomes that one.
+
+    Cancellations beside it are dropped, since the exception supersedes them. A group of
+    nothing but cancellations is raised unchanged, for it must reach its scope.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        rest = [e for e in group.exceptions if not isinstance(e, trio.Cancelled)]
+        if len(rest) != 1 or _only_cancelled(rest[0]):
+            raise
+        alone = rest[0]
+        context, cause = alone.__context__, alone.__cause__
+        try:
+            raise alone
+        finally:
+            # Raising it here would make the group its context and hide the real one.
+            alone.__context__, alone.__cause__ = context, cause
+            del alone, group, rest
+
+
+def _only_cancelled(exc: BaseException) -> bool:
+    if isinstance(exc, BaseExceptionGroup):
+        return exc.split(trio.Cancelled)[1] is None
+    return isinstance(exc, trio.Cancelled)
