@@ -7,7 +7,7 @@ from array import array
 import attrs
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
@@ -193,6 +193,7 @@ class Story:
 @pytest.mark.behaviour("U3", "A3")
 @settings(max_examples=200, deadline=None)
 @given(steps, st.sampled_from([0.0, 0.02, 0.1, 1.0]))
+@example([Push(4, 10), Interrupt(), Discard(4), Push(4, 10)], 0.0)
 def test_what_was_heard_is_what_the_sink_played(
     script: list[object], buffer_seconds: float
 ) -> None:

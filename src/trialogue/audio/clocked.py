@@ -178,14 +178,11 @@ class ClockedOutput:
         self._end = 0
 
     def _tick_of(self, position: int) -> int:
-        """The tick at whose beginning `played` reaches `position`, which lies ahead."""
-        missing = position - self._recorded
-        for chunk in self._ahead:
-            length = len(chunk.pcm) // SAMPLE_WIDTH
-            if missing <= length:
-                return chunk.tick + missing
-            missing -= length
-        return self._end
+        """The tick at whose beginning `played` reaches `position`, which lies ahead.
+
+        There are no gaps ahead: a gap arises only where all before it was played.
+        """
+        return self._end - (self._written - position)
 
     async def _sleep_until(self, tick: int) -> None:
         """Wait for a tick of the clock, or for a clear or close before it."""

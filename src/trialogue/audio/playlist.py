@@ -82,6 +82,11 @@ class Item:
         """Nothing of it will be played any more."""
         return self.cut or (self.ended and self.played == self.received)
 
+    def cut_short(self) -> None:
+        """Nothing more of it will be played, unless it is over anyway."""
+        if not self.over:
+            self.cut = True
+
     @property
     def heard(self) -> Heard:
         """What was heard of it, as far as it is accounted for."""
@@ -217,7 +222,7 @@ class Playlist:
         """Drop all that was not played, and say for each live item what was heard."""
         report = [_interrupted(item) for item in self._live]
         for item in self._live:
-            item.cut = not item.over
+            item.cut_short()
         # An item that is over keeps its place: its end is still to be collected.
         self._live = [item for item in self._live if not item.cut]
         self._queue.clear()
@@ -231,7 +236,7 @@ class Playlist:
             if piece.item is item:
                 self._count_off(item, len(piece))
         self._queue = deque(piece for piece in self._queue if piece.item is not item)
-        item.cut = not item.over
+        item.cut_short()
         if item.cut and item in self._live:
             self._live.remove(item)
 

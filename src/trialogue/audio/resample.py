@@ -7,8 +7,7 @@ audio that arrives in real time. Good for recorded speech; not meant for many ca
 from __future__ import annotations
 
 import math
-import sys
-from array import array
+import struct
 from operator import mul
 
 from trialogue.audio.base import SAMPLE_RATE, SAMPLE_WIDTH
@@ -47,7 +46,7 @@ class Resampler:
         self._reach = math.ceil(_ZERO_CROSSINGS * max(1.0, self._down / self._up))
         self._phases: dict[int, tuple[float, ...]] = {}
         self._whole = Rechunker()
-        self._input = array("h", bytes(self._reach * SAMPLE_WIDTH))
+        self._input = [0] * self._reach
         self._first = -self._reach  # the input index of self._input[0]
         self._made = 0
 
@@ -66,14 +65,11 @@ class Resampler:
         return out[: len(out) - surplus * SAMPLE_WIDTH] if surplus > 0 else out
 
     def _append(self, pcm: bytes) -> None:
-        samples = array("h", pcm)
-        if sys.byteorder == "big":
-            samples.byteswap()
-        self._input.extend(samples)
+        self._input += struct.unpack(f"<{len(pcm) // SAMPLE_WIDTH}h", pcm)
 
     def _produce(self, end: int) -> bytes:
         """Make every output sample whose input lies wholly before input index `end`."""
-        out = array("h")
+        out: list[int] = []
         while True:
             base, phase = divmod(self._made * self._down, self._up)
             if base + self._reach >= end:
@@ -84,9 +80,7 @@ class Resampler:
             out.append(max(-32768, min(32767, value)))
             self._made += 1
         self._forget()
-        if sys.byteorder == "big":
-            out.byteswap()
-        return out.tobytes()
+        return struct.pack(f"<{len(out)}h", *out)
 
     def _forget(self) -> None:
         """Drop the input that no later output needs."""
