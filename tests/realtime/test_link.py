@@ -180,6 +180,8 @@ async def test_peer_that_closes_but_keeps_the_stream_open_does_not_hold_us(
                 await link.ping()
         assert trio.current_time() - start <= CLOSE_TIMEOUT
         assert await line.is_closed()
+        with pytest.raises(ConnectionLost, match="1001: going away"):
+            await link.receive()
 
 
 @pytest.mark.behaviour("C6")
@@ -261,6 +263,23 @@ async def test_stalled_peer_holds_drain_only_for_the_allowance(
         assert await line.is_closed()
 
 
+async def test_connection_lost_while_draining_is_no_error(
+    autojump_clock: MockClock,
+) -> None:
+    """Leaving is quiet: whoever queued has been told, or has left."""
+
+    async def drain() -> None:
+        await link.send("last words")
+
+    async def close_and_stay(peer: Peer) -> None:
+        await peer.accept()
+        await peer.close()
+        await peer.stay()
+
+    async with playing(close_and_stay) as line, opened(line, drain=drain) as (link, _):
+        await trio.testing.wait_all_tasks_blocked()
+
+
 async def test_nothing_is_waited_for_when_the_connection_is_gone(
     autojump_clock: MockClock,
 ) -> None:
@@ -327,6 +346,52 @@ async def test_invalid_frame_ends_the_link_and_leaving_is_bounded(
             with pytest.raises(ConnectionLost):
                 await link.send("no")
         assert trio.current_time() - start <= CLOSE_TIMEOUT
+        assert await line.is_closed()
+
+
+async def test_stream_that_fails_in_a_way_of_its_own_is_a_lost_connection(
+    autojump_clock: MockClock,
+) -> None:
+    """A tunnel may raise what trio-websocket does not expect; its reader dies of it."""
+
+    class Tunnel(trio.abc.Stream):
+        async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+            await line.stream.send_all(data)
+
+        async def wait_send_all_might_not_block(self) -> None:
+            await line.stream.wait_send_all_might_not_block()
+
+        async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+            data = await line.stream.receive_some(max_bytes)
+            if b"poison" in data:
+                raise OSError("the tunnel caved in")
+            return data
+
+        async def aclose(self) -> None:
+            await line.stream.aclose()
+
+    async def dig() -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        return Tunnel()
+
+    async def poison(peer: Peer) -> None:
+        await peer.accept()
+        await peer.event()
+        await peer.say("poison")
+        await peer.stay()
+
+    async with playing(poison) as line:
+        start = trio.current_time()
+        async with open_link(
+            dig, host="peer.test", resource="/", connect_timeout=10, close_timeout=2
+        ) as (link, _):
+            await link.send("go")
+            for use in (link.receive(), link.send("more"), link.ping()):
+                with pytest.raises(ConnectionLost) as caught:
+                    await use
+                assert isinstance(caught.value.__cause__, OSError)
+            assert "closed" in repr(link)
+        assert trio.current_time() == start
         assert await line.is_closed()
 
 

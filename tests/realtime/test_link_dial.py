@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime
 import socket
 import ssl
+import struct
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 import trio
 import trustme
+from wsproto.events import CloseConnection
 
 from trialogue.errors import ConfigurationError, ConnectionLost, ConnectRefused
 from trialogue.realtime.dial import Target, parse_url, tcp_connector
@@ -150,6 +152,23 @@ async def test_connector_dials_any_number_of_times() -> None:
         assert [peer.close_code for peer in peers] == [1000, 1000, 1000]
 
 
+async def test_connection_reset_in_the_handshake_may_be_tried_again_at_once() -> None:
+    async def reset(peer: Peer) -> None:
+        await peer.event()
+        assert isinstance(peer.stream, trio.SocketStream)
+        no_linger = struct.pack("ii", 1, 0)
+        peer.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
+
+    async with serving(reset) as (port, _):
+        with (
+            trio.fail_after(2),
+            pytest.raises(ConnectionLost, match="hung up") as caught,
+        ):
+            async with opened(parse_url(f"ws://localhost:{port}/")):
+                pytest.fail("the connection was reset")
+        assert type(caught.value) is ConnectionLost
+
+
 @pytest.mark.parametrize("secure", [False, True])
 async def test_port_where_nothing_listens_may_be_tried_again(secure: bool) -> None:
     with socket.socket() as idle:
@@ -195,6 +214,22 @@ async def test_tls_from_end_to_end() -> None:
             await link.send("hello")
             assert await link.receive() == "hello"
         assert peers[0].close_code == 1000
+
+
+async def test_peer_that_keeps_tls_open_behind_the_close_does_not_hold_us() -> None:
+    """No wait for the peer's close_notify: WebSocket has said goodbye already."""
+
+    async def close_and_stay(peer: Peer) -> None:
+        await peer.accept()
+        assert isinstance(await peer.event(), CloseConnection)
+        await peer.close()
+        await trio.sleep_forever()
+
+    context = server_context("localhost")
+    async with serving(close_and_stay, ssl_context=context) as (port, _):
+        with trio.fail_after(1):
+            async with opened(parse_url(f"wss://localhost:{port}/"), client_context()):
+                pass
 
 
 async def fail_handshake(peer: Peer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING
 
 import pytest
@@ -96,6 +97,19 @@ async def test_cancellation_from_outside_goes_through(
         assert scope.cancelled_caught
 
 
+@pytest.mark.parametrize("error", [ValueError("mine"), ConnectionLost("mine")])
+async def test_exception_of_the_block_is_not_lost_in_a_cancellation(
+    autojump_clock: MockClock, error: Exception
+) -> None:
+    async with playing(behave) as line:
+        with trio.CancelScope() as scope, pytest.raises(type(error)) as caught:  # noqa: PT012 - a block
+            async with opened(line):
+                scope.cancel()
+                raise error
+        assert caught.value is error
+        assert line.peer.close_code == 1000
+
+
 async def test_lost_connection_in_a_service_cancels_the_block_and_comes_out_alone(
     autojump_clock: MockClock,
 ) -> None:
@@ -113,7 +127,7 @@ async def test_lost_connection_in_a_service_cancels_the_block_and_comes_out_alon
         with pytest.raises(ConnectionLost, match="1011: oops") as caught:  # noqa: PT012 - a block
             async with opened(line) as (link, service):
                 service.start_soon(read_forever, link)
-                await trio.sleep_forever()
+                await trio.sleep(100)
         assert caught.value.code == 1011
         assert caught.value.__suppress_context__
         assert trio.current_time() == pytest.approx(3)
@@ -141,7 +155,7 @@ async def test_bug_in_a_service_cancels_the_block_and_comes_out_in_a_group(
         with pytest.RaisesGroup(ZeroDivisionError):
             async with opened(line) as (_, service):
                 service.start_soon(fail_with, ZeroDivisionError())
-                await trio.sleep_forever()
+                await trio.sleep(100)
         assert await line.is_closed()
 
 
@@ -151,34 +165,57 @@ async def test_failures_of_both_come_out_together(autojump_clock: MockClock) -> 
         async with open_services(nothing, allowance=1) as service:
             service.start_soon(fail_with, ZeroDivisionError())
             try:
-                await trio.sleep_forever()
+                await trio.sleep(100)
             finally:
                 raise mine
     assert caught.value.exceptions[0] is mine
 
 
-async def test_own_exception_wins_over_a_lost_connection() -> None:
-    mine = ValueError("mine")
-    with pytest.raises(ValueError, match="mine") as caught:  # noqa: PT012 - a block
+@pytest.mark.parametrize(
+    "mine", [ValueError("mine"), ExceptionGroup("mine", [ValueError(), KeyError()])]
+)
+async def test_own_exception_wins_over_a_lost_connection(mine: Exception) -> None:
+    with pytest.raises(type(mine)) as caught:  # noqa: PT012 - a block
         async with open_services(nothing, allowance=1) as service:
             service.start_soon(fail_with, ConnectionLost("gone"))
             try:
-                await trio.sleep_forever()
+                await trio.sleep(100)
             finally:
                 raise mine
     assert caught.value is mine
 
 
-async def test_failure_of_a_service_is_not_hidden_by_the_cancelled_block() -> None:
-    """A block that has a nursery of its own is left by a group of Cancelled."""
-    with pytest.raises(ConnectionLost, match="gone"):  # noqa: PT012 - a block
+async def test_own_group_of_a_cancelled_block_comes_out_without_the_cancellation() -> (
+    None
+):
+    async def stumble_when_cancelled() -> None:
+        try:
+            await trio.sleep(100)
+        finally:
+            raise ValueError
+
+    with pytest.RaisesGroup(ValueError):
         async with (
             open_services(nothing, allowance=1) as service,
             trio.open_nursery() as n,
         ):
-            n.start_soon(trio.sleep_forever)
-            n.start_soon(trio.sleep_forever)
+            n.start_soon(trio.sleep, 100)
+            n.start_soon(stumble_when_cancelled)
             service.start_soon(fail_with, ConnectionLost("gone"))
+            await trio.sleep(100)
+
+
+async def test_failure_of_a_service_is_not_hidden_by_the_cancelled_block() -> None:
+    """A block that has a nursery of its own is left by a group of Cancelled."""
+    with pytest.raises(ConnectionLost, match="gone") as caught:  # noqa: PT012 - a block
+        async with (
+            open_services(nothing, allowance=1) as service,
+            trio.open_nursery() as n,
+        ):
+            n.start_soon(trio.sleep, 100)
+            n.start_soon(trio.sleep, 100)
+            service.start_soon(fail_with, ConnectionLost("gone"))
+    assert "Cancelled" not in "".join(traceback.format_exception(caught.value))
 
 
 async def test_several_lost_connections_are_one(autojump_clock: MockClock) -> None:
@@ -190,7 +227,7 @@ async def test_several_lost_connections_are_one(autojump_clock: MockClock) -> No
     with pytest.raises(ConnectionLost) as caught:  # noqa: PT012 - a block
         async with open_services(nothing, allowance=1) as service:
             service.start_soon(lose_twice)
-            await trio.sleep_forever()
+            await trio.sleep(100)
     assert caught.value.code == 1001
 
 

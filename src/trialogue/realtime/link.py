@@ -112,7 +112,8 @@ class Link:
         self._closed_here = False
         self._settled = trio.Event()  # the handshake has succeeded or failed
         self._handshake = trio.CancelScope()  # cancelled when the stream has ended
-        self._alive = trio.CancelScope()  # cancelled when the reader has ended
+        self._over = trio.Event()  # the reader has ended
+        self._alive = trio.CancelScope()  # cancelled then
 
     def __repr__(self) -> str:
         if self._ws is None:
@@ -168,6 +169,8 @@ class Link:
             if isinstance(message, str):
                 return message
             return message.decode(errors="replace")
+        if self._socket.closed is None:  # the reader died of a fault: it is on its way
+            await self._over.wait()
         raise self._lost()
 
     async def ping(self) -> None:
@@ -239,10 +242,11 @@ class Link:
             self._fault = faults.exceptions[0]
         finally:
             self._settled.set()
+            self._over.set()
             self._alive.cancel()
 
     async def _say_farewell(self, drain: Drain | None) -> None:
-        if self._ws is None or self._tap is None:
+        if self._ws is None:
             return
         with self._alive:
             if drain is not None:
@@ -250,7 +254,6 @@ class Link:
                     await drain()
             self._closed_here = not self._ended
             await self._ws.aclose()
-        await self._tap.aclose()
 
     async def _close_stream(self) -> None:
         if self._tap is not None:
