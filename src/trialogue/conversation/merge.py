@@ -40,7 +40,11 @@ def merge(edit: Edit, record: Record, view: View) -> tuple[Operation, ...]:
     """
     if not edit:
         return ()
-    held = [i for i in record.ids if view.staying(i) or record.is_local(i)]
+    held = [
+        i
+        for i in record.ids
+        if (i in view or record.is_local(i)) and i not in view.leaving
+    ]
     plan = _Plan(edit, record, view, held)
     return (
         *(Delete(i) for i in held if i in plan.doomed or i in plan.rebuilt),

@@ -158,6 +158,16 @@ class Record:
         self._views.append(view)
         return view
 
+    def view_of_all(self) -> View:
+        """Return a view that holds every item, to merge an edit while no server does.
+
+        It is a copy: it does not follow the record and need not be closed.
+        """
+        view = View(0)
+        for item_id in self.ids:
+            view.order.append(item_id)
+        return view
+
     def close_view(self, view: View) -> Change:
         """The connection is no longer the conversation's; transcripts still count.
 
@@ -167,8 +177,7 @@ class Record:
         if view not in self._views:
             return self._finish()
         for item_id in view.leaving:
-            if item_id not in self._entries.local:
-                self._delete(item_id)
+            self._delete(item_id)
         self._places.release(view, view.reserved)
         view.closed = True
         self._views.remove(view)
@@ -365,9 +374,7 @@ class Record:
             after: the id it follows; None (or an unknown id) for last, "root" for
                 first.
         """
-        self._entries.local.setdefault(item.id, self._entries.get(item.id))
-        self._places.move(item.id, after)
-        self._entries.put(item.id, Entry(item))
+        self._add_local(item, after, replaces=self._entries.get(item.id))
         return self._finish()
 
     def drop_local(self, item_id: str) -> Change:
@@ -383,7 +390,7 @@ class Record:
 
     def delete_requested(self, view: View, item_id: str) -> None:
         """This server was asked to delete the item; edits no longer build on it."""
-        if item_id in view:
+        if item_id in view or item_id in self._entries:
             view.leaving.add(item_id)
 
     def delete_refused(self, view: View, item_id: str) -> None:
@@ -405,15 +412,22 @@ class Record:
         anchor: str = ROOT
         for item in snapshot.items:
             if item.id not in self._entries:
-                self._entries.local[item.id] = None
-                self._places.move(item.id, anchor)
-                self._entries.put(item.id, Entry(item))
+                self._add_local(item, anchor, replaces=None)
             anchor = item.id
         return self._finish()
 
     def _learn(self, item_id: str, content_index: int, step: Step) -> Change:
         self._entries.learn(item_id, content_index, step)
         return self._finish()
+
+    def _add_local(
+        self, item: Item, after: str | None, *, replaces: Entry | None
+    ) -> None:
+        for view in self._views:  # what leaves, if anything, is the item it replaces
+            view.leaving.discard(item.id)
+        self._entries.local.setdefault(item.id, replaces)
+        self._places.move(item.id, after)
+        self._entries.put(item.id, Entry(item))
 
     def _delete(self, item_id: str) -> None:
         if item_id in self._entries:
