@@ -51,9 +51,6 @@ async def open_services(
                 with trio.move_on_after(allowance, shield=True), services.farewell:
                     await farewell()
         services.shelter.cancel()
-        # Nothing is left to wait for but the services, which are being cancelled;
-        # unshielded, an outer cancellation would add a group of its own.
-        outer.cancel_scope.shield = True
     services.conclude()
 
 
