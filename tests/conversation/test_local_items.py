@@ -46,9 +46,9 @@ def test_the_servers_order_decides_between_a_turn_and_an_item_in_flight() -> Non
     record.item_announced(view, text("a"), None)
     record.add_local(text("n"), "a")
     record.committed(view, "u", "a")
-    change = record.item_announced(view, text("n"), "u")
-    assert change.updated == ("n",)
-    assert record.ids == view.ids == ("a", "u", "n")
+    assert record.ids == ("a", "u", "n")
+    assert record.item_announced(view, text("n"), "a").updated == ("n",)
+    assert record.ids == view.ids == ("a", "n", "u")
 
 
 def test_an_item_in_flight_survives_its_connection() -> None:

@@ -137,7 +137,7 @@ def _play(record: Record, events: tuple[str, ...], item_id: str) -> list[str]:
 
 
 @pytest.mark.behaviour("S15", "U2")
-@pytest.mark.parametrize("events", permutations(EVENTS), ids="-".join)
+@pytest.mark.parametrize("events", [*permutations(EVENTS)], ids="-".join)
 def test_a_transcript_stands_once_in_whatever_order_its_turn_is_told(
     events: tuple[str, ...],
 ) -> None:
