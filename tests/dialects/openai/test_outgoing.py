@@ -379,7 +379,6 @@ class TestRefusals:
         with pytest.raises(ConversionError, match="no audio"):
             frame(CreateUserAudio("i", b""))
 
-    @pytest.mark.behaviour("X3")
     def test_a_frame_of_audio_is_bounded(self) -> None:
         with pytest.raises(ConversionError, match="in pieces"):
             frame(AppendAudio(bytes(16 * 1024 * 1024)))
