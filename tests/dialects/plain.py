@@ -18,6 +18,7 @@ from trialogue.conversation.items import (
     FunctionCall,
     FunctionCallOutput,
     Item,
+    ItemStatus,
     Message,
     TextContent,
 )
@@ -154,7 +155,7 @@ class PlainDialect:
         said, self._said = self._said, None
         if said is None:
             return []
-        how = "completed" if status == "completed" else "incomplete"
+        how: ItemStatus = "completed" if status == "completed" else "incomplete"
         return self._finished(
             Message(said.id, "assistant", said.content, how), response_id
         )
