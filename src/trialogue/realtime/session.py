@@ -11,7 +11,8 @@ from typing import Any, Literal
 import trio
 
 from trialogue.conversation.context import ChatContext
-from trialogue.conversation.items import Item
+from trialogue.conversation.edits import Delete
+from trialogue.conversation.items import FunctionCall, FunctionCallOutput, Item
 from trialogue.conversation.record import Record
 from trialogue.dialects.commands import (
     ClearAudio,
@@ -580,6 +581,72 @@ class RealtimeSession:
         return (
             self._model.options if wanted is None else wanted.options
         ).turn_detection
+
+    @property
+    def user_has_the_floor(self) -> bool:
+        """Whether the user speaks, or is about to be answered by turn detection."""
+        return self.turns_are_automatic() and self.listening.has_the_floor
+
+    @property
+    def counters(self) -> tuple[int, int, int]:
+        """Control messages and bytes sent on the present connection, and connections
+        opened so far; for measuring."""
+        connection = self.connection
+        opened = self.supervisor.opened
+        if connection is None:
+            return 0, 0, opened
+        return connection.messages_sent, connection.bytes_sent, opened
+
+    def activate(
+        self,
+        config: Configuration,
+        items: Sequence[Item] = (),
+        edited: ChatContext | None = None,
+    ) -> list[Request]:
+        """Bring the session to a configuration, in this very step.
+
+        One batch: the update, then `items` (tool outputs, in call order), then the
+        operations of an edit of the conversation. Where no connection serves, or a
+        fresh one is on its way, all of it is kept for that one.
+        """
+        connection = self.connection
+        reuse = (
+            connection is not None
+            and connection.live
+            and connection.sent_config is not None
+            and not self.supervisor.replacing
+        )
+        sync = Sync(())
+        if edited is not None and reuse:
+            assert connection is not None
+            assert connection.view is not None
+            sync = plan_sync(self.record, connection.view, edited)
+            items = [item for item in items if not self._falls_with_call(item, sync)]
+        commands = (*(CreateItem(item) for item in items), *sync.commands)
+        for item in items:
+            self._intake.tell(self.record.add_local(item))
+        if reuse:
+            assert connection is not None
+            assert connection.view is not None
+            sync.note(self.record, connection.view)
+        elif edited is not None:
+            apply_here(self.record, edited)
+        return self.supervisor.activate(config, commands if reuse else ())
+
+    def _falls_with_call(self, item: Item, sync: Sync) -> bool:
+        """Whether an output's call is deleted by the same batch."""
+        if not isinstance(item, FunctionCallOutput):
+            return False
+        deleted = {o.item_id for o in sync.operations if isinstance(o, Delete)}
+        calls = (self.record.get(item_id) for item_id in deleted)
+        return any(
+            isinstance(call, FunctionCall) and call.call_id == item.call_id
+            for call in calls
+        )
+
+    def replace_connection(self) -> None:
+        """Have a fresh connection take over from the present one."""
+        self.supervisor.replace()
 
     def answer(self, items: Sequence[Item], *, turn: Turn | None, reply: bool) -> None:
         """Post tool outputs in this very step, and the follow-up they call for."""

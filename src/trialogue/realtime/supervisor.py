@@ -307,6 +307,16 @@ class Supervisor:
         self._session.replying.epoch_changed()
         self._changed.pulse()
 
+    @property
+    def replacing(self) -> bool:
+        """Whether a fresh connection is to take over from the present one."""
+        return self._replace
+
+    def replace(self) -> None:
+        """Have a fresh connection take over from the present one."""
+        self._replace = True
+        self._changed.pulse()
+
     def activate(
         self, config: Configuration, commands: tuple[Command, ...] = ()
     ) -> list[Request]:

@@ -1,0 +1,102 @@
+"""What a user writes: an agent, and how it hands over."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+
+import attrs
+
+from trialogue.dialects.options import SessionOptions
+from trialogue.realtime.model import RealtimeModel
+
+if TYPE_CHECKING:
+    from trialogue.agents.run_context import RunContext
+
+__all__ = ["Agent", "ContextPolicy", "Handoff", "Instructions", "name_of"]
+
+Instructions: TypeAlias = (
+    "str | Callable[[RunContext], str] | Callable[[RunContext], Awaitable[str]]"
+)
+ContextPolicy: TypeAlias = Literal["keep", "fresh"]
+
+
+class Agent:
+    """One member of the cast: instructions, tools, and what it does on stage.
+
+    Subclass it and give `instructions` and `@function_tool` methods, or make one with
+    arguments. An agent is a description; nothing runs before it is current.
+
+    Attributes:
+        instructions: text, or a function (async or not) of the context.
+        name: how logs, events and the record call it; the class name by default.
+        tools: further tools, beside the decorated methods.
+        options: session options that differ while it is current.
+        model: another model to run it on; that takes a connection of its own.
+    """
+
+    __trialogue_handoff__: ClassVar[bool] = True
+
+    instructions: Instructions | None = None
+    name: str = ""
+    tools: Sequence[Any] = ()
+    options: SessionOptions | None = None
+    model: RealtimeModel | None = None
+
+    def __init__(
+        self,
+        instructions: Instructions | None = None,
+        *,
+        name: str | None = None,
+        tools: Sequence[Any] | None = None,
+        options: SessionOptions | None = None,
+        model: RealtimeModel | None = None,
+    ) -> None:
+        given = {
+            "instructions": instructions,
+            "name": name,
+            "tools": tools,
+            "options": options,
+            "model": model,
+        }
+        for attribute, value in given.items():
+            if value is not None:
+                setattr(self, attribute, value)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {name_of(self)!r}>"
+
+    async def on_enter(self, ctx: RunContext) -> Agent | Handoff | None:
+        """Called when it becomes current. May return an agent to hand over at once.
+
+        It is cancelled when the agent hands over; what it raises ends `run`.
+        """
+        return None
+
+    async def on_exit(self, ctx: RunContext) -> None:
+        """Called when it is no longer current and its scope is empty; bounded."""
+
+
+def name_of(agent: Agent) -> str:
+    """Return an agent's name, which defaults to that of its class."""
+    return agent.name or type(agent).__name__
+
+
+@attrs.frozen
+class Handoff:
+    """Return it from a tool, instead of the agent itself, to say how to hand over.
+
+    Attributes:
+        agent: who takes over.
+        context: "keep" the conversation (nothing is sent), or begin with a "fresh" one.
+        speech: let the old agent "finish" what it has said, or "cut" it.
+        reply: "auto" asks the new agent to speak if its `on_enter` does not, "none"
+            leaves it silent until the user speaks.
+    """
+
+    __trialogue_handoff__: ClassVar[bool] = True
+
+    agent: Agent
+    context: ContextPolicy = "keep"
+    speech: Literal["finish", "cut"] = "finish"
+    reply: Literal["auto", "none"] = "auto"

@@ -1,0 +1,137 @@
+"""The calls of one response: each gets exactly one outcome, all are answered together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from trialogue.conversation.items import FunctionCall, FunctionCallOutput, new_item_id
+from trialogue.tools import FunctionTool, ToolOutcome, render
+from trialogue.tools.outcome import (
+    Conflict,
+    HandedOff,
+    InProgress,
+    Interrupted,
+    Returned,
+    Transferred,
+)
+
+if TYPE_CHECKING:
+    from trialogue.agents.preparing import Prepared
+    from trialogue.realtime.replies import Response, Turn
+
+__all__ = ["CallGroup", "OpenCall"]
+
+
+@attrs.define(eq=False)
+class OpenCall:
+    """One call, from its announcement to its output.
+
+    Attributes:
+        target: whom the tool wants to hand over to, prepared.
+        returned_at: when the tool returned (Trio's clock).
+        detached: it runs in the session's nursery and outlives its agent.
+    """
+
+    call: FunctionCall
+    tool: FunctionTool[..., object] | None = None
+    outcome: ToolOutcome | None = None
+    target: Prepared | None = None
+    returned_at: float | None = None
+    detached: bool = False
+    answered: bool = False
+    interrupted: bool = False
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, repr=False)
+
+    @property
+    def running(self) -> bool:
+        return self.outcome is None
+
+    @property
+    def may_hand_off(self) -> bool:
+        return self.tool is not None and self.tool.may_hand_off
+
+    def settle(self, outcome: ToolOutcome) -> bool:
+        """Fix the outcome; only the first counts. True if this was it."""
+        if self.outcome is not None:
+            return False
+        self.outcome = outcome
+        return True
+
+    def close(self) -> None:
+        """The scope is over: what is not finished did not happen (H10)."""
+        if self.detached:
+            self.settle(InProgress())
+        elif self.interrupted:
+            self.settle(Interrupted())
+        else:
+            self.settle(HandedOff(started=self.tool is not None))
+
+    def output(self) -> FunctionCallOutput:
+        """Return the output for the model."""
+        assert self.outcome is not None
+        self.answered = True
+        return FunctionCallOutput(
+            new_item_id("out"), self.call.call_id, render(self.outcome)
+        )
+
+
+@attrs.define(eq=False)
+class CallGroup:
+    """The calls of one response, in its order."""
+
+    response: Response
+    turn: Turn
+    calls: list[OpenCall] = attrs.field(factory=list)
+    complete: bool = False
+    answered: bool = False
+    waiting: bool = False
+
+    @property
+    def running(self) -> bool:
+        """Whether a call is still being worked on, detached ones not counted."""
+        return any(call.running for call in self.calls)
+
+    @property
+    def may_still_hand_off(self) -> bool:
+        return any(call.running and call.may_hand_off for call in self.calls)
+
+    def targets(self) -> list[OpenCall]:
+        """The calls that want to hand over and are not answered otherwise."""
+        return [
+            call
+            for call in self.calls
+            if call.target is not None and isinstance(call.outcome, Transferred)
+        ]
+
+    def agree(self) -> OpenCall | None:
+        """Return the call whose target stands, or None.
+
+        The same agent, or another instance of its class under its name, is the same
+        target. Different ones are a conflict, which each of these calls is told (H9).
+        """
+        targets = self.targets()
+        kinds = {
+            (type(call.target.agent), call.target.name)
+            for call in targets
+            if call.target is not None
+        }
+        if len(kinds) <= 1:
+            return targets[0] if targets else None
+        names = tuple(call.target.name for call in targets if call.target is not None)
+        for call in targets:
+            call.target = None
+            call.outcome = Conflict(names)
+        return None
+
+    def wants_reply(self) -> bool:
+        """Whether the outputs call for a reply."""
+        return any(_wants_reply(call) for call in self.calls)
+
+
+def _wants_reply(call: OpenCall) -> bool:
+    if call.tool is not None and call.tool.options.reply == "none":
+        return False
+    return not (isinstance(call.outcome, Returned) and not call.outcome.wants_reply)

@@ -1,0 +1,153 @@
+"""What an agent session tells its subscribers, beside the session's own notices."""
+
+from __future__ import annotations
+
+import attrs
+
+__all__ = [
+    "AgentEntered",
+    "AgentTranscript",
+    "HandoffCompleted",
+    "HandoffDiscarded",
+    "HandoffFailed",
+    "HandoffMeasured",
+    "HandoffStarted",
+    "HandoffTimings",
+    "ScopeStalled",
+    "ToolFailed",
+    "ToolFinished",
+    "ToolStarted",
+]
+
+
+@attrs.frozen
+class HandoffTimings:
+    """One handoff, measured on Trio's clock (seconds). None: did not happen (yet).
+
+    Attributes:
+        requested: the tool returned, or `handoff` was called.
+        committed: the decision fell.
+        burst_written: the batch was handed to the socket.
+        acknowledged: the server confirmed the configuration.
+        response_created, first_audio: of the new agent's first response.
+        reused: the session was kept; else a fresh connection was taken.
+        why_fresh: what made a fresh connection necessary.
+        messages, bytes: sent from the commit to the settlement.
+        connections: opened for it.
+    """
+
+    previous: str | None
+    next: str
+    requested: float
+    committed: float
+    burst_written: float | None = None
+    acknowledged: float | None = None
+    response_created: float | None = None
+    first_audio: float | None = None
+    reused: bool = True
+    why_fresh: str | None = None
+    messages: int = 0
+    bytes: int = 0
+    connections: int = 0
+
+
+@attrs.frozen
+class AgentEntered:
+    """An agent is current."""
+
+    agent: str
+    previous: str | None = None
+
+
+@attrs.frozen
+class AgentTranscript:
+    """More of what an agent says."""
+
+    agent: str | None
+    item_id: str
+    text: str
+
+
+@attrs.frozen
+class ToolStarted:
+    """A tool begins to run."""
+
+    agent: str
+    tool: str
+    call_id: str
+    arguments: str = attrs.field(repr=False)
+
+
+@attrs.frozen
+class ToolFinished:
+    """A call has its outcome; `output` is what the model is told."""
+
+    agent: str
+    tool: str
+    call_id: str
+    outcome: str
+    output: str = attrs.field(repr=False)
+
+
+@attrs.frozen
+class ToolFailed:
+    """A tool has a fault that its author should know of (T2)."""
+
+    agent: str
+    tool: str
+    call_id: str
+    problem: str
+    error: BaseException | None = None
+
+
+@attrs.frozen
+class HandoffStarted:
+    """The decision has fallen."""
+
+    previous: str | None
+    next: str
+    why_fresh: str | None = None
+
+
+@attrs.frozen
+class HandoffCompleted:
+    """The server agreed; `timings` are those known by then."""
+
+    timings: HandoffTimings
+
+
+@attrs.frozen
+class HandoffMeasured:
+    """The new agent is first heard; `timings` are those known by then."""
+
+    timings: HandoffTimings
+
+
+@attrs.frozen
+class HandoffFailed:
+    """It could not be carried out; the previous agent goes on, or `run` raises."""
+
+    previous: str | None
+    next: str
+    message: str
+
+
+@attrs.frozen
+class HandoffDiscarded:
+    """A tool returned an agent after the decision had fallen; it changes nothing."""
+
+    next: str
+
+
+@attrs.frozen
+class ScopeStalled:
+    """An agent's scope was cancelled and is not empty after a second.
+
+    Attributes:
+        task: what does not end.
+        stack: where it is, outermost first.
+    """
+
+    agent: str
+    task: str
+    stack: tuple[str, ...]

@@ -1,0 +1,169 @@
+"""The handoff: one transition from one agent to the next, from decision to settlement.
+
+Decide (synchronous): the epoch and the wanted configuration change. Empty: the old
+scope is cancelled and awaited. Burst: one batch brings the server to the new agent.
+Settle: the server's answer, within a budget. The run loop walks through it; the state
+between is this object.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from trialogue.agents.agent import Agent, name_of
+from trialogue.agents.events import HandoffTimings
+from trialogue.conversation.context import ChatContext
+from trialogue.conversation.items import AudioPending, AudioTranscribed, Item, Message
+from trialogue.errors import HandoffError
+from trialogue.realtime.configuration import Configuration, must_replace
+from trialogue.realtime.ledger import Request
+
+if TYPE_CHECKING:
+    from trialogue.agents.calls import CallGroup
+    from trialogue.agents.preparing import Prepared
+    from trialogue.realtime.session import RealtimeSession
+
+__all__ = [
+    "BUDGET",
+    "MOST_WITHOUT_USER",
+    "Transition",
+    "configuration_of",
+    "edited_context",
+    "failure",
+    "remedy",
+    "why_fresh",
+]
+
+BUDGET = 5.0
+"""Seconds for the whole agreement, any fallback to a fresh connection included."""
+MOST_WITHOUT_USER = 5
+"""Handoffs in a row without a word from the user; one more is a loop (H20)."""
+
+
+@attrs.define(eq=False)
+class Transition:
+    """One entry of an agent: the first one, a handoff, or the return after a failure.
+
+    Attributes:
+        previous: what is returned to if this fails; None for the first agent.
+        enters: `on_enter` is called (not after a failure: the agent never left).
+        speaks: the session asks for a reply if `on_enter` does not (rule 8).
+        owed: somebody is owed a reply as soon as the server agrees.
+        outputs: of the calls that the old scope left open, in call order.
+        snapshot: the conversation as of the decision, for the policy and for a return.
+        edited: what the context policy makes of it; None for no operation.
+    """
+
+    prepared: Prepared
+    previous: Transition | None = None
+    enters: bool = True
+    speaks: bool = False
+    owed: bool = False
+    restores: bool = False
+    group: CallGroup | None = None
+    why_fresh: str | None = None
+    config: Configuration | None = None
+    outputs: list[Item] = attrs.field(factory=list)
+    snapshot: ChatContext | None = None
+    edited: ChatContext | None = None
+    timings: HandoffTimings | None = None
+    counters: tuple[int, int, int] = (0, 0, 0)
+    report: list[Request] = attrs.field(factory=list, repr=False)
+    settled: trio.Event = attrs.field(factory=trio.Event, repr=False)
+    error: HandoffError | None = None
+
+    @property
+    def agent(self) -> Agent:
+        return self.prepared.agent
+
+    @property
+    def name(self) -> str:
+        return self.prepared.name
+
+    def note(self, **times: object) -> None:
+        """Write down a moment, the first time it happens."""
+        if self.timings is not None:
+            new = {k: v for k, v in times.items() if getattr(self.timings, k) is None}
+            self.timings = attrs.evolve(self.timings, **new)
+
+    def finish(self, error: HandoffError | None = None) -> None:
+        """Settled: agreed, or failed with an error."""
+        if not self.settled.is_set():
+            self.error = error
+            self.settled.set()
+
+
+def configuration_of(
+    prepared: Prepared, owner: object, *, ready: bool, deadline: float
+) -> Configuration:
+    """Return the configuration that an agent wants, for a scope of its own."""
+    return Configuration(
+        prepared.model,
+        prepared.instructions,
+        prepared.specs,
+        prepared.options,
+        owner=owner,
+        ready=ready,
+        deadline=deadline,
+    )
+
+
+def why_fresh(
+    realtime: RealtimeSession, config: Configuration, *, edits_context: bool
+) -> str | None:
+    """Say why a handoff needs a fresh connection; None if the present one will do.
+
+    Without a live connection there is nothing to reuse, and nothing to decide: the
+    supervisor is about to dial.
+    """
+    connection = realtime.connection
+    held = None if connection is None else connection.sent_config
+    if connection is None or held is None or not connection.live:
+        return None
+    return must_replace(
+        config,
+        held,
+        edits_context=edits_context,
+        assistant_audio=has_assistant_audio(realtime.record.items),
+    )
+
+
+def has_assistant_audio(items: tuple[Item, ...]) -> bool:
+    """Whether an agent has been heard: from then on a voice is fixed."""
+    return any(
+        isinstance(item, Message)
+        and item.role == "assistant"
+        and any(isinstance(p, AudioPending | AudioTranscribed) for p in item.content)
+        for item in items
+    )
+
+
+def edited_context(policy: str, snapshot: ChatContext) -> ChatContext | None:
+    """Return what a context policy makes of the conversation; None for nothing to do."""
+    if policy == "fresh":
+        return attrs.evolve(snapshot, items=())
+    return None
+
+
+def failure(transition: Transition, cause: BaseException) -> HandoffError:
+    """Return the error that says what handoff failed, and why."""
+    previous = transition.previous
+    before = None if previous is None else previous.name
+    msg = f"the handoff from {before} to {transition.name} failed: {cause}"
+    error = HandoffError(msg, previous=before, next=transition.name)
+    error.__cause__ = cause
+    return error
+
+
+def remedy(agent: Agent) -> HandoffError:
+    """Return the error for a handoff that waits for the scope it is called in."""
+    msg = (
+        "session.handoff() inside the agent's own hooks or tools would wait for itself; "
+        f"return the agent ({name_of(agent)}) from the tool, or call "
+        "session.handoff_soon(agent)"
+    )
+    return HandoffError(msg, next=name_of(agent))
+

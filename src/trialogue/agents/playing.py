@@ -1,0 +1,117 @@
+"""Between the realtime session and the agents: sound out, calls in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from trialogue.agents.events import AgentTranscript
+from trialogue.audio.playout import Playout
+from trialogue.conversation.items import FunctionCall, FunctionCallOutput, new_item_id
+from trialogue.realtime.listener import CutItem, Listener
+from trialogue.tools import render
+from trialogue.tools.outcome import HandedOff
+
+if TYPE_CHECKING:
+    from trialogue.agents.scope import AgentScope
+    from trialogue.agents.session import AgentSession
+    from trialogue.realtime.replies import Response
+
+__all__ = ["Stage"]
+
+
+class Stage(Listener):
+    """Plays what may be heard, and takes calls to the scope that answers for them."""
+
+    def __init__(self, session: AgentSession, playout: Playout) -> None:
+        self._session = session
+        self._playout = playout
+        self._received: dict[str, int] = {}
+
+    @staticmethod
+    def _scope(response: Response) -> AgentScope | None:
+        owner: AgentScope | None = response.owner
+        return owner
+
+    def response_created(self, response: Response) -> None:
+        scope = self._scope(response)
+        if scope is not None:
+            scope.transition.note(response_created=response.created_at)
+
+    def audio(self, response: Response, item_id: str, pcm: bytes) -> None:
+        key = (response.generation, response.id)
+        self._received[item_id] = self._received.get(item_id, 0) + len(pcm)
+        self._playout.push(key, item_id, pcm)
+        scope = self._scope(response)
+        if scope is not None and response.first_audio_at is not None:
+            self._session.first_audio(scope.transition, response.first_audio_at)
+
+    def audio_ended(self, response: Response, item_id: str) -> None:
+        self._playout.end_item(item_id)
+
+    def text(self, response: Response, item_id: str, text: str) -> None:
+        scope = self._scope(response)
+        name = None if scope is None else scope.name
+        self._session.publish(AgentTranscript(name, item_id, text))
+
+    def call_ready(self, response: Response, call: FunctionCall) -> None:
+        scope = self._scope(response)
+        if scope is None or scope.closed:
+            self.call_refused(response, call)
+        else:
+            scope.dispatch(response, call)
+
+    def call_refused(self, response: Response, call: FunctionCall) -> None:
+        text = render(HandedOff())
+        output = FunctionCallOutput(new_item_id("out"), call.call_id, text)
+        self._session.realtime.add_items([output])
+
+    def response_done(self, response: Response) -> None:
+        self._playout.end_reply((response.generation, response.id))
+        scope = self._scope(response)
+        if scope is not None:
+            scope.response_done(response)
+        self._session.changed.pulse()
+
+    def cut(self, response: Response | None) -> Sequence[CutItem]:
+        if response is None:
+            stopped = self._playout.interrupt()
+            return [
+                CutItem(i.item_id, i.heard_ms, i.received_ms)
+                for i in stopped
+                if i.state != "done"
+            ]
+        return [
+            item
+            for item_id in response.items
+            if (item := self._cut_item(item_id)) is not None
+        ]
+
+    def _cut_item(self, item_id: str) -> CutItem | None:
+        received = self._received.get(item_id)
+        if received is None or self._playout.position(item_id).complete:
+            return None
+        heard = self._playout.discard(item_id)
+        return CutItem(item_id, heard.ms, received // 48)
+
+    def heard_ms(self, response: Response) -> int:
+        return sum(self._playout.position(item).ms for item in response.items)
+
+    def running_calls(self) -> Collection[str]:
+        scope = self._session.scope
+        if scope is None:
+            return ()
+        return [opened.call.call_id for opened in scope.open_calls]
+
+    def user_started_speaking(self) -> None:
+        if self._session.scope is not None:
+            self._session.scope.user_interrupted()
+
+    def user_turn(self, item_id: str) -> None:
+        self._session.user_spoke()
+
+    def connection_changed(self) -> None:
+        self._session.changed.pulse()
+
+    def failed(self) -> None:
+        self._session.changed.pulse()

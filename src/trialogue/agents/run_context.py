@@ -1,0 +1,56 @@
+"""What hooks and tools are given, and where a task finds out whose it is."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from trialogue.conversation.items import FunctionCall
+from trialogue.realtime.replies import Turn
+
+if TYPE_CHECKING:
+    from trialogue.agents.agent import Agent
+    from trialogue.agents.scope import AgentScope
+    from trialogue.agents.session import AgentSession
+
+__all__ = ["RunContext", "current_scope", "current_turn"]
+
+current_scope: ContextVar[AgentScope | None] = ContextVar("current_scope", default=None)
+"""The agent scope that the running task belongs to."""
+current_turn: ContextVar[Turn | None] = ContextVar("current_turn", default=None)
+"""The turn of the tool call that is running: a reply it asks for does not wait for it."""
+
+
+@attrs.frozen
+class RunContext:
+    """The surroundings of a hook or a tool call.
+
+    Attributes:
+        session: the agent session.
+        agent: the agent it runs for.
+        call: the call being answered; None in `on_enter` and `on_exit`.
+    """
+
+    session: AgentSession
+    agent: Agent
+    call: FunctionCall | None = None
+    _scope: AgentScope | None = attrs.field(default=None, repr=False)
+
+    @property
+    def userdata(self) -> Any:
+        """What the program gave to `open_agent_session(userdata=…)`."""
+        return self.session.userdata
+
+    @property
+    def nursery(self) -> trio.Nursery:
+        """The agent's own nursery: what is started here ends with the agent.
+
+        For work that outlives a handoff use `ctx.session.nursery`.
+        """
+        if self._scope is None or self._scope.nursery is None:
+            msg = "this agent's scope is over; start it in ctx.session.nursery"
+            raise RuntimeError(msg)
+        return self._scope.nursery

@@ -1,0 +1,610 @@
+"""The agent session: one conversation, one realtime session, one agent at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Literal
+
+import attrs
+import trio
+
+from trialogue.agents.agent import Agent, Handoff
+from trialogue.agents.calls import OpenCall
+from trialogue.agents.events import (
+    HandoffCompleted,
+    HandoffFailed,
+    HandoffMeasured,
+    HandoffStarted,
+    HandoffTimings,
+    ScopeStalled,
+)
+from trialogue.agents.handoff import (
+    BUDGET,
+    MOST_WITHOUT_USER,
+    Transition,
+    configuration_of,
+    edited_context,
+    remedy,
+    why_fresh,
+)
+from trialogue.agents.playing import Stage
+from trialogue.agents.preparing import as_handoff, prepare
+from trialogue.agents.run_context import RunContext, current_scope, current_turn
+from trialogue.agents.scope import AgentScope
+from trialogue.audio.base import AudioInput, AudioOutput
+from trialogue.audio.memory import NullOutput
+from trialogue.audio.playout import Playout
+from trialogue.conversation.context import ChatContext
+from trialogue.conversation.items import (
+    FunctionCallOutput,
+    Item,
+    Message,
+    TextContent,
+    new_item_id,
+)
+from trialogue.dialects.commands import CreateResponse
+from trialogue.dialects.options import UNCHANGED, ToolChoice, Unchanged
+from trialogue.errors import HandoffError, HandoffLoop, SessionClosed, TrialogueError
+from trialogue.realtime.broadcast import Subscription
+from trialogue.realtime.connection import Timing
+from trialogue.realtime.ledger import UpdateReport
+from trialogue.realtime.model import RealtimeModel
+from trialogue.realtime.replies import ReplyOutcome
+from trialogue.realtime.session import RealtimeSession, running_session
+from trialogue.realtime.supervisor import Backoff
+from trialogue.realtime.unwrapping import single
+from trialogue.tools import render
+from trialogue.tools.outcome import HandoffFailed as HandoffFailedOutcome
+
+__all__ = ["AgentSession", "open_agent_session"]
+
+LINGER = 2.0
+"""Seconds of silence after the input's end before the conversation may be over: the
+server may just have heard a last sentence."""
+ENDING = 30.0
+"""Seconds that generated speech gets to play out after `end()`."""
+EXIT = 5.0
+"""Seconds that `on_exit` gets."""
+SILENCE = bytes(4800)
+"""100 ms; what a line carries while nobody speaks."""
+
+
+class AgentSession:
+    """A conversation in which agents take turns; made by `open_agent_session`.
+
+    Attributes:
+        realtime: the realtime session underneath, which outlives every agent.
+        userdata: the program's own, handed to hooks and tools.
+        handoffs: the timings of each handoff so far.
+    """
+
+    def __init__(
+        self,
+        model: RealtimeModel,
+        output: AudioOutput,
+        *,
+        userdata: Any = None,
+        on_handoff_error: Literal["restore", "raise"] = "restore",
+        **options: Any,
+    ) -> None:
+        self.model = model
+        self.userdata = userdata
+        self.handoffs: list[HandoffTimings] = []
+        self.ending = False
+        self.scope: AgentScope | None = None
+        self._playout = Playout(output)
+        self._stage = Stage(self, self._playout)
+        self.realtime = RealtimeSession(model, listener=self._stage, **options)
+        self.changed = self.realtime.changed
+        self._playout.on_finished = self._played
+        self._on_handoff_error = on_handoff_error
+        self._nursery: trio.Nursery | None = None
+        self._input_ended_at = math.inf
+        self._without_user = 0
+        self._running = False
+        self._handing_over = trio.Lock()
+
+    def __repr__(self) -> str:
+        agent = None if self.scope is None else self.scope.name
+        return f"<AgentSession agent={agent!r} {self.realtime!r}>"
+
+    # --- what is ---------------------------------------------------------------------
+
+    @property
+    def agent(self) -> Agent | None:
+        """The agent that is current, or None."""
+        return None if self.scope is None else self.scope.agent
+
+    @property
+    def nursery(self) -> trio.Nursery:
+        """For work that outlives a handoff; it ends with the session's block."""
+        if self._nursery is None:
+            msg = "this session's block has been left; open another session"
+            raise SessionClosed(msg)
+        return self._nursery
+
+    @property
+    def chat_ctx(self) -> ChatContext:
+        """The conversation as it is now: an immutable, versioned snapshot."""
+        return self.realtime.chat_ctx
+
+    def subscribe(
+        self,
+        *kinds: type[Any],
+        buffer: int = 256,
+        on_overflow: Literal["drop_oldest", "raise"] = "drop_oldest",
+    ) -> AbstractAsyncContextManager[Subscription[Any]]:
+        """Receive events inside an `async with`; see `RealtimeSession.subscribe`."""
+        return self.realtime.subscribe(*kinds, buffer=buffer, on_overflow=on_overflow)
+
+    def publish(self, event: object) -> None:
+        """Hand an event to the subscribers."""
+        self.realtime.publish(event)
+
+    # --- the run loop ------------------------------------------------------------------
+
+    async def run(self, agent: Agent) -> None:
+        """Hold the conversation, beginning with this agent, until it is over.
+
+        It is over after `end()`, or when the audio input has ended and nothing is owed
+        any more. Each handoff replaces the agent's scope, and nothing else.
+
+        Raises:
+            ConfigurationError: the agent cannot be prepared; nothing was sent.
+            HandoffError: a handoff failed and the previous agent could not go on.
+            HandoffLoop: agents handed over to each other without a word from the user.
+            Exception: what an agent's `on_enter` raised.
+        """
+        self.realtime.check_open()
+        if self._running:
+            msg = "this session is already running an agent; use session.handoff(agent)"
+            raise HandoffError(msg)
+        self._running = True
+        try:
+            transition: Transition | None = await self._first(agent)
+            while transition is not None:
+                transition = await self._stage_one(transition)
+        finally:
+            self._running = False
+            self.scope = None
+
+    async def _first(self, agent: Agent) -> Transition:
+        handoff = as_handoff(agent)
+        if handoff is None:
+            msg = f"run() needs an agent, not {agent!r}"
+            raise HandoffError(msg)
+        return Transition(await prepare(self, handoff))
+
+    async def _stage_one(self, transition: Transition) -> Transition | None:
+        scope = AgentScope(self, transition)
+        if transition.config is None:
+            transition.config = configuration_of(
+                transition.prepared, scope, ready=True, deadline=math.inf
+            )
+        transition.config.owner = scope
+        self.scope = scope
+        try:
+            following = await scope.run()
+        except HandoffError as error:
+            if error is not transition.error:
+                raise
+            following = self._return(transition, error)
+        finally:
+            self.nursery.start_soon(self._exit, scope)
+        return following
+
+    async def _exit(self, scope: AgentScope) -> None:
+        with trio.move_on_after(EXIT):
+            await scope.agent.on_exit(RunContext(self, scope.agent))
+
+    def _return(self, failed: Transition, error: HandoffError) -> Transition:
+        """A handoff failed: the previous agent goes on as if it had never left."""
+        previous = failed.previous
+        before = None if previous is None else previous.name
+        self.publish(HandoffFailed(before, failed.name, str(error)))
+        if previous is None or failed.restores or self._on_handoff_error == "raise":
+            raise error
+        restored = Transition(
+            previous.prepared,
+            previous=previous.previous,
+            enters=False,
+            owed=True,
+            restores=True,
+        )
+        restored.edited = self._undone(failed, error)
+        return restored
+
+    def _undone(self, failed: Transition, error: HandoffError) -> ChatContext | None:
+        """The conversation as of the decision, with the call's output told the truth."""
+        record = self.realtime.record
+        if failed.edited is not None and failed.snapshot is not None:
+            connection = self.realtime.connection
+            if connection is not None and connection.live:
+                # What the policy has deleted comes back only on a fresh connection.
+                self.realtime.replace_connection()
+            record.restore(failed.snapshot)
+        cause = error.__cause__
+        reason = f"handoff failed: {failed.name} could not take over"
+        if isinstance(cause, TrialogueError):
+            reason = render(HandoffFailedOutcome(f"{failed.name} could not take over"))
+        edited = record.snapshot()
+        for output in failed.outputs:
+            held = edited.get(output.id)
+            if isinstance(held, FunctionCallOutput) and held.output.startswith(
+                "transferred to "
+            ):
+                edited = edited.replace(attrs.evolve(held, output=reason))
+        return edited
+
+    # --- the steps of a handoff ----------------------------------------------------------
+
+    def commit(self, scope: AgentScope, transition: Transition, requested: float) -> None:
+        """The decision: from this step on the next agent's configuration is wanted.
+
+        Raises:
+            HandoffLoop: too many handoffs without a word from the user.
+        """
+        self._without_user += 1
+        if self._without_user > MOST_WITHOUT_USER:
+            msg = (
+                f"{self._without_user} handoffs without a word from the user; an agent's "
+                "on_enter or instructions send the conversation round in circles"
+            )
+            raise HandoffLoop(msg, previous=scope.name, next=transition.name)
+        handoff = transition.prepared.handoff
+        now = trio.current_time()
+        transition.config = configuration_of(
+            transition.prepared, None, ready=False, deadline=now + BUDGET
+        )
+        transition.why_fresh = why_fresh(
+            self.realtime, transition.config, edits_context=handoff.context != "keep"
+        )
+        transition.snapshot = self.chat_ctx
+        transition.edited = edited_context(handoff.context, transition.snapshot)
+        transition.timings = HandoffTimings(
+            scope.name,
+            transition.name,
+            requested,
+            now,
+            reused=transition.why_fresh is None,
+            why_fresh=transition.why_fresh,
+        )
+        transition.counters = self.realtime.counters
+        if handoff.speech == "cut":
+            self.realtime.interrupt()
+        self.realtime.supervisor.commit(
+            transition.config, fresh=transition.why_fresh is not None
+        )
+        self.publish(HandoffStarted(scope.name, transition.name, transition.why_fresh))
+
+    def activate(self, scope: AgentScope) -> None:
+        """The burst: one batch, when the old scope is empty and before the new begins."""
+        transition = scope.transition
+        requests = self.realtime.activate(
+            scope.config, transition.outputs, transition.edited
+        )
+        transition.report = requests
+        if transition.owed:
+            self.realtime.replying.owed = True
+            self.realtime.replying.advance()
+
+    def handoff_settled(self, transition: Transition) -> None:
+        """The server agreed with the new agent's configuration."""
+        config = transition.config
+        assert config is not None
+        if transition.timings is not None:
+            sent, size, opened = transition.counters
+            now_sent, now_size, now_opened = self.realtime.counters
+            written = [r.written_at for r in transition.report if r.written_at]
+            transition.note(
+                burst_written=min(written, default=None),
+                acknowledged=config.acknowledged_at,
+            )
+            transition.timings = attrs.evolve(
+                transition.timings,
+                messages=now_sent - sent,
+                bytes=now_size - size,
+                connections=now_opened - opened,
+            )
+            self.handoffs.append(transition.timings)
+            self.publish(HandoffCompleted(transition.timings))
+        transition.finish()
+        self.changed.pulse()
+
+    def first_audio(self, transition: Transition, at: float) -> None:
+        """A response of this agent is heard."""
+        if transition.timings is None or transition.timings.first_audio is not None:
+            return
+        transition.note(first_audio=at)
+        self.publish(HandoffMeasured(transition.timings))
+
+    def leave_outputs(self, outputs: Sequence[Item]) -> None:
+        """The scope is over without a successor: its calls are answered all the same."""
+        if outputs and self.realtime.failure is None:
+            self.realtime.add_items(outputs)
+
+    def watch_emptying(self, scope: AgentScope) -> None:
+        """Say so if a scope that was left does not become empty."""
+        self.nursery.start_soon(self._watch_emptying, scope)
+
+    async def _watch_emptying(self, scope: AgentScope) -> None:
+        with trio.move_on_after(1.0):
+            await scope.emptied.wait()
+        if not scope.emptied.is_set() and scope.nursery is not None:
+            for task in scope.nursery.child_tasks:
+                frames = task.iter_await_frames()
+                stack = tuple(
+                    f"{frame.f_code.co_qualname} ({frame.f_code.co_filename}:{line})"
+                    for frame, line in frames
+                )
+                self.publish(ScopeStalled(scope.name, task.name, stack))
+
+    def user_spoke(self) -> None:
+        """The user finished a turn: handoffs are counted anew."""
+        self._without_user = 0
+
+    def deliver_note(self, opened: OpenCall) -> None:
+        """A detached tool has finished under another agent: its result is a note."""
+        assert opened.outcome is not None
+        text = f"Result of {opened.call.name}: {render(opened.outcome)}"
+        note = Message(new_item_id("msg"), "system", (TextContent(text),))
+        self.realtime.answer([note], turn=None, reply=True)
+
+    # --- from outside ----------------------------------------------------------------------
+
+    async def handoff(self, target: Agent | Handoff) -> HandoffTimings:
+        """Hand over to another agent and wait until the server has agreed.
+
+        A second handoff waits for the first to settle. The old agent's present response
+        is let finish (at most five seconds).
+
+        Raises:
+            HandoffError: it failed, nobody is running, or it was called from inside the
+                agent that is current; the message says what to do.
+            ConfigurationError: the agent cannot be prepared; nothing was sent.
+        """
+        self.realtime.check_open()
+        handoff = as_handoff(target)
+        if handoff is None:
+            msg = f"handoff() needs an agent, not {target!r}"
+            raise HandoffError(msg)
+        inside = current_scope.get()
+        if inside is not None and not inside.closed:
+            raise remedy(handoff.agent)
+        async with self._handing_over:
+            transition = await self._hand_over(handoff)
+        if transition.error is not None:
+            raise transition.error
+        assert transition.timings is not None
+        return transition.timings
+
+    async def _hand_over(self, handoff: Handoff) -> Transition:
+        scope = self._current()
+        requested = trio.current_time()
+        await self.changed.until(lambda: scope.frozen or scope.config.verdict.is_set())
+        with trio.move_on_after(BUDGET):
+            await self.changed.until(
+                lambda: scope.frozen or self.realtime.replying.slot.active is None
+            )
+        scope = self._current()
+        prepared = await prepare(self, handoff)
+        transition = Transition(
+            prepared, previous=scope.transition, speaks=handoff.reply == "auto"
+        )
+        if not scope.decide(transition, requested):
+            msg = "another handoff was decided first; look at session.agent and retry"
+            raise HandoffError(msg, previous=scope.name, next=prepared.name)
+        await transition.settled.wait()
+        return transition
+
+    def _current(self) -> AgentScope:
+        self.realtime.check_open()
+        if self.scope is None or not self._running:
+            msg = "no agent is running; start with session.run(agent)"
+            raise HandoffError(msg)
+        return self.scope
+
+    def handoff_soon(self, target: Agent | Handoff) -> None:
+        """Hand over as soon as possible; synchronous, for use inside an agent."""
+        handoff = as_handoff(target)
+        scope = self._current()
+        if handoff is None or scope.nursery is None or scope.frozen:
+            msg = "handoff_soon() needs an agent, and an agent that is still current"
+            raise HandoffError(msg)
+        scope.nursery.start_soon(scope.hand_over, handoff)
+
+    async def generate_reply(
+        self,
+        *,
+        instructions: str | None = None,
+        replace: bool = False,
+        tool_choice: ToolChoice | Unchanged = UNCHANGED,
+        if_busy: Literal["wait", "skip", "raise"] = "wait",
+        out_of_band: bool = False,
+        metadata: dict[str, str] | None = None,
+    ) -> ReplyOutcome:
+        """Have the current agent reply, and wait until the reply is complete.
+
+        As `RealtimeSession.generate_reply`; inside an agent's hooks and tools the reply
+        is that agent's. A reply that a handoff or the user cuts short returns
+        "interrupted" with what was heard.
+        """
+        scope = current_scope.get() or self._current()
+        scope.asked = True
+        command = CreateResponse(
+            self.realtime.replying.new_key(),
+            instructions=instructions if replace and instructions else UNCHANGED,
+            tool_choice=tool_choice,
+            out_of_band=out_of_band,
+            metadata=metadata or {},
+        )
+        return await self.realtime.reply(
+            command,
+            config=scope.config,
+            add_instructions=None if replace else instructions,
+            if_busy=if_busy,
+            within=current_turn.get(),
+            silence=lambda: scope.decision is None,
+        )
+
+    def ask_to_speak(self, scope: AgentScope) -> None:
+        """The new agent asked for nothing: it is asked to speak (rule 8)."""
+        scope.asked = True
+        if not self.realtime.user_has_the_floor:
+            command = CreateResponse(self.realtime.replying.new_key())
+            self.realtime.replying.ask(
+                command=command, config=scope.config, purpose="owed"
+            )
+
+    def push_audio(self, pcm: bytes) -> None:
+        """Add microphone audio; see `RealtimeSession.push_audio`. Never waits."""
+        self.realtime.push_audio(pcm)
+
+    async def update_chat_ctx(
+        self, chat_ctx: ChatContext, *, ack_timeout: float = 5.0
+    ) -> UpdateReport:
+        """Bring the conversation to an edited snapshot; see `RealtimeSession`."""
+        return await self.realtime.update_chat_ctx(chat_ctx, ack_timeout=ack_timeout)
+
+    async def update_instructions(
+        self, instructions: str, *, ack_timeout: float = 5.0
+    ) -> UpdateReport:
+        """Change the current agent's instructions, until it hands over."""
+        return await self.realtime.update_instructions(
+            instructions, ack_timeout=ack_timeout
+        )
+
+    def interrupt(self) -> None:
+        """Stop what is being said, now; truncated at what was heard."""
+        self.realtime.interrupt()
+
+    async def wait_for_playout(self) -> None:
+        """Wait until everything that was generated up to now has been played."""
+        await self._playout.wait_idle()
+
+    def end(self, *, now: bool = False) -> None:
+        """End the conversation; synchronous, so that a tool may call it.
+
+        What was generated is played out first, for a bounded time; `now=True` cuts it.
+        """
+        self.ending = True
+        if now:
+            self.realtime.interrupt()
+        if self.scope is not None:
+            limit = 0.0 if now else ENDING
+            self.scope.patience.deadline = min(
+                self.scope.patience.deadline, trio.current_time() + limit
+            )
+        self.changed.pulse()
+
+    # --- the end ---------------------------------------------------------------------------
+
+    async def may_finish(self) -> None:
+        """Wait until the conversation is over."""
+        await self.changed.until(self._is_over)
+
+    def _is_over(self) -> bool:
+        scope, slot = self.scope, self.realtime.replying.slot
+        if scope is None or self.realtime.failure is not None:
+            return True
+        silent = slot.active is None and self._playout.idle
+        if self.ending:
+            return silent
+        lingered = trio.current_time() >= self._input_ended_at + LINGER
+        nothing_owed = slot.idle and not self.realtime.replying.owed and scope.quiet
+        floor = self.realtime.user_has_the_floor
+        return lingered and silent and nothing_owed and not floor
+
+    def _played(self, item_id: str) -> None:
+        self.changed.pulse()
+
+    # --- pumps -----------------------------------------------------------------------------
+
+    async def _listen(self, source: AudioInput) -> None:
+        """Carry the microphone to the session; after its end, a silent line.
+
+        Without the silence a last sentence would never be found to have ended.
+        """
+        try:
+            while True:
+                self.realtime.push_audio(await source.receive())
+        except trio.EndOfChannel:
+            self._input_ended_at = trio.current_time()
+        began = trio.current_time()
+        sent = 0
+        while True:
+            sent += 1
+            self.realtime.push_audio(SILENCE)
+            self.changed.pulse()
+            await trio.sleep_until(began + sent * 0.1)
+
+    @asynccontextmanager
+    async def _open(
+        self, source: AudioInput | None, output: AudioOutput
+    ) -> AsyncIterator[AgentSession]:
+        async with running_session(self.realtime):
+            try:
+                with single():
+                    async with trio.open_nursery() as self._nursery:
+                        self._nursery.start_soon(self._playout.run, name="playout")
+                        if source is not None:
+                            self._nursery.start_soon(self._listen, source, name="input")
+                        yield self
+                        self._nursery.cancel_scope.cancel(reason="session block left")
+            finally:
+                self._nursery = None
+                await _close(*(c for c in (source, output) if c is not None))
+
+
+async def _close(*devices: AudioInput | AudioOutput) -> None:
+    for device in devices:
+        with trio.move_on_after(1, shield=True):
+            await device.aclose()
+
+
+@asynccontextmanager
+async def open_agent_session(
+    model: RealtimeModel,
+    *,
+    audio: tuple[AudioInput | None, AudioOutput | None] = (None, None),
+    userdata: Any = None,
+    chat_ctx: ChatContext | None = None,
+    on_handoff_error: Literal["restore", "raise"] = "restore",
+    timing: Timing | None = None,
+    backoff: Backoff | None = None,
+    seed: int | None = None,
+) -> AsyncIterator[AgentSession]:
+    """Open a conversation for agents; then `await session.run(agent)`.
+
+    The block begins when the provider's first event was read. The session owns the
+    audio input and output and closes them. Leaving the block takes at most the close
+    deadline (`Timing.close`), whatever the server does.
+
+    Args:
+        audio: the microphone and the loudspeaker; None for either is silence.
+        on_handoff_error: "restore" lets the previous agent go on when a handoff fails,
+            "raise" makes `run` raise.
+        seed: makes ids of frames and pauses reproducible.
+
+    Raises:
+        ConnectRefused: wrong key, unknown model, refused upgrade; not retried.
+        ConnectionLost: the provider could not be reached, or was lost for good.
+        ServerError: the provider ended the session (quota, account).
+    """
+    source, output = audio
+    output = output or NullOutput()
+    session = AgentSession(
+        model,
+        output,
+        userdata=userdata,
+        on_handoff_error=on_handoff_error,
+        chat_ctx=chat_ctx,
+        timing=timing,
+        backoff=backoff,
+        seed=seed,
+    )
+    async with session._open(source, output):
+        yield session
+
