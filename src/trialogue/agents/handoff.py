@@ -8,7 +8,7 @@ between is this object.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
@@ -83,7 +83,7 @@ class Transition:
     def name(self) -> str:
         return self.prepared.name
 
-    def note(self, **times: object) -> None:
+    def note(self, **times: Any) -> None:
         """Write down a moment, the first time it happens."""
         if self.timings is not None:
             new = {k: v for k, v in times.items() if getattr(self.timings, k) is None}

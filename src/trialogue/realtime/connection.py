@@ -360,14 +360,12 @@ class Connection:
         """Dial, run until it ends, close; everything inside one bounded block."""
         try:
             async with self.model.open_link(
-                connect_timeout=self.timing.connect, close_timeout=self.timing.close
+                connect_timeout=self.timing.connect,
+                close_timeout=self.timing.close,
+                drain=self.wait_drained,
             ) as (link, service):
                 self._start(service, link)
-                try:
-                    await self.ended.wait()
-                finally:
-                    with trio.move_on_after(self.timing.close / 2, shield=True):
-                        await self.wait_drained()
+                await self.ended.wait()
         except ConnectionLost as error:
             self.end(error)
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -37,9 +38,15 @@ class RealtimeModel(Protocol):
         ...
 
     def open_link(
-        self, *, connect_timeout: float, close_timeout: float
+        self,
+        *,
+        connect_timeout: float,
+        close_timeout: float,
+        drain: Callable[[], Awaitable[None]] | None = None,
     ) -> AbstractAsyncContextManager[tuple[Link, trio.Nursery]]:
         """Open a connection up to the point where frames can be exchanged.
+
+        `drain` is awaited first when the block is left, inside `close_timeout`.
 
         Raises:
             ConnectRefused: trying again would not help.
