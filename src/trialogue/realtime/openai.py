@@ -90,7 +90,7 @@ class OpenAIRealtime:
             transcription=Transcription(),
             voice=UNCHANGED if voice is None else voice,
         )
-        self.__attrs_init__(  # type: ignore[attr-defined]
+        self.__attrs_init__(
             name,
             defaults.merged(options or SessionOptions()),
             _capabilities(capabilities),
