@@ -19,7 +19,12 @@ from trialogue.conversation.equivalence import (
 from trialogue.conversation.items import FunctionCall, FunctionCallOutput, Item
 from trialogue.conversation.merge import forgotten, merge, reanchor
 from trialogue.conversation.subsequence import heaviest_increasing
-from trialogue.conversation.units import answered, called, calls_before_outputs
+from trialogue.conversation.units import (
+    answered,
+    called,
+    calls_before_outputs,
+    inverted,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +93,7 @@ def _whole_pairs(items: Sequence[Item], before: Sequence[Item]) -> tuple[Item, .
         if not (isinstance(item, FunctionCallOutput) and item.call_id in lost_calls)
         and not (isinstance(item, FunctionCall) and item.call_id in lost_outputs)
     ]
-    return calls_before_outputs(kept)
+    return calls_before_outputs(kept, but=inverted(before))
 
 
 def _moved(

@@ -14,7 +14,7 @@ from trialogue.conversation.items import Content, FunctionCall, Item, Message
 from trialogue.conversation.merging import merge_item
 from trialogue.conversation.stash import Stash, join_parts
 
-__all__ = ["Entries", "Entry", "Step"]
+__all__ = ["Entries", "Entry", "Local", "Step"]
 
 REMEMBERED_DELETIONS: Final = 256
 
@@ -47,18 +47,31 @@ class Entry:
         return heard_part_of(self.item, self.heard)
 
 
+@attrs.define(eq=False)
+class Local:
+    """An item that was made here and that no server was seen to hold as it is now.
+
+    Attributes:
+        replaces: the entry that it replaces, as long as a server may hold that.
+        creations: how many times it is on its way. An item can be changed while it is
+            under way; only the last one to arrive is the one that the record holds.
+    """
+
+    replaces: Entry | None = None
+    creations: int = 0
+
+
 class Entries:
     """Items by id, with what is known of items that are not here yet, or no longer.
 
     Attributes:
         journal: notes every change.
-        local: ids of items that were made here and that no server was seen to hold,
-            each with the entry that it replaces.
+        local: items that were made here, by id.
     """
 
     def __init__(self, early_limit: int) -> None:
         self.journal = Journal()
-        self.local: dict[str, Entry | None] = {}
+        self.local: dict[str, Local] = {}
         self._entries: dict[str, Entry] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._early = Stash(early_limit)
@@ -102,6 +115,31 @@ class Entries:
         self._gone[item_id] = None
         while len(self._gone) > REMEMBERED_DELETIONS:
             self._gone.popitem(last=False)
+
+    def add_local(self, item: Item) -> None:
+        """Put an item made here, on its way to a server."""
+        local = self.local.setdefault(item.id, Local(self.get(item.id)))
+        local.creations += 1
+        self.put(item.id, Entry(item))
+
+    def settle(self, item_id: str) -> bool:
+        """One item of this id arrived, or was refused; return whether it was the last.
+
+        With the last one the item is no longer local.
+        """
+        local = self.local.get(item_id)
+        if local is not None:
+            local.creations -= 1
+            if local.creations > 0:
+                return False
+            del self.local[item_id]
+        return True
+
+    def nothing_under_way(self) -> None:
+        """The last connection ended: local items are here, and nowhere else."""
+        for local in self.local.values():
+            local.replaces = None
+            local.creations = 1
 
     def absorb(self, item: Item, *, done: bool = False) -> None:
         """Join what a server says of an item with what is known of it."""

@@ -10,7 +10,7 @@ from trialogue.conversation.order import Order
 from trialogue.conversation.view import View
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from trialogue.conversation.entries import Entries
 
@@ -39,12 +39,6 @@ class Places:
             self._entries.journal.moved(item_id, self._entries.shown(item_id))
         self.order.put(item_id, after)
 
-    def return_to(self, views: Iterable[View], item_id: str) -> None:
-        """Put the item back to where the servers that hold it have it."""
-        for view in views:
-            if item_id in view:
-                self._align(view, item_id)
-
     def reserve(self, view: View, item_id: str | None) -> None:
         """Keep the last place free for a turn that begins now."""
         marker = _marker(view, item_id)
@@ -62,7 +56,7 @@ class Places:
                     self.order.discard(marker)
 
     def place(self, view: View, item: Item, previous: str | None, known: bool) -> None:
-        """Give an item its place in the view, and in the record if that differs.
+        """Give an item its place in the view.
 
         The server's word decides where it gives one, once: a repetition may name a
         predecessor that has got other followers since.
@@ -78,7 +72,30 @@ class Places:
                 view.order.append(item.id)
             else:
                 self._guess(view, item.id, previous)
-        self._align(view, item.id)
+
+    def align(self, view: View, item_id: str) -> None:
+        """Give the item a place in the record that agrees with the server's order."""
+        if item_id not in view:
+            return
+        before, after = view.neighbours(item_id, self._stands_in(view))
+        if (
+            item_id in self.order
+            and (before is None or self.order.before(before, item_id))
+            and (after is None or self.order.before(item_id, after))
+        ):
+            return
+        if item_id in self.order:
+            self._entries.journal.moved(item_id, self._entries.shown(item_id))
+        if before is not None:
+            # Items that this server was never given stay with what they stand behind.
+            local = self._entries.local
+            self.order.put_after(
+                item_id, before, over=lambda i: i not in view and i not in local
+            )
+        elif after is not None:
+            self.order.put_before(item_id, after)
+        else:
+            self.order.append(item_id)
 
     def _claim(self, view: View, item: Item) -> None:
         """Take the place that was kept free since the turn began, if there is one."""
@@ -106,6 +123,14 @@ class Places:
             self._follow_record(view, previous)
         return previous in view
 
+    def _stands_in(self, view: View) -> Callable[[str], bool]:
+        """Whether an item stands at the server where it stands here, as far as we know.
+
+        What is to replace an item is here already, but the server has the old one.
+        """
+        local = self._entries.local
+        return lambda i: i in view and i in self.order and i not in local
+
     def _guess(self, view: View, item_id: str, previous: str | None) -> None:
         placed = item_id in self.order
         if placed:
@@ -118,33 +143,11 @@ class Places:
 
     def _follow_record(self, view: View, item_id: str) -> None:
         """Give the item the place in the view that it has in the record."""
-        before = self.order.nearest_before(item_id, view.order.__contains__)
+        before = self.order.nearest_before(item_id, self._stands_in(view))
         if before is None:
             view.order.prepend(item_id)
         else:
             view.order.put_after(item_id, before)
-
-    def _align(self, view: View, item_id: str) -> None:
-        """Give the item a place in the record that agrees with the server's order."""
-        before, after = view.neighbours(item_id, self.order.__contains__)
-        if (
-            item_id in self.order
-            and (before is None or self.order.before(before, item_id))
-            and (after is None or self.order.before(item_id, after))
-        ):
-            return
-        if item_id in self.order:
-            self._entries.journal.moved(item_id, self._entries.shown(item_id))
-        if before is not None:
-            # Items that this server was never given stay with what they stand behind.
-            local = self._entries.local
-            self.order.put_after(
-                item_id, before, over=lambda i: i not in view and i not in local
-            )
-        elif after is not None:
-            self.order.put_before(item_id, after)
-        else:
-            self.order.append(item_id)
 
 
 def _marker(view: View, item_id: str | None) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from trialogue.conversation.context import ChatContext, Origin
-from trialogue.conversation.entries import Entries, Entry, Step
+from trialogue.conversation.entries import Entries, Step
 from trialogue.conversation.heard import Heard
 from trialogue.conversation.items import (
     AudioPending,
@@ -181,6 +181,8 @@ class Record:
         self._places.release(view, view.reserved)
         view.closed = True
         self._views.remove(view)
+        if not self._views:
+            self._entries.nothing_under_way()
         return self._finish()
 
     # What a server says of its items
@@ -200,10 +202,13 @@ class Record:
         if not view.closed:
             if item.id in self._entries.local:
                 # The answer to the deletion of what it replaces may have been lost.
-                view.forget(item.id)
-                del self._entries.local[item.id]
-            self._entries.absorb(item)
+                view.order.discard(item.id)
+            newest = self._entries.settle(item.id)
+            if newest:
+                self._entries.absorb(item)
             self._places.place(view, item, previous_item_id, previous_known)
+            if newest:
+                self._places.align(view, item.id)
         return self._finish()
 
     def confirmed(self, view: View, item_id: str) -> Change:
@@ -212,9 +217,11 @@ class Record:
         Because it refused it as a duplicate (S12), or because it never announces any.
         """
         entry = self._entries.get(item_id)
-        if entry is None:
-            return self._finish()
-        return self.item_announced(view, entry.item, None, False)
+        if entry is not None and not view.closed:
+            self._entries.settle(item_id)
+            self._places.place(view, entry.item, None, False)
+            self._places.align(view, item_id)
+        return self._finish()
 
     def item_done(
         self,
@@ -232,16 +239,18 @@ class Record:
             self._entries.local.pop(item.id, None)
             self._entries.absorb(item, done=True)
             self._places.place(view, item, previous_item_id, previous_known)
+            self._places.align(view, item.id)
         return self._finish()
 
     def deleted(self, view: View, item_id: str) -> Change:
         """The server no longer holds the item."""
         if not view.closed:
-            held = item_id in view
-            view.forget(item_id)
-            if held and item_id in self._entries.local:
-                self._entries.local[item_id] = None  # its replacement is still to come
+            local = self._entries.local.get(item_id)
+            if local is not None and (item_id in view or item_id not in view.leaving):
+                local.replaces = None  # gone for good; what replaces it is to come
+                view.order.discard(item_id)
             else:
+                view.forget(item_id)
                 self._delete(item_id)
         return self._finish()
 
@@ -285,6 +294,7 @@ class Record:
             known = previous_item_id is not None
             self._entries.absorb(message)
             self._places.place(view, message, previous_item_id, known)
+            self._places.align(view, item_id)
         return self._finish()
 
     def transcript_delta(
@@ -374,18 +384,19 @@ class Record:
             after: the id it follows; None (or an unknown id) for last, "root" for
                 first.
         """
-        self._add_local(item, after, replaces=self._entries.get(item.id))
+        self._add_local(item, after)
         return self._finish()
 
     def drop_local(self, item_id: str) -> Change:
         """The item made here was refused. What it should have replaced is back."""
-        if item_id in self._entries.local:
-            replaced = self._entries.local.pop(item_id)
-            if replaced is None:
+        local = self._entries.local.get(item_id)
+        if local is not None and self._entries.settle(item_id):
+            if local.replaces is not None:
+                self._entries.put(item_id, local.replaces)
+            elif not any(item_id in view for view in self._views):
                 self._delete(item_id)
-            else:
-                self._entries.put(item_id, replaced)
-                self._places.return_to(self._views, item_id)
+            for view in self._views:
+                self._places.align(view, item_id)
         return self._finish()
 
     def delete_requested(self, view: View, item_id: str) -> None:
@@ -412,7 +423,7 @@ class Record:
         anchor: str = ROOT
         for item in snapshot.items:
             if item.id not in self._entries:
-                self._add_local(item, anchor, replaces=None)
+                self._add_local(item, anchor)
             anchor = item.id
         return self._finish()
 
@@ -420,14 +431,11 @@ class Record:
         self._entries.learn(item_id, content_index, step)
         return self._finish()
 
-    def _add_local(
-        self, item: Item, after: str | None, *, replaces: Entry | None
-    ) -> None:
+    def _add_local(self, item: Item, after: str | None) -> None:
         for view in self._views:  # what leaves, if anything, is the item it replaces
             view.leaving.discard(item.id)
-        self._entries.local.setdefault(item.id, replaces)
         self._places.move(item.id, after)
-        self._entries.put(item.id, Entry(item))
+        self._entries.add_local(item)
 
     def _delete(self, item_id: str) -> None:
         if item_id in self._entries:

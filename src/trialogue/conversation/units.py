@@ -12,12 +12,13 @@ from trialogue.conversation.items import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 __all__ = [
     "answered",
     "called",
     "calls_before_outputs",
+    "inverted",
     "is_system",
     "is_user",
     "last_whole",
@@ -73,9 +74,15 @@ def is_user(item: Item) -> bool:
     return isinstance(item, Message) and item.role == "user"
 
 
-def calls_before_outputs(items: Sequence[Item]) -> tuple[Item, ...]:
-    """Return the items with each output that precedes its call put right behind it."""
-    calls = called(items)
+def calls_before_outputs(
+    items: Sequence[Item], *, but: Collection[str] = ()
+) -> tuple[Item, ...]:
+    """Return the items with each output that precedes its call put right behind it.
+
+    Args:
+        but: ids of calls (`call_id`) whose outputs stay where they are.
+    """
+    calls = called(items) - set(but)
     early: dict[str, list[Item]] = {}
     ordered: list[Item] = []
     for item in items:
@@ -87,3 +94,15 @@ def calls_before_outputs(items: Sequence[Item]) -> tuple[Item, ...]:
             calls.discard(item.call_id)
             ordered.extend(early.pop(item.call_id, ()))
     return tuple(ordered)
+
+
+def inverted(items: Sequence[Item]) -> set[str]:
+    """Return the call ids of which an output stands in front of the call."""
+    calls = called(items)
+    found: set[str] = set()
+    for item in items:
+        if isinstance(item, FunctionCall):
+            calls.discard(item.call_id)
+        elif isinstance(item, FunctionCallOutput) and item.call_id in calls:
+            found.add(item.call_id)
+    return found
