@@ -19,7 +19,6 @@ from trialogue.conversation.context import ChatContext
 from trialogue.conversation.items import AudioPending, AudioTranscribed, Item, Message
 from trialogue.errors import HandoffError
 from trialogue.realtime.configuration import Configuration, must_replace
-from trialogue.realtime.ledger import Request
 
 if TYPE_CHECKING:
     from trialogue.agents.calls import CallGroup
@@ -71,7 +70,6 @@ class Transition:
     edited: ChatContext | None = None
     timings: HandoffTimings | None = None
     counters: tuple[int, int, int] = (0, 0, 0)
-    report: list[Request] = attrs.field(factory=list, repr=False)
     settled: trio.Event = attrs.field(factory=trio.Event, repr=False)
     error: HandoffError | None = None
 

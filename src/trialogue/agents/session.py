@@ -168,7 +168,16 @@ class AgentSession:
                 transition = await self._stage_one(transition)
         finally:
             self._running = False
+            self._abandon(self.scope)
             self.scope = None
+
+    def _abandon(self, scope: AgentScope | None) -> None:
+        """The run is over: whoever waits for a handoff is told."""
+        pending = () if scope is None else (scope.transition, scope.decision)
+        for transition in pending:
+            if transition is not None:
+                msg = f"the run ended before {transition.name} had taken over"
+                transition.finish(HandoffError(msg, next=transition.name))
 
     async def _first(self, agent: Agent) -> Transition:
         handoff = as_handoff(agent)
@@ -282,10 +291,7 @@ class AgentSession:
     def activate(self, scope: AgentScope) -> None:
         """The burst: one batch, when the old scope is empty and before the new begins."""
         transition = scope.transition
-        requests = self.realtime.activate(
-            scope.config, transition.outputs, transition.edited
-        )
-        transition.report = requests
+        self.realtime.activate(scope.config, transition.outputs, transition.edited)
         if transition.owed:
             self.realtime.replying.owed = True
             self.realtime.replying.advance()
@@ -297,9 +303,9 @@ class AgentSession:
         if transition.timings is not None:
             sent, size, opened = transition.counters
             now_sent, now_size, now_opened = self.realtime.counters
-            written = [r.written_at for r in transition.report if r.written_at]
+            written = [r.written_at for r in config.requests if r.written_at]
             transition.note(
-                burst_written=min(written, default=None),
+                burst_written=min(written) if written else None,
                 acknowledged=config.acknowledged_at,
             )
             transition.timings = attrs.evolve(
@@ -431,7 +437,8 @@ class AgentSession:
         is that agent's. A reply that a handoff or the user cuts short returns
         "interrupted" with what was heard.
         """
-        scope = current_scope.get() or self._current()
+        inside = current_scope.get()
+        scope = self._current() if inside is None or inside.closed else inside
         scope.asked = True
         command = CreateResponse(
             self.realtime.replying.new_key(),
@@ -532,6 +539,8 @@ class AgentSession:
                 self.realtime.push_audio(await source.receive())
         except trio.EndOfChannel:
             self._input_ended_at = trio.current_time()
+        except SessionClosed:
+            return  # the session has failed; its block says why
         began = trio.current_time()
         sent = 0
         while True:

@@ -17,6 +17,7 @@ from trialogue.dialects.commands import UpdateSession
 from trialogue.dialects.events import Configured
 from trialogue.dialects.options import UNCHANGED, SessionOptions, given
 from trialogue.errors import TrialogueError
+from trialogue.realtime.ledger import Request
 from trialogue.realtime.model import RealtimeModel
 from trialogue.tools.spec import ToolSpec
 
@@ -36,6 +37,7 @@ class Configuration:
         ready: the owner has begun; before that a connection is not brought to it.
         carried: a reply has left ahead of the answer, with this configuration in it.
         amends: an edit of what its owner had; refusing it takes back only the edit.
+        requests: the batch that asks the server for it.
         refusals: how often a server refused it for a reason that may pass.
         deadline: when the whole attempt to agree on it has failed (Trio's clock).
         verdict: set once the server agreed (`error` is None) or once it failed.
@@ -52,6 +54,7 @@ class Configuration:
     carried: bool = False
     amends: bool = False
     refusals: int = 0
+    requests: list[Request] = attrs.field(factory=list, repr=False)
     verdict: trio.Event = attrs.field(factory=trio.Event, repr=False)
     error: TrialogueError | None = None
     acknowledged_at: float | None = None
@@ -79,7 +82,7 @@ class Configuration:
 
     def edited(self, **changes: Any) -> Configuration:
         """Return a configuration of the same epoch with changes, without a verdict."""
-        fresh = {
+        fresh: dict[str, Any] = {
             "verdict": trio.Event(),
             "error": None,
             "acknowledged_at": None,
@@ -87,6 +90,7 @@ class Configuration:
             "carried": False,
             "amends": True,
             "refusals": 0,
+            "requests": [],
         }
         return attrs.evolve(self, **(fresh | changes))
 

@@ -28,7 +28,7 @@ from trialogue.realtime.link import Link
 from trialogue.realtime.model import RealtimeModel
 from trialogue.realtime.signal import Signal
 
-__all__ = ["Batch", "Connection", "Timing"]
+__all__ = ["Batch", "Connection", "Timing", "Traffic"]
 
 OUTBOX_LIMIT = 1024
 """Frames. A control lane this full means a peer that has stopped reading."""
@@ -54,6 +54,19 @@ class Timing:
     pong: float = 10.0
     linger: float = 3.0
     """how long a replaced connection is still read for transcripts"""
+
+
+@attrs.define(eq=False)
+class Traffic:
+    """What a session has sent over all of its connections, audio aside."""
+
+    messages: int = 0
+    bytes: int = 0
+
+    def count(self, frame: str) -> None:
+        """One control message."""
+        self.messages += 1
+        self.bytes += len(frame)
 
 
 @attrs.define(eq=False)
@@ -92,6 +105,7 @@ class Connection:
         ring: InputRing,
         changed: Signal,
         timing: Timing,
+        traffic: Traffic,
         new_event_id: Callable[[], str],
     ) -> None:
         self.generation = generation
@@ -108,14 +122,13 @@ class Connection:
         self.retired = False
         self.error: ConnectionLost | None = None
         self.ended = trio.Event()
-        self.messages_sent = 0
-        self.bytes_sent = 0
         self.response_deadline = math.inf
         self.retire_at = math.inf
         self._handler = handler
         self._ring = ring
         self._changed = changed
         self._work = Signal()
+        self._traffic = traffic
         self._new_event_id = new_event_id
         self._dialect: Dialect = model.dialect()
         self._control: deque[Batch] = deque()
@@ -251,7 +264,7 @@ class Connection:
         self.rearm()
         self._changed.pulse()
         for frame in frames:
-            self._count(frame)
+            self._traffic.count(frame)
             await link.send(frame)
         self._busy = False
         self._work.pulse()
@@ -264,12 +277,8 @@ class Connection:
         self.clock.wrote(self.cursor, len(pcm) // 2)
         self.cursor += len(pcm) // 2
         frame = self._dialect.encode(AppendAudio(pcm), event_id="").text
-        self._count(frame)
-        await link.send(frame)
-
-    def _count(self, frame: str) -> None:
-        self.messages_sent += 1
-        self.bytes_sent += len(frame)
+        if frame:
+            await link.send(frame)
 
     # --- receiving ---------------------------------------------------------------
 

@@ -227,7 +227,7 @@ class Replying:
             patience = connection.timing.reply_start
             reply.request = connection.encode(command, patience=patience, subject=reply)
         except ConversionError as error:
-            reply.fail(error)
+            self._fail(reply, error)
             return
         if reply.carried:
             config.carried = True
@@ -275,8 +275,13 @@ class Replying:
             self.slot.blocked = self.slot.active is None
             self._watch(connection)
         else:
-            reply.fail(ServerError(error.message, code=error.code))
+            self._fail(reply, ServerError(error.message, code=error.code))
             self.advance()
+
+    def _fail(self, reply: Reply, error: TrialogueError) -> None:
+        reply.fail(error)
+        if reply.purpose != "program":  # nobody waits: whoever listens is told
+            self._session.publish(ErrorNotice(str(error), getattr(error, "code", None)))
 
     # --- responses ---------------------------------------------------------------
 
@@ -500,7 +505,7 @@ class Replying:
         if reply is None:
             self._session.publish(ErrorNotice(str(error), event.error_code))
         else:
-            reply.fail(error)
+            self._fail(reply, error)
         if terminal:
             self._session.fail(error)
 
@@ -558,10 +563,14 @@ class Replying:
         commands: list[Any] = []
         view = connection.view
         if response.discard or (response.cut and not response.emitted):
-            unheard = [i for i in self._items(response) if isinstance(i, Message)]
-            commands = [DeleteItem(item.id) for item in unheard]
+            commands = [
+                DeleteItem(item.id)
+                for item in self._items(response)
+                if isinstance(item, Message) and view and item.id in view
+            ]
         else:
-            commands = [self._heard(connection, item) for item in response.cut_items]
+            held = [i for i in response.cut_items if view and i.item_id in view]
+            commands = [self._heard(connection, item) for item in held]
         response.cut_items.clear()
         commands = [c for c in commands if c is not None]
         for command in commands:
@@ -643,18 +652,19 @@ class Replying:
             self.owed = True
         listener.response_done(response)
 
-    def config_failed(self, config: Configuration, error: TrialogueError) -> None:
+    def config_failed(self, config: Configuration) -> None:
         """The configuration cannot be had: nothing made under it is heard."""
         if config.amends:
             return
         for reply in tuple(self.slot.queue):
             if reply.config is config:
                 self.slot.drop(reply)
-                reply.fail(error)
+                reply.finish(ReplyOutcome("interrupted"))
         posted = self.slot.posted
         if posted is not None and posted.config is config:
+            # Its scope is told of the failure as a whole; here it is merely over.
             posted.unwanted = True
-            posted.fail(error)
+            posted.finish(ReplyOutcome("interrupted"))
         active = self.slot.active
         if active is not None and active.config is config and not active.discard:
             self.cut(active)

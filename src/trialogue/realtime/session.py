@@ -39,7 +39,7 @@ from trialogue.errors import (
 )
 from trialogue.realtime.broadcast import Broadcast, Subscription
 from trialogue.realtime.configuration import Configuration
-from trialogue.realtime.connection import Connection, Timing
+from trialogue.realtime.connection import Connection, Timing, Traffic
 from trialogue.realtime.intake import Intake
 from trialogue.realtime.ledger import (
     Request,
@@ -98,6 +98,7 @@ class RealtimeSession:
         self.timing = timing or Timing()
         self.changed = Signal()
         self.body = trio.CancelScope()
+        self.traffic = Traffic()
         self._model = model
         self._closed = False
         self._broadcast = Broadcast()
@@ -519,6 +520,7 @@ class RealtimeSession:
             self.listening.ring,
             self.changed,
             self.timing,
+            self.traffic,
             self.new_id,
         )
 
@@ -589,20 +591,15 @@ class RealtimeSession:
 
     @property
     def counters(self) -> tuple[int, int, int]:
-        """Control messages and bytes sent on the present connection, and connections
-        opened so far; for measuring."""
-        connection = self.connection
-        opened = self.supervisor.opened
-        if connection is None:
-            return 0, 0, opened
-        return connection.messages_sent, connection.bytes_sent, opened
+        """Control messages sent, their bytes, and connections opened, so far."""
+        return self.traffic.messages, self.traffic.bytes, self.supervisor.opened
 
     def activate(
         self,
         config: Configuration,
         items: Sequence[Item] = (),
         edited: ChatContext | None = None,
-    ) -> list[Request]:
+    ) -> None:
         """Bring the session to a configuration, in this very step.
 
         One batch: the update, then `items` (tool outputs, in call order), then the
@@ -631,7 +628,7 @@ class RealtimeSession:
             sync.note(self.record, connection.view)
         elif edited is not None:
             apply_here(self.record, edited)
-        return self.supervisor.activate(config, commands if reuse else ())
+        self.supervisor.activate(config, commands if reuse else ())
 
     def _falls_with_call(self, item: Item, sync: Sync) -> bool:
         """Whether an output's call is deleted by the same batch."""

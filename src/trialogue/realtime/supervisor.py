@@ -45,6 +45,7 @@ from trialogue.realtime.notices import (
 )
 from trialogue.realtime.replying import Replying
 from trialogue.realtime.signal import Signal
+from trialogue.realtime.unwrapping import single
 
 __all__ = ["Backoff", "Supervisor"]
 
@@ -133,10 +134,11 @@ class Supervisor:
         Connections are siblings in this task's nursery: the old one is closed beside
         the opening of the next, never before it.
         """
-        async with trio.open_nursery() as connections:
-            while not self._closed:
-                await self._changed.until(self._needs_connection)
-                await self._establish(connections)
+        with single():
+            async with trio.open_nursery() as connections:
+                while not self._closed:
+                    await self._changed.until(self._needs_connection)
+                    await self._establish(connections)
 
     def _needs_connection(self) -> bool:
         current = self.connection
@@ -258,6 +260,7 @@ class Supervisor:
                 requests.append(connection.encode(command))
             except ConversionError as error:
                 self._session.publish(ErrorNotice(f"not replayed: {error}"))
+        config.requests = requests
         connection.post(requests)
         self._sent(connection, config)
         self._session.replying.owed |= self._user_waits()
@@ -319,45 +322,51 @@ class Supervisor:
 
     def activate(
         self, config: Configuration, commands: tuple[Command, ...] = ()
-    ) -> list[Request]:
+    ) -> None:
         """Send one batch that makes `config` true, with `commands` in it.
 
         Where no connection serves, or a fresh one is on its way, nothing is sent:
-        bringing it up does the same. Returns the requests that were posted.
+        bringing it up does the same. The requests are kept on the configuration.
         """
         if self.wanted is not config:
             self.commit(config, fresh=self._replace)
         config.ready = True
         connection = self.connection
-        requests: list[Request] = []
         if connection is not None and connection.live and not self._replace:
-            requests = self._burst(connection, config, commands)
+            if connection.sent_config is None:
+                self._configure(connection, config)
+            else:
+                self._burst(connection, config, commands)
         self._changed.pulse()
         self._session.replying.advance()
-        return requests
 
     def _burst(
         self,
         connection: Connection,
         config: Configuration,
         commands: tuple[Command, ...],
-    ) -> list[Request]:
+    ) -> None:
         requests: list[Request] = []
         held = connection.sent_config
         update = update_for(config, held)
-        nothing = held is not None and is_empty(update)
+        nothing = is_empty(update)
         if not nothing:
             patience = self._timing.update
             requests.append(
                 connection.encode(update, patience=patience, subject=config)
             )
         requests += [connection.encode(command) for command in commands]
+        config.requests = requests
         connection.post(requests)
         settled = connection.config is held
         self._sent(connection, config)
         if nothing and settled:
             self._agreed(connection, config)
-        return requests
+        elif nothing:
+            # What is still to be answered for `held` answers for its equal.
+            for request in connection.ledger:
+                if request.subject is held:
+                    request.subject = config
 
     def amend(
         self, connection: Connection, config: Configuration, requests: list[Request]
@@ -394,7 +403,7 @@ class Supervisor:
         if config.verdict.is_set():
             return False
         config.fail(error)
-        self._session.replying.config_failed(config, error)
+        self._session.replying.config_failed(config)
         if self.good is None:
             return False
         if self.wanted is config:
@@ -432,6 +441,9 @@ class Supervisor:
                 break
             connection.ledger.settle(request, RequestState.UNANSWERED)
         connection.ledger.settle(match, RequestState.ACKNOWLEDGED)
+        for request in owed:
+            if request.subject is match.subject and match.subject is not None:
+                connection.ledger.settle(request, RequestState.IMPLIED)
         if isinstance(match.subject, Configuration):
             self._agreed(connection, match.subject)
 
