@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import attrs
 
-from trialogue.dialects.options import SessionOptions
-from trialogue.realtime.model import RealtimeModel
-
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
     from trialogue.agents.run_context import RunContext
+    from trialogue.dialects.options import SessionOptions
+    from trialogue.realtime.model import RealtimeModel
 
 __all__ = ["Agent", "ContextPolicy", "Handoff", "Instructions", "name_of"]
 

@@ -164,4 +164,3 @@ def remedy(agent: Agent) -> HandoffError:
         "session.handoff_soon(agent)"
     )
     return HandoffError(msg, next=name_of(agent))
-

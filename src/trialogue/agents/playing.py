@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from trialogue.agents.events import AgentTranscript
-from trialogue.audio.playout import Playout
 from trialogue.conversation.items import FunctionCall, FunctionCallOutput, new_item_id
 from trialogue.realtime.listener import CutItem, Listener
 from trialogue.tools import render
 from trialogue.tools.outcome import HandedOff
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from trialogue.agents.scope import AgentScope
     from trialogue.agents.session import AgentSession
+    from trialogue.audio.playout import Playout
     from trialogue.realtime.replies import Response
 
 __all__ = ["Stage"]

@@ -6,15 +6,16 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import trio
 
 from trialogue.conversation.items import FunctionCall
-from trialogue.realtime.replies import Turn
 
 if TYPE_CHECKING:
+    import trio
+
     from trialogue.agents.agent import Agent
     from trialogue.agents.scope import AgentScope
     from trialogue.agents.session import AgentSession
+    from trialogue.realtime.replies import Turn
 
 __all__ = ["RunContext", "current_scope", "current_turn"]
 

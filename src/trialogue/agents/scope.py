@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from trialogue.agents.agent import Handoff
 from trialogue.agents.calls import CallGroup, OpenCall
 from trialogue.agents.events import (
     AgentEntered,
@@ -19,9 +18,7 @@ from trialogue.agents.events import (
 from trialogue.agents.handoff import Transition, failure
 from trialogue.agents.preparing import as_handoff, prepare
 from trialogue.agents.run_context import RunContext, current_scope, current_turn
-from trialogue.conversation.items import FunctionCall, Item
 from trialogue.errors import HandoffError, SessionClosed, ToolError
-from trialogue.realtime.configuration import Configuration
 from trialogue.realtime.unwrapping import single
 from trialogue.tools import ArgumentsError, FunctionTool, render, structure
 from trialogue.tools import failure as tool_failure
@@ -38,7 +35,10 @@ from trialogue.tools.outcome import (
 )
 
 if TYPE_CHECKING:
+    from trialogue.agents.agent import Handoff
     from trialogue.agents.session import AgentSession
+    from trialogue.conversation.items import FunctionCall, Item
+    from trialogue.realtime.configuration import Configuration
     from trialogue.realtime.replies import Response
 
 __all__ = ["AgentScope"]
@@ -162,6 +162,9 @@ class AgentScope:
 
     def _close(self) -> None:
         """Settle each open call, in the very step in which the scope is over."""
+        slot = self.session.realtime.replying.slot
+        for group in self._groups.values():
+            slot.close_turn(group.turn)
         outputs: list[Item] = []
         for call in self.open_calls:
             call.close()
@@ -275,7 +278,7 @@ class AgentScope:
                 opened.settle(Failed(str(error)))
             except (HandoffError, SessionClosed):
                 raise
-            except Exception as error:  # noqa: BLE001 - it is the call's outcome
+            except Exception as error:
                 self._crashed(opened, error)
         if opened.scope.cancelled_caught:
             opened.settle(Interrupted())

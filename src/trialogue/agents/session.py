@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections import deque
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 import trio
 
-from trialogue.agents.agent import Agent, Handoff
-from trialogue.agents.calls import OpenCall
 from trialogue.agents.events import (
     HandoffCompleted,
     HandoffFailed,
@@ -33,10 +31,8 @@ from trialogue.agents.playing import Stage
 from trialogue.agents.preparing import as_handoff, prepare
 from trialogue.agents.run_context import RunContext, current_scope, current_turn
 from trialogue.agents.scope import AgentScope
-from trialogue.audio.base import AudioInput, AudioOutput
 from trialogue.audio.memory import NullOutput
 from trialogue.audio.playout import Playout
-from trialogue.conversation.context import ChatContext
 from trialogue.conversation.items import (
     FunctionCallOutput,
     Item,
@@ -47,16 +43,24 @@ from trialogue.conversation.items import (
 from trialogue.dialects.commands import CreateResponse
 from trialogue.dialects.options import UNCHANGED, ToolChoice, Unchanged
 from trialogue.errors import HandoffError, HandoffLoop, SessionClosed, TrialogueError
-from trialogue.realtime.broadcast import Subscription
-from trialogue.realtime.connection import Timing
-from trialogue.realtime.ledger import UpdateReport
-from trialogue.realtime.model import RealtimeModel
-from trialogue.realtime.replies import ReplyOutcome
 from trialogue.realtime.session import RealtimeSession, running_session
-from trialogue.realtime.supervisor import Backoff
 from trialogue.realtime.unwrapping import single
 from trialogue.tools import render
 from trialogue.tools.outcome import HandoffFailed as HandoffFailedOutcome
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from trialogue.agents.agent import Agent, Handoff
+    from trialogue.agents.calls import OpenCall
+    from trialogue.audio.base import AudioInput, AudioOutput
+    from trialogue.conversation.context import ChatContext
+    from trialogue.realtime.broadcast import Subscription
+    from trialogue.realtime.connection import Timing
+    from trialogue.realtime.ledger import UpdateReport
+    from trialogue.realtime.model import RealtimeModel
+    from trialogue.realtime.replies import ReplyOutcome
+    from trialogue.realtime.supervisor import Backoff
 
 __all__ = ["AgentSession", "open_agent_session"]
 
@@ -77,7 +81,6 @@ class AgentSession:
     Attributes:
         realtime: the realtime session underneath, which outlives every agent.
         userdata: the program's own, handed to hooks and tools.
-        handoffs: the timings of each handoff so far.
     """
 
     def __init__(
@@ -91,7 +94,6 @@ class AgentSession:
     ) -> None:
         self.model = model
         self.userdata = userdata
-        self.handoffs: list[HandoffTimings] = []
         self.ending = False
         self.scope: AgentScope | None = None
         self._playout = Playout(output)
@@ -103,6 +105,7 @@ class AgentSession:
         self._nursery: trio.Nursery | None = None
         self._input_ended_at = math.inf
         self._without_user = 0
+        self._settled: deque[Transition] = deque(maxlen=1000)
         self._running = False
         self._handing_over = trio.Lock()
 
@@ -142,6 +145,11 @@ class AgentSession:
     def publish(self, event: object) -> None:
         """Hand an event to the subscribers."""
         self.realtime.publish(event)
+
+    @property
+    def handoffs(self) -> list[HandoffTimings]:
+        """The timings of each handoff that was agreed, the last thousand of them."""
+        return [t.timings for t in self._settled if t.timings is not None]
 
     # --- the run loop ------------------------------------------------------------------
 
@@ -249,7 +257,9 @@ class AgentSession:
 
     # --- the steps of a handoff ----------------------------------------------------------
 
-    def commit(self, scope: AgentScope, transition: Transition, requested: float) -> None:
+    def commit(
+        self, scope: AgentScope, transition: Transition, requested: float
+    ) -> None:
         """The decision: from this step on the next agent's configuration is wanted.
 
         Raises:
@@ -303,7 +313,7 @@ class AgentSession:
         if transition.timings is not None:
             sent, size, opened = transition.counters
             now_sent, now_size, now_opened = self.realtime.counters
-            written = [r.written_at for r in config.requests if r.written_at]
+            written = [t for r in config.requests if (t := r.written_at) is not None]
             transition.note(
                 burst_written=min(written) if written else None,
                 acknowledged=config.acknowledged_at,
@@ -314,7 +324,7 @@ class AgentSession:
                 bytes=now_size - size,
                 connections=now_opened - opened,
             )
-            self.handoffs.append(transition.timings)
+            self._settled.append(transition)
             self.publish(HandoffCompleted(transition.timings))
         transition.finish()
         self.changed.pulse()
@@ -616,4 +626,3 @@ async def open_agent_session(
     )
     async with session._open(source, output):
         yield session
-

@@ -6,13 +6,16 @@ instance serves one connection, so it may keep what its correlation needs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
-from trialogue.dialects.commands import Command
 from trialogue.dialects.events import AnswerKey, Event
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trialogue.dialects.commands import Command
 
 __all__ = ["AnswerKey", "Capabilities", "Dialect", "Encoded"]
 

@@ -102,9 +102,9 @@ class SessionOptions:
     output_modalities: tuple[Literal["audio", "text"], ...] | Unchanged = UNCHANGED
     input_format: AudioFormat | Unchanged = UNCHANGED
     output_format: AudioFormat | Unchanged = UNCHANGED
-    turn_detection: TurnDetection | None | Unchanged = UNCHANGED
-    transcription: Transcription | None | Unchanged = UNCHANGED
-    noise_reduction: NoiseReduction | None | Unchanged = UNCHANGED
+    turn_detection: TurnDetection | Unchanged | None = UNCHANGED
+    transcription: Transcription | Unchanged | None = UNCHANGED
+    noise_reduction: NoiseReduction | Unchanged | None = UNCHANGED
     tool_choice: ToolChoice | Unchanged = UNCHANGED
     parallel_tool_calls: bool | Unchanged = UNCHANGED
     max_output_tokens: int | Literal["inf"] | Unchanged = UNCHANGED
@@ -112,7 +112,7 @@ class SessionOptions:
     reasoning_effort: str | Unchanged = UNCHANGED
     tracing: Any = UNCHANGED
     prompt: Any = UNCHANGED
-    include: tuple[str, ...] | None | Unchanged = UNCHANGED
+    include: tuple[str, ...] | Unchanged | None = UNCHANGED
 
     def merged(self, other: SessionOptions) -> SessionOptions:
         """Return these options with every field that `other` sets taken from it."""

@@ -8,18 +8,20 @@ under another's.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
 
 from trialogue.dialects.commands import UpdateSession
-from trialogue.dialects.events import Configured
 from trialogue.dialects.options import UNCHANGED, SessionOptions, given
 from trialogue.errors import TrialogueError
 from trialogue.realtime.ledger import Request
 from trialogue.realtime.model import RealtimeModel
 from trialogue.tools.spec import ToolSpec
+
+if TYPE_CHECKING:
+    from trialogue.dialects.events import Configured
 
 __all__ = ["Configuration", "is_empty", "must_replace", "update_for"]
 

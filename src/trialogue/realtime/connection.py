@@ -10,23 +10,26 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 import trio
 
-from trialogue.conversation.view import View
 from trialogue.dialects.commands import AppendAudio
-from trialogue.dialects.dialect import Dialect
-from trialogue.dialects.events import Event
 from trialogue.errors import ConnectionLost, ProtocolError
-from trialogue.realtime.configuration import Configuration
 from trialogue.realtime.input_ring import SAMPLE_RATE, AudioClock, InputRing
 from trialogue.realtime.ledger import Ledger, Request, RequestState
-from trialogue.realtime.link import Link
-from trialogue.realtime.model import RealtimeModel
 from trialogue.realtime.signal import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from trialogue.conversation.view import View
+    from trialogue.dialects.dialect import Dialect
+    from trialogue.dialects.events import Event
+    from trialogue.realtime.configuration import Configuration
+    from trialogue.realtime.link import Link
+    from trialogue.realtime.model import RealtimeModel
 
 __all__ = ["Batch", "Connection", "Timing", "Traffic"]
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import trio
 
-from trialogue.conversation.changes import Change
 from trialogue.conversation.items import FunctionCallOutput
 from trialogue.dialects.commands import (
     CreateItem,
@@ -42,8 +43,6 @@ from trialogue.dialects.events import (
     UnknownEvent,
 )
 from trialogue.errors import ConnectRefused, ServerError
-from trialogue.realtime.connection import Connection
-from trialogue.realtime.ledger import Request
 from trialogue.realtime.listening import ANSWER_DUE
 from trialogue.realtime.notices import (
     ErrorNotice,
@@ -55,7 +54,12 @@ from trialogue.realtime.notices import (
     UserTranscript,
 )
 from trialogue.realtime.replies import Reply
-from trialogue.realtime.parts import SessionParts
+
+if TYPE_CHECKING:
+    from trialogue.conversation.changes import Change
+    from trialogue.realtime.connection import Connection
+    from trialogue.realtime.ledger import Request
+    from trialogue.realtime.parts import SessionParts
 
 __all__ = ["Intake"]
 

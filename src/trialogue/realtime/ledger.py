@@ -10,9 +10,8 @@ taken for the answer to the next.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
@@ -29,6 +28,9 @@ from trialogue.dialects.commands import (
 from trialogue.dialects.dialect import AnswerKey
 from trialogue.dialects.events import ErrorClass, ErrorReported
 from trialogue.errors import SessionUpdateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
 
 __all__ = [
     "Ledger",

@@ -5,10 +5,14 @@ The base class does nothing, so that a session can be used alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
-from trialogue.conversation.items import FunctionCall
 from trialogue.realtime.replies import CutItem, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from trialogue.conversation.items import FunctionCall
 
 __all__ = ["CutItem", "Listener"]
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import trio
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
-from trialogue.dialects.dialect import Capabilities, Dialect
-from trialogue.dialects.options import SessionOptions
-from trialogue.realtime.link import Link
+    import trio
+
+    from trialogue.dialects.dialect import Capabilities, Dialect
+    from trialogue.dialects.options import SessionOptions
+    from trialogue.realtime.link import Link
 
 __all__ = ["RealtimeModel"]
 

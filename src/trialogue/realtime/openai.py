@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 from urllib.parse import quote
 
 import attrs
@@ -23,6 +22,9 @@ from trialogue.errors import ConfigurationError
 from trialogue.realtime.credentials import Secret
 from trialogue.realtime.dial import parse_url, tcp_connector
 from trialogue.realtime.link import Link, open_link
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
 
 __all__ = ["OpenAIRealtime"]
 

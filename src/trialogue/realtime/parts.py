@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from trialogue.conversation.record import Record
-from trialogue.errors import TrialogueError
-from trialogue.realtime.configuration import Configuration
-from trialogue.realtime.connection import Connection
-from trialogue.realtime.listener import Listener
-from trialogue.realtime.listening import Listening
-from trialogue.realtime.model import RealtimeModel
-from trialogue.realtime.replying import Replying
-from trialogue.realtime.supervisor import Supervisor
+if TYPE_CHECKING:
+    from trialogue.conversation.record import Record
+    from trialogue.errors import TrialogueError
+    from trialogue.realtime.configuration import Configuration
+    from trialogue.realtime.connection import Connection
+    from trialogue.realtime.listener import Listener
+    from trialogue.realtime.listening import Listening
+    from trialogue.realtime.model import RealtimeModel
+    from trialogue.realtime.replying import Replying
+    from trialogue.realtime.supervisor import Supervisor
 
 __all__ = ["SessionParts"]
 

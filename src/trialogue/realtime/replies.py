@@ -6,8 +6,7 @@ brings them together, one at a time in the default conversation, whoever began i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 import trio
@@ -18,6 +17,9 @@ from trialogue.dialects.events import ResponseDone, Usage
 from trialogue.errors import TrialogueError
 from trialogue.realtime.configuration import Configuration
 from trialogue.realtime.ledger import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = [
     "CutItem",

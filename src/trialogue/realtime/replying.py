@@ -7,14 +7,12 @@ is not the one the session wants, the response is cancelled by id and never hear
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 import trio
 
 from trialogue.conversation.items import FunctionCall, Item, Message
-from trialogue.conversation.record import Record
 from trialogue.dialects.commands import (
     CancelResponse,
     CreateResponse,
@@ -43,12 +41,17 @@ from trialogue.errors import (
     ServerError,
     TrialogueError,
 )
-from trialogue.realtime.configuration import Configuration
-from trialogue.realtime.connection import Connection
-from trialogue.realtime.listener import CutItem, Listener
-from trialogue.realtime.listening import Listening
 from trialogue.realtime.notices import ErrorNotice, ReplyEnded, ReplyStarted
 from trialogue.realtime.replies import Reply, ReplyOutcome, Response, ResponseSlot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from trialogue.conversation.record import Record
+    from trialogue.realtime.configuration import Configuration
+    from trialogue.realtime.connection import Connection
+    from trialogue.realtime.listener import CutItem, Listener
+    from trialogue.realtime.listening import Listening
 
 __all__ = ["Replying"]
 

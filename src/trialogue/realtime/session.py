@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import trio
 
-from trialogue.conversation.context import ChatContext
 from trialogue.conversation.edits import Delete
 from trialogue.conversation.items import FunctionCall, FunctionCallOutput, Item
 from trialogue.conversation.record import Record
@@ -49,7 +47,6 @@ from trialogue.realtime.ledger import (
 )
 from trialogue.realtime.listener import Listener
 from trialogue.realtime.listening import Listening
-from trialogue.realtime.model import RealtimeModel
 from trialogue.realtime.notices import AudioDropped, MalformedFrame
 from trialogue.realtime.replies import Reply, ReplyOutcome, Turn
 from trialogue.realtime.replying import Replying
@@ -62,7 +59,13 @@ from trialogue.realtime.syncing import (
     plan_sync,
 )
 from trialogue.realtime.unwrapping import single
-from trialogue.tools.spec import ToolSpec
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from trialogue.conversation.context import ChatContext
+    from trialogue.realtime.model import RealtimeModel
+    from trialogue.tools.spec import ToolSpec
 
 __all__ = ["RealtimeSession", "open_session", "running_session"]
 
@@ -105,7 +108,7 @@ class RealtimeSession:
         self._numbers = itertools.count(1)
         # NB: keys and jitter come from one seeded source where a seed is given, so
         # that the same script gives the same frames.
-        self._random = random.Random(seed)  # noqa: S311 - jitter, not secrets
+        self._random = random.Random(seed)
         self._prefix = f"{self._random.getrandbits(32):08x}"
         self.replying = Replying(self, self.new_id)
         self.supervisor = Supervisor(
@@ -418,7 +421,7 @@ class RealtimeSession:
         tool_choice: ToolChoice | Unchanged = UNCHANGED,
         if_busy: Literal["wait", "skip", "raise"] = "wait",
         out_of_band: bool = False,
-        input: Sequence[Item] | Unchanged = UNCHANGED,  # noqa: A002 - the wire's name
+        input: Sequence[Item] | Unchanged = UNCHANGED,
         metadata: dict[str, str] | None = None,
     ) -> ReplyOutcome:
         """Ask for a reply and wait until it is complete.

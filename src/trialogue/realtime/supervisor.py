@@ -9,14 +9,12 @@ conversation so far. `wanted` is what should be; `good` is what last was agreed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 import trio
 
 from trialogue.conversation.items import AudioUnintelligible, Item, Message
-from trialogue.conversation.record import Record
 from trialogue.dialects.commands import Command, CreateItem, CreateUserAudio
 from trialogue.dialects.events import (
     Configured,
@@ -32,20 +30,25 @@ from trialogue.errors import (
     TrialogueError,
 )
 from trialogue.realtime.configuration import Configuration, is_empty, update_for
-from trialogue.realtime.connection import Connection, Timing
 from trialogue.realtime.ledger import Request, RequestState
-from trialogue.realtime.listener import Listener
-from trialogue.realtime.listening import Listening
-from trialogue.realtime.model import RealtimeModel
 from trialogue.realtime.notices import (
     ConnectionEnded,
     ConnectionOpened,
     ErrorNotice,
     ReplayTruncated,
 )
-from trialogue.realtime.replying import Replying
-from trialogue.realtime.signal import Signal
 from trialogue.realtime.unwrapping import single
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trialogue.conversation.record import Record
+    from trialogue.realtime.connection import Connection, Timing
+    from trialogue.realtime.listener import Listener
+    from trialogue.realtime.listening import Listening
+    from trialogue.realtime.model import RealtimeModel
+    from trialogue.realtime.replying import Replying
+    from trialogue.realtime.signal import Signal
 
 __all__ = ["Backoff", "Supervisor"]
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 
-from trialogue.conversation.context import ChatContext
 from trialogue.conversation.diff import diff, forgotten, merge, reanchor
 from trialogue.conversation.edits import Create, Delete, Operation
-from trialogue.conversation.record import Record
-from trialogue.conversation.view import View
 from trialogue.dialects.commands import Command, CreateItem, DeleteItem
 from trialogue.realtime.ledger import Request, RequestState, item_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from trialogue.conversation.context import ChatContext
+    from trialogue.conversation.record import Record
+    from trialogue.conversation.view import View
 
 __all__ = ["Sync", "apply_here", "followers_of_missing", "plan_sync"]
 
