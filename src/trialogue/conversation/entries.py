@@ -12,6 +12,7 @@ from trialogue.conversation.changes import Journal
 from trialogue.conversation.heard import Heard, heard_part_of
 from trialogue.conversation.items import Content, FunctionCall, Item, Message
 from trialogue.conversation.merging import merge_item
+from trialogue.conversation.order import ROOT
 from trialogue.conversation.stash import Stash, join_parts
 
 __all__ = ["Entries", "Entry", "Local", "Step"]
@@ -53,12 +54,13 @@ class Local:
 
     Attributes:
         replaces: the entry that it replaces, as long as a server may hold that.
-        creations: how many times it is on its way. An item can be changed while it is
-            under way; only the last one to arrive is the one that the record holds.
+        under_way: the anchor of each creation that is on its way, oldest first. An item
+            can be changed while it is under way; the last one to arrive is the one that
+            the record holds.
     """
 
     replaces: Entry | None = None
-    creations: int = 0
+    under_way: list[str | None] = attrs.field(factory=list)
 
 
 class Entries:
@@ -116,21 +118,26 @@ class Entries:
         while len(self._gone) > REMEMBERED_DELETIONS:
             self._gone.popitem(last=False)
 
-    def add_local(self, item: Item) -> None:
+    def add_local(self, item: Item, after: str | None) -> None:
         """Put an item made here, on its way to a server."""
         local = self.local.setdefault(item.id, Local(self.get(item.id)))
-        local.creations += 1
+        local.under_way.append(after)
         self.put(item.id, Entry(item))
 
-    def settle(self, item_id: str) -> bool:
-        """One item of this id arrived, or was refused; return whether it was the last.
+    def sent_first(self, item_id: str) -> bool:
+        """Whether the creation that is answered next was to go first."""
+        local = self.local.get(item_id)
+        return local is not None and local.under_way[:1] == [ROOT]
 
-        With the last one the item is no longer local.
+    def settle(self, item_id: str) -> bool:
+        """A creation was answered; return whether no other is on its way.
+
+        If none is, the item is no longer local.
         """
         local = self.local.get(item_id)
         if local is not None:
-            local.creations -= 1
-            if local.creations > 0:
+            del local.under_way[:1]
+            if local.under_way:
                 return False
             del self.local[item_id]
         return True
@@ -139,7 +146,7 @@ class Entries:
         """The last connection ended: local items are here, and nowhere else."""
         for local in self.local.values():
             local.replaces = None
-            local.creations = 1
+            local.under_way = [None]
 
     def absorb(self, item: Item, *, done: bool = False) -> None:
         """Join what a server says of an item with what is known of it."""

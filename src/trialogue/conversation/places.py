@@ -55,11 +55,25 @@ class Places:
                 if marker not in self._entries:
                     self.order.discard(marker)
 
-    def place(self, view: View, item: Item, previous: str | None, known: bool) -> None:
+    def place(
+        self,
+        view: View,
+        item: Item,
+        previous: str | None,
+        known: bool,
+        *,
+        first: bool = False,
+    ) -> None:
         """Give an item its place in the view.
 
         The server's word decides where it gives one, once: a repetition may name a
         predecessor that has got other followers since.
+
+        Args:
+            previous: the predecessor; None for first, or for unknown.
+            known: the server named one, or None.
+            first: the item was sent to go first, so None can be believed. Otherwise it
+                is where the server holds nothing yet.
         """
         self._claim(view, item)
         if item.id in view and item.id not in view.guessed:
@@ -68,8 +82,8 @@ class Places:
             view.order.put_after(item.id, previous)
             view.guessed.discard(item.id)
         elif item.id not in view:
-            if known and previous is None and not len(view):
-                view.order.append(item.id)
+            if known and previous is None and (first or not len(view)):
+                view.order.prepend(item.id)
             else:
                 self._guess(view, item.id, previous)
 

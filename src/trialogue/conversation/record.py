@@ -203,10 +203,13 @@ class Record:
             if item.id in self._entries.local:
                 # The answer to the deletion of what it replaces may have been lost.
                 view.order.discard(item.id)
+            first = previous_known and self._entries.sent_first(item.id)
             newest = self._entries.settle(item.id)
             if newest:
                 self._entries.absorb(item)
-            self._places.place(view, item, previous_item_id, previous_known)
+            self._places.place(
+                view, item, previous_item_id, previous_known, first=first
+            )
             if newest:
                 self._places.align(view, item.id)
         return self._finish()
@@ -435,7 +438,7 @@ class Record:
         for view in self._views:  # what leaves, if anything, is the item it replaces
             view.leaving.discard(item.id)
         self._places.move(item.id, after)
-        self._entries.add_local(item)
+        self._entries.add_local(item, after)
 
     def _delete(self, item_id: str) -> None:
         if item_id in self._entries:
