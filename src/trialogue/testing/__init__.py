@@ -1,1 +1,83 @@
-"""testing"""
+"""A local realtime server with a script, faults on demand, and tools to test with.
+
+The server is a product of its own: programs built on trialogue can be tested against it
+without a key, a network or a real clock.
+"""
+
+from trialogue.testing.connection import Connection, LogEntry
+from trialogue.testing.faults import (
+    Fault,
+    close,
+    cut,
+    duplicate,
+    hold,
+    late,
+    lose,
+    refuse_connect,
+    refuse_upgrade,
+    reject,
+    silence,
+    silent_connect,
+    stall,
+    swallow,
+)
+from trialogue.testing.machine import Committed, Pace, ResponseRecord, Settings
+from trialogue.testing.network import Network
+from trialogue.testing.script import (
+    Brain,
+    Call,
+    Fail,
+    Pause,
+    Reply,
+    Rule,
+    Rules,
+    Say,
+    Stop,
+    Turn,
+)
+from trialogue.testing.server import RealtimeServer, open_realtime_server
+from trialogue.testing.speech import Cue, Utterances, quiet, voice
+from trialogue.testing.watermark import Mark, config_hash, decode
+
+__all__ = [
+    "Brain",
+    "Call",
+    "Committed",
+    "Connection",
+    "Cue",
+    "Fail",
+    "Fault",
+    "LogEntry",
+    "Mark",
+    "Network",
+    "Pace",
+    "Pause",
+    "RealtimeServer",
+    "Reply",
+    "ResponseRecord",
+    "Rule",
+    "Rules",
+    "Say",
+    "Settings",
+    "Stop",
+    "Turn",
+    "Utterances",
+    "close",
+    "config_hash",
+    "cut",
+    "decode",
+    "duplicate",
+    "hold",
+    "late",
+    "lose",
+    "open_realtime_server",
+    "quiet",
+    "refuse_connect",
+    "refuse_upgrade",
+    "reject",
+    "silence",
+    "silent_connect",
+    "stall",
+    "swallow",
+    "voice",
+]

@@ -1,0 +1,90 @@
+"""What an upgrade request asks of the local server (protocol §1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+import attrs
+from wsproto.events import Request
+
+from trialogue.testing.faults import Fault, lose, swallow
+from trialogue.testing.network import Network
+
+__all__ = ["Dialled"]
+
+_KEY_PROTOCOL: Final = "openai-insecure-api-key."
+
+
+@attrs.frozen
+class Dialled:
+    """One upgrade request, read.
+
+    Attributes:
+        path: the path.
+        query: the query's parameters, the last of each name.
+        headers: with names in lower case; `authorization` and `api-key` are not shown.
+        subprotocols: those on offer.
+    """
+
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    subprotocols: tuple[str, ...] = attrs.field(repr=False)
+
+    @classmethod
+    def of(cls, request: Request) -> Dialled:
+        """Read a request."""
+        parts = urlsplit(request.target)
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in request.extra_headers
+        }
+        offered = tuple(request.subprotocols)
+        return cls(parts.path, dict(parse_qsl(parts.query)), headers, offered)
+
+    @property
+    def model(self) -> str | None:
+        """The model, or on Azure's old surface the deployment."""
+        return self.query.get("model") or self.query.get("deployment")
+
+    @property
+    def key(self) -> str | None:
+        """The API key, by header or by subprotocol (§1.2), or None."""
+        scheme, _, token = self.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and token:
+            return token
+        for name in self.subprotocols:
+            if name.startswith(_KEY_PROTOCOL):
+                return name.removeprefix(_KEY_PROTOCOL)
+        return self.headers.get("api-key") or self.query.get("api-key")
+
+    @property
+    def beta(self) -> bool:
+        """Whether the client asks for the beta's shape."""
+        return "openai-beta" in self.headers
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol to accept, or None."""
+        return "realtime" if "realtime" in self.subprotocols else None
+
+    def network(self, default: Network) -> Network:
+        """Return the distance that `latency_ms` (one way) and `round_trips` ask for.
+
+        Raises:
+            ValueError: they are no such numbers.
+        """
+        one_way = float(self.query.get("latency_ms", default.one_way * 1000)) / 1000
+        trips = float(self.query.get("round_trips", default.connect_round_trips))
+        return Network(one_way, trips)
+
+    def faults(self, connection: int) -> list[Fault]:
+        """Return the faults that `swallow` and `lose`, lists of types, ask for."""
+        return [
+            make(kind, connection=connection)
+            for name, make in (("swallow", swallow), ("lose", lose))
+            for kind in self.query.get(name, "").split(",")
+            if kind
+        ]

@@ -1,0 +1,83 @@
+"""The distance between a client and the local server, in time."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from typing import Final, Generic, TypeVar
+
+import attrs
+import trio
+
+__all__ = ["DelayLine", "Network"]
+
+T = TypeVar("T")
+
+#: Frames under way in one direction; more means a peer that does not read.
+CAPACITY: Final = 20_000
+
+
+@attrs.frozen
+class Network:
+    """How far away the server is, and what connecting costs.
+
+    All of it is spent on the server's side, so it is the same over memory and over TCP:
+    each frame is processed `one_way` seconds after it arrived and written `one_way`
+    seconds after it was made, in order. From dialling to the arrival of the first event
+    it takes `connect_round_trips` round trips of 2 * `one_way`: the last is that of the
+    upgrade request and its answer, which `session.created` accompanies; the others,
+    TCP and TLS in reality, are waited for before the request is looked at.
+    """
+
+    one_way: float = attrs.field(default=0.0, validator=attrs.validators.ge(0.0))
+    connect_round_trips: float = attrs.field(
+        default=3, validator=attrs.validators.ge(1)
+    )
+
+    @property
+    def round_trip(self) -> float:
+        """Seconds there and back."""
+        return 2 * self.one_way
+
+
+class DelayLine(Generic[T]):
+    """What is under way: put in with the time of arrival, taken out in that order."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, T]] = []
+        self._count = itertools.count()
+        self._changed = trio.Event()
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    @property
+    def full(self) -> bool:
+        """Whether as much is under way as there may be."""
+        return len(self._heap) >= CAPACITY
+
+    def put(self, item: T, due: float) -> None:
+        """Send something that arrives at that time; equal times keep their order."""
+        heapq.heappush(self._heap, (due, next(self._count), item))
+        self.wake()
+
+    def wake(self) -> None:
+        """Let whoever waits look again."""
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def take(self) -> T | None:
+        """Return what has arrived first, or None."""
+        if self._heap and self._heap[0][0] <= trio.current_time():
+            return heapq.heappop(self._heap)[2]
+        return None
+
+    async def wait(self, deadline: float = math.inf) -> None:
+        """Wait until something has arrived, or the deadline, or `wake`."""
+        due = min(self._heap[0][0] if self._heap else math.inf, deadline)
+        if due <= trio.current_time():
+            await trio.lowlevel.checkpoint()
+            return
+        with trio.move_on_at(due):
+            await self._changed.wait()

@@ -1,0 +1,299 @@
+"""The local realtime server: the protocol over memory streams and over TCP.
+
+It serves inside `async with server.serving():` and leaves no task behind. Nothing of it
+needs a real clock or a socket: under `trio.testing.MockClock` an hour passes at once.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import trio
+import trio.testing
+
+from trialogue._codec import dumps
+from trialogue.testing.connection import Connection, LogEntry
+from trialogue.testing.dialled import Dialled
+from trialogue.testing.faults import ConnectFault, Fault, FaultPlan
+from trialogue.testing.machine import Machine, Settings
+from trialogue.testing.network import Network
+from trialogue.testing.peer import Peer
+from trialogue.testing.script import Brain, echo
+from trialogue.testing.speech import Cue, Cues, FirstOf, Utterances
+from trialogue.testing.watermark import Mark, decode
+from trialogue.testing.websocket import Closed, ServerSocket
+
+__all__ = ["RealtimeServer", "open_realtime_server"]
+
+PATHS: Final = ("/v1/realtime", "/openai/v1/realtime", "/openai/realtime")
+LOG_PATH: Final = "/debug/log"
+_REQUEST_SECONDS: Final = 60.0
+_GOODBYE_SECONDS: Final = 1.0
+
+
+class RealtimeServer:
+    """A server of the OpenAI Realtime protocol, on this machine, with a script.
+
+    Args:
+        brain: what the model says to each turn.
+        network: how far away the server is, and what connecting costs.
+        faults: what goes wrong.
+        settings: which keys and models exist, and how real servers' differences fall.
+        utterances: what callers say, found by the samples of known clips.
+        cues: what callers say, by position; asked where no clip was found.
+        seed: of the ids.
+        close_timeout: seconds for which a close of the server waits to be answered.
+        on_entry: called with each connection and its new log entries.
+
+    Attributes:
+        connections: every connection accepted, in order, over or not.
+        watermarks: for each hash that audio carries, the instructions and tool names.
+        dials: how often somebody tried to connect, refused or not.
+    """
+
+    def __init__(
+        self,
+        brain: Brain = echo,
+        *,
+        network: Network | None = None,
+        faults: Iterable[Fault | ConnectFault] = (),
+        settings: Settings | None = None,
+        utterances: Utterances | None = None,
+        cues: Iterable[Cue] = (),
+        seed: int = 0,
+        close_timeout: float = 2.0,
+        on_entry: Callable[[Connection, Sequence[LogEntry]], None] | None = None,
+    ) -> None:
+        self.brain = brain
+        self.network = network if network is not None else Network()
+        self.settings = settings if settings is not None else Settings()
+        self.utterances = utterances if utterances is not None else Utterances()
+        self.connections: list[Connection] = []
+        self.watermarks: dict[str, tuple[str, tuple[str, ...]]] = {}
+        self.dials = 0
+        self._cues = Cues(tuple(cues))
+        self._plan = FaultPlan(faults)
+        self._seed = seed
+        self._close_timeout = close_timeout
+        self._on_entry = on_entry
+        self._marks = itertools.count()
+        self._nursery: trio.Nursery | None = None
+        self._peers: set[Peer] = set()
+        self._left = trio.Event()
+        self._port: int | None = None
+
+    def __repr__(self) -> str:
+        state = "serving" if self._nursery is not None else "idle"
+        return f"<RealtimeServer {state} connections={len(self.connections)}>"
+
+    @property
+    def protocol_errors(self) -> list[str]:
+        """What came, on any connection, that is no WebSocket frame."""
+        return [error for one in self.connections for error in one.protocol_errors]
+
+    @property
+    def live(self) -> list[Connection]:
+        """The connections that are not over."""
+        return [one for one in self.connections if one.closed is None]
+
+    def inject(self, *faults: Fault | ConnectFault) -> None:
+        """Plan more faults; each counts its frames from now on."""
+        self._plan.add(*faults)
+
+    def heard(self, pcm: bytes) -> list[tuple[Mark, str, tuple[str, ...]]]:
+        """Decode what was played: each mark, with the instructions and tools in force.
+
+        Raises:
+            KeyError: a mark is not of this server.
+        """
+        return [(mark, *self.watermarks[mark.config]) for mark in decode(pcm)]
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[RealtimeServer]:
+        """Serve inside this block. Leaving it closes every connection, bounded.
+
+        Clients that are still there get a close frame with 1001 and a second to answer
+        it; when the block is left by an exception or a cancellation they get none.
+        """
+        if self._nursery is not None:
+            raise RuntimeError("the server is serving already")
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                yield self
+                await self._say_goodbye()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._nursery = self._port = None
+
+    async def _say_goodbye(self) -> None:
+        for peer in self._peers:
+            peer.goodbye()
+        with trio.move_on_after(_GOODBYE_SECONDS):
+            while self._peers:
+                self._left = trio.Event()
+                await self._left.wait()
+
+    def _live_nursery(self) -> trio.Nursery:
+        if self._nursery is None:
+            raise RuntimeError(
+                "the server is not serving: use it inside 'async with "
+                "server.serving():'"
+            )
+        return self._nursery
+
+    async def connect(self) -> trio.abc.Stream:
+        """Dial in memory; return the client's end, on which it makes its own upgrade.
+
+        The stream is there at once: what connecting costs is waited for before the
+        upgrade is answered (see `Network`).
+
+        Raises:
+            OSError: a fault refuses the connection.
+            RuntimeError: the server is not serving.
+        """
+        nursery = self._live_nursery()
+        await trio.lowlevel.checkpoint()
+        self.dials += 1
+        how = self._plan.at_connect()
+        if how == "refuse":
+            raise ConnectionRefusedError("the local server refuses connections")
+        client, server = trio.testing.memory_stream_pair()
+        nursery.start_soon(self._serve_stream, server, how)
+        return client
+
+    async def listen(self, port: int = 0, host: str = "127.0.0.1") -> int:
+        """Serve TCP as well, and return the port; 0 picks a free one.
+
+        Raises:
+            OSError: the port cannot be had.
+            RuntimeError: the server is not serving.
+        """
+        nursery = self._live_nursery()
+        listeners = await trio.open_tcp_listeners(port, host=host)
+        self._port = int(listeners[0].socket.getsockname()[1])
+        nursery.start_soon(trio.serve_listeners, self._serve_tcp, listeners)
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """The address for clients of the TCP side, without a query.
+
+        Raises:
+            RuntimeError: it does not listen.
+        """
+        if self._port is None:
+            raise RuntimeError("the server does not listen on TCP: call listen() first")
+        return f"ws://127.0.0.1:{self._port}{PATHS[0]}"
+
+    async def _serve_tcp(self, stream: trio.SocketStream) -> None:
+        self.dials += 1
+        await self._serve_stream(stream, self._plan.at_connect())
+
+    async def _serve_stream(
+        self, stream: trio.abc.Stream, how: str | int | None
+    ) -> None:
+        """Serve one stream to its end, and close it."""
+        try:
+            if how == "silent":
+                while await stream.receive_some(65536):
+                    pass
+            elif how != "refuse":
+                await self._upgrade(stream, how if isinstance(how, int) else None)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    async def _upgrade(self, stream: trio.abc.Stream, status: int | None) -> None:
+        socket = ServerSocket(stream)
+        request = None
+        with trio.move_on_after(_REQUEST_SECONDS):
+            request = await socket.request()
+        if request is None:
+            return
+        dialled = Dialled.of(request)
+        try:
+            network = dialled.network(self.network)
+        except ValueError:
+            network, status = self.network, 400
+        # All round trips but the last, and of that the way of the request to us.
+        rest = network.round_trip * (network.connect_round_trips - 1)
+        await trio.sleep(rest + network.one_way)
+        if dialled.path == LOG_PATH and status is None:
+            await self._show_log(socket)
+            return
+        if dialled.path not in PATHS:
+            status = status or 404
+        if status is not None:
+            await trio.sleep(network.one_way)
+            await socket.refuse(status, b"refused by the local server")
+            return
+        await self._converse(socket, dialled, network, request.target)
+
+    async def _converse(
+        self, socket: ServerSocket, dialled: Dialled, network: Network, target: str
+    ) -> None:
+        index = len(self.connections)
+        connection = Connection(
+            index, self._machine(index), trio.current_time(), target
+        )
+        self.connections.append(connection)
+        self._plan.add(*dialled.faults(index))
+        # The answer to the upgrade and the first event travel together.
+        greeting = connection.machine.open(
+            trio.current_time(),
+            model=dialled.model,
+            key=dialled.key,
+            beta=dialled.beta,
+        )
+        peer = Peer(
+            connection, socket, network, self._plan, self._stepped, self._close_timeout
+        )
+        self._peers.add(peer)
+        try:
+            await peer.run(greeting, dialled.subprotocol)
+        finally:
+            self._peers.discard(peer)
+            self._left.set()
+
+    def _machine(self, index: int) -> Machine:
+        return Machine(
+            self.brain,
+            FirstOf.of(self.utterances, self._cues),
+            self.settings,
+            index=index,
+            seed=self._seed,
+            next_mark=lambda: next(self._marks),
+        )
+
+    def _stepped(self, connection: Connection, entries: Sequence[LogEntry]) -> None:
+        for record in connection.responses[-4:]:
+            self.watermarks[record.watermark] = (record.instructions, record.tools)
+        if self._on_entry is not None:
+            self._on_entry(connection, entries)
+
+    async def _show_log(self, socket: ServerSocket) -> None:
+        """Send every frame of every connection as a JSON message each, and close."""
+        await socket.accept(None)
+        for connection in self.connections:
+            for line in connection.report():
+                await socket.send_text(dumps(line))
+        await socket.send_close(1000)
+        with trio.move_on_after(self._close_timeout):
+            while not isinstance(await socket.receive(), Closed):
+                pass
+
+
+@asynccontextmanager
+async def open_realtime_server(
+    brain: Brain = echo, *, port: int | None = None, **options: Any
+) -> AsyncIterator[RealtimeServer]:
+    """Serve a `RealtimeServer` inside this block; with a port on TCP too (0: any)."""
+    async with RealtimeServer(brain, **options).serving() as server:
+        if port is not None:
+            await server.listen(port)
+        yield server

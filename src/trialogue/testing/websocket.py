@@ -1,0 +1,219 @@
+"""The server's end of a WebSocket, over any Trio stream.
+
+A thin layer over wsproto rather than a library with tasks of its own: the server must be
+able to see a frame that is malformed, to stop in the middle of one, and not to read.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, TypeAlias
+
+import attrs
+import trio
+from wsproto import ConnectionType, WSConnection
+from wsproto.connection import ConnectionState
+from wsproto.events import (
+    AcceptConnection,
+    BytesMessage,
+    CloseConnection,
+    Event,
+    Ping,
+    Pong,
+    RejectConnection,
+    RejectData,
+    Request,
+    TextMessage,
+)
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
+__all__ = [
+    "Binary",
+    "Closed",
+    "Frame",
+    "Malformed",
+    "Pinged",
+    "Ponged",
+    "ServerSocket",
+    "Text",
+]
+
+MAX_MESSAGE: Final = 32 * 2**20
+_CHUNK: Final = 65536
+
+
+@attrs.frozen
+class Text:
+    """A text message."""
+
+    text: str = attrs.field(repr=False)
+
+
+@attrs.frozen
+class Binary:
+    """A binary message."""
+
+    size: int
+
+
+@attrs.frozen
+class Pinged:
+    """A ping that wants its pong."""
+
+    payload: bytes
+
+
+@attrs.frozen
+class Ponged:
+    """A pong."""
+
+
+@attrs.frozen
+class Closed:
+    """A close frame; code 1006 where the stream ended without one."""
+
+    code: int
+    reason: str = ""
+
+
+@attrs.frozen
+class Malformed:
+    """Something that is no WebSocket; nothing can follow it."""
+
+    what: str
+
+
+Frame: TypeAlias = Text | Binary | Pinged | Ponged | Closed | Malformed
+
+
+class ServerSocket:
+    """Reads and writes whole frames. It does not own the stream.
+
+    One task may read while another writes; writing from two tasks at once is an error.
+    """
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self._ws = WSConnection(ConnectionType.SERVER)
+        self._frames: deque[Frame] = deque()
+        self._parts: list[str] = []
+        self._size = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether frames can still be sent."""
+        return self._ws.state is ConnectionState.OPEN
+
+    async def request(self) -> Request | None:
+        """Return the upgrade request, or None if what came is none."""
+        try:
+            while True:
+                data = await self._stream.receive_some(_CHUNK)
+                if not data:
+                    return None
+                self._ws.receive_data(data)
+                for event in self._ws.events():
+                    if isinstance(event, Request):
+                        return event
+        except (RemoteProtocolError, trio.BrokenResourceError):
+            return None
+
+    async def accept(self, subprotocol: str | None) -> None:
+        """Complete the upgrade."""
+        await self._write(self._ws.send(AcceptConnection(subprotocol=subprotocol)))
+
+    async def refuse(self, status: int, body: bytes = b"") -> None:
+        """Answer the upgrade with an HTTP status."""
+        head = RejectConnection(
+            status_code=status,
+            headers=[(b"content-length", b"%d" % len(body))],
+            has_body=bool(body),
+        )
+        data = self._ws.send(head)
+        if body:
+            data += self._ws.send(RejectData(data=body))
+        await self._write(data)
+
+    async def receive(self) -> Frame:
+        """Return the next frame; after `Closed` and `Malformed` there is none."""
+        while not self._frames:
+            try:
+                data = await self._stream.receive_some(_CHUNK)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                data = b""
+            if not data:
+                return Closed(1006)
+            self._feed(data)
+        return self._frames.popleft()
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self._ws.receive_data(data)
+            for event in self._ws.events():
+                self._take(event)
+        except (RemoteProtocolError, LocalProtocolError) as error:
+            self._frames.append(Malformed(str(error)))
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case TextMessage():
+                self._text(event)
+            case BytesMessage():
+                if event.message_finished:
+                    self._frames.append(Binary(len(event.data)))
+            case Ping():
+                self._frames.append(Pinged(bytes(event.payload)))
+            case Pong():
+                self._frames.append(Ponged())
+            case CloseConnection():
+                self._frames.append(self._closing(event))
+
+    def _text(self, event: TextMessage) -> None:
+        self._parts.append(event.data)
+        self._size += len(event.data)
+        if self._size > MAX_MESSAGE:
+            self._frames.append(Malformed(f"a message of over {MAX_MESSAGE} bytes"))
+        elif event.message_finished:
+            self._frames.append(Text("".join(self._parts)))
+            self._parts, self._size = [], 0
+
+    def _closing(self, event: CloseConnection) -> Frame:
+        # NB: wsproto reports a frame it cannot parse as a close as well; only a real
+        # close frame has changed its state by now.
+        if self._ws.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
+            return Malformed(f"{event.code} {event.reason}")
+        return Closed(event.code, event.reason or "")
+
+    async def send_text(self, text: str) -> None:
+        """Send a text message."""
+        await self._send(TextMessage(data=text))
+
+    async def send_ping(self, payload: bytes) -> None:
+        """Send a ping."""
+        await self._send(Ping(payload=payload))
+
+    async def send_pong(self, payload: bytes) -> None:
+        """Answer a ping."""
+        await self._send(Pong(payload=payload))
+
+    async def send_close(self, code: int, reason: str = "") -> None:
+        """Send a close frame, as the first word or as the answer."""
+        await self._send(CloseConnection(code=code, reason=reason))
+
+    async def send_part(self, text: str, count: int) -> None:
+        """Send the first bytes of a text message, and leave it at that."""
+        await self._write(self._ws.send(TextMessage(data=text))[:count])
+
+    async def _send(self, event: Event) -> None:
+        try:
+            data = self._ws.send(event)
+        except LocalProtocolError:
+            return  # closing has begun: there is nothing left to say
+        await self._write(data)
+
+    async def _write(self, data: bytes) -> None:
+        # The peer may be gone; the reader finds that out, and ends the connection.
+        try:
+            await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            await trio.lowlevel.checkpoint()
