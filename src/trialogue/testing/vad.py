@@ -1,0 +1,135 @@
+"""Voice activity detection by energy, on a clock that counts samples (protocol §8).
+
+Sans-IO and exact: the outcome depends on the samples alone, never on how they were cut
+into chunks or when they came.
+"""
+
+from __future__ import annotations
+
+from array import array
+from operator import mul
+from typing import Final, TypeAlias
+
+import attrs
+
+__all__ = [
+    "FRAME_BYTES",
+    "FRAME_MS",
+    "EnergyVAD",
+    "SpeechStarted",
+    "SpeechStopped",
+    "VADEvent",
+    "level",
+]
+
+BYTES_PER_MS: Final = 48
+FRAME_MS: Final = 10
+FRAME_BYTES: Final = FRAME_MS * BYTES_PER_MS
+
+#: This many loud frames in a row are speech; fewer are a click.
+ONSET_FRAMES: Final = 3
+
+
+@attrs.frozen
+class SpeechStarted:
+    """Voice was found. Positions are ms since the first sample of the connection.
+
+    Attributes:
+        start_ms: where the turn begins, prefix padding included.
+        at_ms: the position of the sample that decided it.
+    """
+
+    start_ms: int
+    at_ms: int
+
+
+@attrs.frozen
+class SpeechStopped:
+    """Silence lasted long enough; `end_ms` includes the silence that was waited for."""
+
+    end_ms: int
+
+
+VADEvent: TypeAlias = SpeechStarted | SpeechStopped
+
+
+def level(pcm: bytes) -> float:
+    """Return the root mean square of 16 bit samples."""
+    samples = array("h", pcm)
+    return float((sum(map(mul, samples, samples)) / max(len(samples), 1)) ** 0.5)
+
+
+@attrs.define(eq=False)
+class EnergyVAD:
+    """Finds turns in 16 bit, 24 kHz, mono PCM.
+
+    Attributes:
+        threshold: 0 to 1, a level between -60 and -20 dB of full scale.
+        prefix_padding_ms: how far before the first loud frame a turn begins.
+        silence_duration_ms: how long it must be quiet before a turn ends.
+    """
+
+    threshold: float = 0.5
+    prefix_padding_ms: int = 300
+    silence_duration_ms: int = 200
+    _gate: float = attrs.field(init=False, repr=False)
+    _position: int = attrs.field(default=0, init=False)
+    _floor_ms: int = attrs.field(default=0, init=False)
+    _rest: bytearray = attrs.field(factory=bytearray, init=False, repr=False)
+    _loud: int = attrs.field(default=0, init=False)
+    _quiet: int = attrs.field(default=0, init=False)
+    _speaking: bool = attrs.field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._gate = 32768 * 10 ** ((40 * self.threshold - 60) / 20)
+
+    @property
+    def speaking(self) -> bool:
+        """Whether a turn is open."""
+        return self._speaking
+
+    def start_at(self, position_ms: int) -> None:
+        """Put the clock at a whole frame, and let no turn begin before it."""
+        self._position = self._floor_ms = position_ms
+        self._rest.clear()
+
+    def feed(self, pcm: bytes) -> list[VADEvent]:
+        """Take audio of any length and return what it decided, in order."""
+        self._rest += pcm
+        whole = len(self._rest) - len(self._rest) % FRAME_BYTES
+        frames = bytes(self._rest[:whole])
+        del self._rest[:whole]
+        found: list[VADEvent] = []
+        for offset in range(0, whole, FRAME_BYTES):
+            event = self._frame(level(frames[offset : offset + FRAME_BYTES]))
+            if event is not None:
+                found.append(event)
+        return found
+
+    def reset(self) -> None:
+        """Forget an open turn; the clock goes on, and the next turn begins after it."""
+        self._loud = self._quiet = 0
+        self._speaking = False
+        self._floor_ms = self._position
+
+    def _frame(self, energy: float) -> VADEvent | None:
+        self._position += FRAME_MS
+        if energy >= self._gate:
+            self._loud, self._quiet = self._loud + 1, 0
+        else:
+            self._loud, self._quiet = 0, self._quiet + 1
+        if not self._speaking and self._loud >= ONSET_FRAMES:
+            return self._start()
+        if self._speaking and self._quiet * FRAME_MS >= self.silence_duration_ms:
+            return self._stop()
+        return None
+
+    def _start(self) -> SpeechStarted:
+        self._speaking = True
+        onset = self._position - ONSET_FRAMES * FRAME_MS
+        start = max(onset - self.prefix_padding_ms, self._floor_ms)
+        return SpeechStarted(start, self._position)
+
+    def _stop(self) -> SpeechStopped:
+        self.reset()
+        return SpeechStopped(self._position)

@@ -1,0 +1,135 @@
+"""Audio that says under which configuration it was made.
+
+Every 10 ms frame (240 samples at 24 kHz) carries, in the lowest bit of each sample, a
+mark: a hash of the instructions and tool names in force, the number of the item it
+belongs to, and its own number within that item. A frame can be read on its own, at any
+sample offset; a checksum over all its bits tells whether it is whole. So a test can
+decode whatever was played and see what was made under the wrong configuration, missing,
+repeated or out of order. The bit is inaudible, and speech can carry it as well as a tone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import struct
+import zlib
+from array import array
+from collections.abc import Iterable
+from functools import cache
+from typing import Final
+
+import attrs
+
+__all__ = ["FRAME_SAMPLES", "Mark", "config_hash", "decode", "embed", "encode", "tone"]
+
+FRAME_SAMPLES: Final = 240
+RATE: Final = 24000
+
+_SYNC: Final = bytes((0xD5, 0x3C, 0xA9, 0x17))
+_BODY: Final = struct.Struct(">8sII")
+_CRC: Final = struct.Struct(">I")
+_BITS: Final = (len(_SYNC) + _BODY.size + _CRC.size) * 8
+_CLEAR: Final = bytes(value & 0xFE for value in range(256))
+_LOWEST: Final = bytes(value & 1 for value in range(256))
+_DIGITS: Final = b"01" + bytes(254)
+
+
+def _bits(data: bytes) -> bytes:
+    return bytes(byte >> shift & 1 for byte in data for shift in range(7, -1, -1))
+
+
+def _bytes(bits: bytes) -> bytes:
+    return int(bits.translate(_DIGITS), 2).to_bytes(len(bits) // 8, "big")
+
+
+_SYNC_BITS: Final = _bits(_SYNC)
+
+
+@attrs.frozen
+class Mark:
+    """What one frame says about itself.
+
+    Attributes:
+        config: the hash of the configuration it was made under (see `config_hash`).
+        item: the number of its item, counted by the server over all connections.
+        seq: its number within the item, from 0.
+        position: where it begins in what was decoded, in samples.
+    """
+
+    config: str
+    item: int
+    seq: int
+    position: int = attrs.field(default=0, eq=False)
+
+
+def config_hash(instructions: str, tool_names: Iterable[str]) -> str:
+    """Return the 16 hex digits that stand for instructions and tool names."""
+    text = json.dumps([instructions, sorted(tool_names)])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@cache
+def _tone_period() -> bytes:
+    samples = (int(3000 * math.sin(2 * math.pi * 300 * n / RATE)) for n in range(80))
+    return array("h", samples).tobytes()
+
+
+def tone(samples: int) -> bytes:
+    """Return that many samples of a 300 Hz tone, 16 bit."""
+    period = _tone_period()
+    return (period * (samples * 2 // len(period) + 1))[: samples * 2]
+
+
+def encode(config: str, samples: int, *, item: int = 0, first: int = 0) -> bytes:
+    """Return marked audio of that many samples; a partial last frame has no mark."""
+    return embed(tone(samples), config, item=item, first=first)
+
+
+def embed(pcm: bytes, config: str, *, item: int = 0, first: int = 0) -> bytes:
+    """Return the audio with a mark in each whole frame, numbered from `first`."""
+    out = bytearray(pcm)
+    size = FRAME_SAMPLES * 2
+    for number, offset in enumerate(range(0, len(pcm) - size + 1, size), first):
+        frame = pcm[offset : offset + size]
+        clear = frame[::2].translate(_CLEAR)
+        body = _BODY.pack(bytes.fromhex(config), item, number)
+        crc = _CRC.pack(_checksum(body, clear, frame[1::2]))
+        bits = _bits(_SYNC + body + crc).ljust(FRAME_SAMPLES, b"\0")
+        low = int.from_bytes(clear, "big") | int.from_bytes(bits, "big")
+        out[offset : offset + size : 2] = low.to_bytes(FRAME_SAMPLES, "big")
+    return bytes(out)
+
+
+def decode(pcm: bytes) -> list[Mark]:
+    """Return the marks of all whole frames, in order.
+
+    Silence, unmarked audio and frames that are cut, or altered in any bit, give none.
+    """
+    low, high = pcm[: len(pcm) // 2 * 2 : 2], pcm[1::2]
+    bits = low.translate(_LOWEST)
+    marks: list[Mark] = []
+    at = bits.find(_SYNC_BITS)
+    while at != -1:
+        end = at + FRAME_SAMPLES
+        mark = _read(bits[at:end], low[at:end], high[at:end], at)
+        if mark is not None:
+            marks.append(mark)
+        at = bits.find(_SYNC_BITS, at + 1 if mark is None else end)
+    return marks
+
+
+def _read(bits: bytes, low: bytes, high: bytes, at: int) -> Mark | None:
+    if len(bits) < FRAME_SAMPLES or any(bits[_BITS:]):
+        return None
+    data = _bytes(bits[:_BITS])[len(_SYNC) :]
+    body, (crc,) = data[: _BODY.size], _CRC.unpack(data[_BODY.size :])
+    if crc != _checksum(body, low.translate(_CLEAR), high):
+        return None
+    config, item, seq = _BODY.unpack(body)
+    return Mark(config.hex(), item, seq, at)
+
+
+def _checksum(body: bytes, low: bytes, high: bytes) -> int:
+    return zlib.crc32(high, zlib.crc32(low, zlib.crc32(body)))
