@@ -191,7 +191,9 @@ class Supervisor:
             self._adopt(connection)
 
     def _connect_deadline(self) -> float:
-        budget = math.inf if self.wanted is None else self.wanted.deadline
+        wanted = self.wanted
+        agreed = wanted is None or wanted.verdict.is_set()
+        budget = math.inf if agreed or wanted is None else wanted.deadline
         return min(trio.current_time() + self._timing.connect, budget)
 
     async def _attempt_failed(self, connection: Connection) -> None:
