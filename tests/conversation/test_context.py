@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 import pytest
-from conversation.building import call, output, spoken, text
 
+from conversation.building import call, output, spoken, text
 from trialogue.conversation import (
     ROOT,
     AudioPending,

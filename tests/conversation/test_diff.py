@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from conversation.building import call, output, spoken, text
 
+from conversation.building import call, output, spoken, text
 from trialogue.conversation import (
     ROOT,
     AudioPending,
@@ -118,7 +118,7 @@ def test_one_item_taken_elsewhere_is_one_move() -> None:
             edited = held.remove(item.id).insert(item, anchor)
             edit = diff(held, edited)
             assert len(edit.moved) == (edited != held)
-            assert not (edit.deleted or edit.inserted or edit.replaced)
+            assert edit.deleted == edit.inserted == edit.replaced == ()
 
 
 @pytest.mark.behaviour("S19")

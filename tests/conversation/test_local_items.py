@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from conversation.building import Server, call, output, spoken, text, words
 
+from conversation.building import Server, call, output, spoken, text, words
 from trialogue.conversation import ROOT, AudioPending, Message, Record
 
 
@@ -20,7 +20,7 @@ def test_a_local_item_is_in_the_record_until_a_server_holds_it() -> None:
     assert not record.item_announced(view, text("n"), "a")
     assert record.pending_local() == ()
     assert not record.is_local("n")
-    assert view.ids == ("a", "n")
+    assert list(view.ids) == ["a", "n"]
 
 
 def test_local_items_take_the_places_they_are_given() -> None:
@@ -140,6 +140,28 @@ def test_a_replacement_whose_deletion_was_never_answered_is_held() -> None:
     assert words(record.get("b")) == "new"
 
 
+def test_an_item_sent_twice_is_held_once_both_are_answered() -> None:
+    record = Record()
+    view = record.open_view()
+    for words_sent in ("old", "new"):
+        record.add_local(text("n", words_sent))
+    record.item_announced(view, text("n", "old"), None)
+    assert record.is_local("n")
+    assert words(record.get("n")) == "new"
+    assert not record.drop_local("n")
+    assert record.ids == view.ids == ("n",)
+    assert not record.is_local("n")
+
+
+def test_a_refused_move_puts_the_item_back() -> None:
+    server = Server([text("a"), text("b"), text("c")])
+    snapshot = server.record.snapshot()
+    server.post(snapshot.remove("a").insert(text("a")))
+    assert server.record.ids == ("b", "c", "a")
+    server.record.drop_local("a")
+    assert server.record.ids == ("a", "b", "c")
+
+
 def test_a_deletion_without_an_answer_holds_for_the_next_connection() -> None:
     record = Record()
     view = record.open_view()
@@ -147,9 +169,9 @@ def test_a_deletion_without_an_answer_holds_for_the_next_connection() -> None:
     record.item_announced(view, text("b"), "a")
     record.delete_requested(view, "b")
     record.delete_requested(view, "nobody")
-    assert record.ids == ("a", "b")
+    assert list(record.ids) == ["a", "b"]
     assert record.close_view(view).deleted == ("b",)
-    assert record.ids == ("a",)
+    assert list(record.ids) == ["a"]
 
 
 def test_a_refused_deletion_is_forgotten() -> None:

@@ -6,11 +6,11 @@ from itertools import combinations
 from typing import Any
 
 import pytest
-from conversation.building import Server, text
-from conversation.generated import CALL_IDS, IDS, ITEMS, MESSAGES, MS, WORDS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conversation.building import Server, text
+from conversation.generated import CALL_IDS, IDS, ITEMS, MESSAGES, MS, WORDS
 from trialogue.conversation import (
     ChatContext,
     Create,

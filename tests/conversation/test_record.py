@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import attrs
-import pytest
-from conversation.building import call, output, reply, spoken, text, words
+from typing import TYPE_CHECKING
 
+import pytest
+
+from conversation.building import call, output, reply, spoken, text, words
 from trialogue.conversation import (
     AudioPending,
     AudioTranscribed,
@@ -20,6 +21,9 @@ from trialogue.conversation import (
     TextContent,
     UnknownAnchor,
 )
+
+if TYPE_CHECKING:
+    from trialogue.conversation import ItemStatus
 
 
 def test_announced_items_stand_in_the_order_of_the_server() -> None:
@@ -155,12 +159,12 @@ def test_pending_audio_never_replaces_what_is_known(
 
 
 @pytest.mark.parametrize("status", ["completed", "incomplete"])
-def test_a_final_status_stays(status: str) -> None:
+def test_a_final_status_stays(status: ItemStatus) -> None:
     record = Record()
     view = record.open_view()
-    for said in ("in_progress", status, "in_progress", "completed"):
-        item = attrs.evolve(text("a", role="assistant"), status=said)
-        record.item_done(view, item, None, True)
+    reported: list[ItemStatus] = ["in_progress", status, "in_progress", "completed"]
+    for said in reported:
+        record.item_done(view, reply("a", said), None, True)
     item = record.get("a")
     assert item is not None
     assert item.status == status
@@ -193,6 +197,13 @@ def test_a_part_of_another_kind_is_taken_if_it_says_something() -> None:
     assert not record.item_done(view, spoken("u", None), None)
     record.item_done(view, spoken("u", "Hello"), None)
     assert record.get("u") == spoken("u", "Hello")
+
+
+def test_whose_call_it_is_may_be_known_before_the_call() -> None:
+    record = Record()
+    record.set_agent("c", "Kelly")
+    record.item_announced(record.open_view(), call("c", "1"), None)
+    assert record.get("c") == FunctionCall("c", "1", "look_up", "{}", agent="Kelly")
 
 
 def test_a_call_grows_and_is_then_settled() -> None:

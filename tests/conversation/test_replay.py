@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from conversation.building import call, output, reply, spoken, text, words
 
+from conversation.building import call, output, reply, spoken, text, words
 from trialogue.conversation import (
     AudioPending,
     AudioTranscribed,

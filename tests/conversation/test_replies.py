@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from conversation.building import reply, spoken, text, words
 
+from conversation.building import reply, spoken, text, words
 from trialogue.conversation import (
     AudioPending,
     AudioTranscribed,

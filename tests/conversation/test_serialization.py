@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from conversation.building import call, output, spoken, text
-from conversation.generated import CONTEXTS
 from hypothesis import given
 
+from conversation.building import call, output, spoken, text
+from conversation.generated import CONTEXTS
 from trialogue.conversation import ChatContext, OpaqueItem, Record
 from trialogue.errors import ConfigurationError
 

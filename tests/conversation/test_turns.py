@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import permutations
 
 import pytest
-from conversation.building import call, reply, spoken, text, words
 
+from conversation.building import call, reply, spoken, text, words
 from trialogue.conversation import (
     AudioPending,
     AudioTranscribed,

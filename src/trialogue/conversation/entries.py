@@ -23,6 +23,12 @@ Step: TypeAlias = Callable[[Content | None], Content]
 """What happens to a content part; see `trialogue.conversation.parts`."""
 
 
+def _shown(entry: Entry) -> Item:
+    if entry.heard is None:
+        return entry.item
+    return heard_part_of(entry.item, entry.heard)
+
+
 @attrs.frozen
 class Entry:
     """One item.
@@ -39,13 +45,9 @@ class Entry:
     heard: Heard | None = None
     done: bool = False
     ended: frozenset[int] = frozenset()
-    shown: Item = attrs.field(init=False)
-
-    @shown.default
-    def _show(self) -> Item:
-        if self.heard is None:
-            return self.item
-        return heard_part_of(self.item, self.heard)
+    shown: Item = attrs.field(
+        init=False, default=attrs.Factory(_shown, takes_self=True)
+    )
 
 
 @attrs.define(eq=False)
@@ -83,12 +85,6 @@ class Entries:
 
     def __len__(self) -> int:
         return len(self._entries)
-
-    def __repr__(self) -> str:
-        return (
-            f"<Entries items={len(self)} local={len(self.local)}"
-            f" early={len(self._early)} gone={len(self._gone)}>"
-        )
 
     def get(self, item_id: str) -> Entry | None:
         return self._entries.get(item_id)

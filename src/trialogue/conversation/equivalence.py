@@ -10,7 +10,6 @@ from trialogue.conversation.items import (
     AudioUnintelligible,
     Content,
     FunctionCall,
-    FunctionCallOutput,
     ImageContent,
     Item,
     Message,
@@ -92,8 +91,6 @@ def _essence(item: Item) -> Item:
             )
         case FunctionCall():
             return attrs.evolve(item, status="completed", agent=None)
-        case FunctionCallOutput():
-            return attrs.evolve(item, status="completed")
         case _:
             return attrs.evolve(item, status="completed")
 

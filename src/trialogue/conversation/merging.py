@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import zip_longest
-
 import attrs
 
 from trialogue.conversation.items import (
@@ -56,13 +54,9 @@ def _merge_message(known: Message, incoming: Message) -> Message:
 def _merge_content(
     known: tuple[Content, ...], incoming: tuple[Content, ...]
 ) -> tuple[Content, ...]:
-    merged: list[Content] = []
-    for old, new in zip_longest(known, incoming):
-        if old is not None and new is not None:
-            merged.append(merge_part(old, new))
-        else:
-            merged.append(new if old is None else old)
-    return tuple(merged)
+    merged = [merge_part(old, new) for old, new in zip(known, incoming, strict=False)]
+    longer = known if len(known) > len(incoming) else incoming
+    return (*merged, *longer[len(merged) :])
 
 
 def _merge_call(known: FunctionCall, incoming: FunctionCall) -> FunctionCall:

@@ -1,4 +1,4 @@
-"""An ordered set of ids in which every operation is total: nothing here raises."""
+"""An ordered set of ids."""
 
 from __future__ import annotations
 
@@ -29,9 +29,6 @@ class Order:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def __repr__(self) -> str:
-        return f"<Order {self._ids!r}>"
-
     def discard(self, item_id: str) -> None:
         if item_id in self._members:
             self._members.discard(item_id)
@@ -57,10 +54,7 @@ class Order:
             self.put_after(item_id, after)
 
     def put_before(self, item_id: str, successor: str) -> None:
-        """Put the id right before `successor`; last if that is not here."""
-        if successor not in self._members or successor == item_id:
-            self.append(item_id)
-            return
+        """Put the id right before `successor`, which is here."""
         self.discard(item_id)
         self._put(self._ids.index(successor), item_id)
 
@@ -87,14 +81,12 @@ class Order:
         return self._ids.index(first) < self._ids.index(second)
 
     def nearest_before(self, item_id: str, accept: Callable[[str], bool]) -> str | None:
-        """Return the closest accepted id in front of `item_id`, if there is one."""
-        at = self._ids.index(item_id) if item_id in self._members else len(self._ids)
-        return next((i for i in reversed(self._ids[:at]) if accept(i)), None)
+        """Return the closest accepted id in front of `item_id`, which is here."""
+        ahead = self._ids[: self._ids.index(item_id)]
+        return next((i for i in reversed(ahead) if accept(i)), None)
 
     def nearest_after(self, item_id: str, accept: Callable[[str], bool]) -> str | None:
-        """Return the closest accepted id behind `item_id`, if there is one."""
-        if item_id not in self._members:
-            return None
+        """Return the closest accepted id behind `item_id`, which is here."""
         rest = self._ids[self._ids.index(item_id) + 1 :]
         return next((i for i in rest if accept(i)), None)
 

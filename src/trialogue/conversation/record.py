@@ -5,7 +5,9 @@ they name, nothing raises and no announced item is lost (S22). Each returns a `C
 that says what became of the record, for the session to publish.
 
 A record holds the whole conversation; it is `replay_plan` that is bounded. What is
-learned about items that are never announced is bounded too.
+learned about items that are never announced is bounded too. The class is long because
+it has a method for each kind of report; what they do is done by `Entries` (the values)
+and `Places` (the order).
 """
 
 from __future__ import annotations

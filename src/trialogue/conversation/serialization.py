@@ -100,11 +100,10 @@ def load_text(text: str | bytes) -> tuple[Item, ...]:
     """Return the items that `dump_text` was given; see `load`."""
     try:
         data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        where = f" at character {error.pos}" if hasattr(error, "pos") else ""
-        raise ConfigurationError(
-            f"not JSON{where}: expected the text that ChatContext.to_json() returns"
-        ) from error
+    except json.JSONDecodeError as error:
+        raise _not_json(f" at character {error.pos}") from error
+    except (UnicodeError, RecursionError) as error:
+        raise _not_json("") from error
     return load(data)
 
 
@@ -190,6 +189,12 @@ def _check_json(value: object, where: str) -> None:
             f"{where}: not something that JSON can hold ({error}); use dicts, lists,"
             " strings, finite numbers, booleans and None"
         ) from error
+
+
+def _not_json(where: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"not JSON{where}: expected the text that ChatContext.to_json() returns"
+    )
 
 
 def _wrong(where: str, expected: str, value: object) -> ConfigurationError:

@@ -47,9 +47,6 @@ class Stash:
         self._limit = limit
         self._early: OrderedDict[str, Early] = OrderedDict()
 
-    def __len__(self) -> int:
-        return len(self._early)
-
     def get(self, item_id: str) -> Early | None:
         return self._early.get(item_id)
 
