@@ -176,6 +176,8 @@ def test_last_turns_begin_with_a_user_message() -> None:
     assert context.last_turns(2).ids == ("s", "u1", "a1", "u2", "a2")
     assert context.last_turns(3) == context
     assert context.last_turns(9) == context
+    prologue = context.truncate(1)
+    assert prologue.last_turns(1) == prologue.last_turns(0) == prologue
 
 
 @pytest.mark.behaviour("S19")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from conversation.building import Server, call, output, spoken, text, words
 from trialogue.conversation import ROOT, AudioPending, Message, Record
 
@@ -58,7 +56,6 @@ def test_an_item_in_flight_survives_its_connection() -> None:
     assert [item.id for item in record.replay_plan().items] == ["n"]
 
 
-@pytest.mark.behaviour("S11")
 def test_an_anchor_proves_that_the_server_holds_it() -> None:
     """The answer to the first item was lost; the second one names it."""
     record = Record()
@@ -72,7 +69,6 @@ def test_an_anchor_proves_that_the_server_holds_it() -> None:
     assert view.ids == record.ids == ("a", "n1", "n2")
 
 
-@pytest.mark.behaviour("S12")
 def test_an_item_refused_as_a_duplicate_is_held() -> None:
     record = Record()
     view = record.open_view()
@@ -105,7 +101,6 @@ def test_what_the_replaced_item_still_says_does_not_change_the_new_one() -> None
     assert words(record.get("b")) == "new"
 
 
-@pytest.mark.behaviour("S8")
 def test_a_refused_replacement_brings_back_what_the_server_still_has() -> None:
     record = Record()
     view = record.open_view()
@@ -192,7 +187,6 @@ def test_forgotten_items_leave_without_a_server() -> None:
     assert record.ids == ("b",)
 
 
-@pytest.mark.behaviour("H22")
 def test_a_snapshot_can_be_restored_beside_what_came_since() -> None:
     server = Server([text("a"), call("c", "1"), output("o", "1"), text("b")])
     record = server.record

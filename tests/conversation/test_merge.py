@@ -138,7 +138,6 @@ def test_a_deletion_there_outlives_a_move_here() -> None:
     assert server.plan(snapshot.remove("c").insert(text("c"), ROOT)) == ()
 
 
-@pytest.mark.behaviour("S12")
 def test_an_edit_sent_again_before_its_answer_is_sent_again() -> None:
     server = _abc()
     edited = server.record.snapshot().insert(text("n"), "a")
@@ -265,7 +264,6 @@ def test_without_a_connection_an_edit_is_merged_with_all_items() -> None:
     assert record.ids == ("c", "b")
 
 
-@pytest.mark.behaviour("S16")
 def test_the_followers_of_a_refused_item_go_behind_its_predecessor() -> None:
     operations = (
         Create(text("x"), "a"),
@@ -279,7 +277,6 @@ def test_the_followers_of_a_refused_item_go_behind_its_predecessor() -> None:
     assert reanchor(operations, {"w"}) == ()
 
 
-@pytest.mark.behaviour("S16")
 def test_the_followers_of_a_vanished_item_go_behind_the_nearest_that_is_left() -> None:
     operations = (Delete("b"), Create(text("x"), "c"), Create(text("y"), "x"))
     assert reanchor(operations, {"c"}, order=["a", "b", "c"]) == (
@@ -290,7 +287,6 @@ def test_the_followers_of_a_vanished_item_go_behind_the_nearest_that_is_left() -
     assert reanchor(operations, {"c"})[0].after is None
 
 
-@pytest.mark.behaviour("S16")
 def test_one_refused_item_leaves_its_followers_in_order() -> None:
     server = _abc()
     edited = server.record.snapshot()

@@ -307,3 +307,26 @@ def test_content_that_comes_late_is_text_where_the_item_is_text() -> None:
     record.transcript_done("a", 0, "misheard")
     record.item_announced(view, text("a", "typed"), None)
     assert record.get("a") == Message("a", "user", (TextContent("typed"),))
+
+
+def test_only_so_many_deletions_are_remembered() -> None:
+    record = Record()
+    view = record.open_view()
+    for n in range(300):
+        record.item_announced(view, text(f"i{n}"), None)
+        record.deleted(view, f"i{n}")
+    assert not record.item_done(view, text("i299"), None)
+    assert record.item_done(view, text("i0"), None).added == ("i0",)
+
+
+def test_the_old_view_can_be_closed_while_the_next_one_serves() -> None:
+    record = Record()
+    old = record.open_view()
+    record.item_announced(old, text("a"), None)
+    fresh = record.open_view()
+    record.add_local(text("n"))
+    record.item_announced(fresh, text("a"), None)
+    record.close_view(old)
+    assert record.is_local("n")
+    assert not record.item_announced(fresh, text("n"), "a")
+    assert record.ids == fresh.ids == ("a", "n")

@@ -132,6 +132,12 @@ def test_the_newest_whole_turns_that_fit_are_replayed(
     assert replay.omitted == len(TURNS) - len(expected)
 
 
+def test_a_prologue_that_exceeds_the_budget_is_left_out() -> None:
+    prologue = tuple(text(f"s{n}", role="system") for n in range(3))
+    assert _ids(_replay(*prologue, max_items=2)) == []
+    assert _ids(_replay(*prologue, text("u"), max_items=2)) == ["u"]
+
+
 def test_the_budget_can_be_in_tokens() -> None:
     cost = sum(map(estimated_tokens, (TURNS[0], *TURNS[3:])))
     assert _ids(_replay(*TURNS, max_tokens=cost)) == ["s", "u2", "a2", "u3"]
