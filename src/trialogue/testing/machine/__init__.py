@@ -1,0 +1,16 @@
+"""The server's side of the protocol without I/O: one state machine per connection."""
+
+from trialogue.testing.machine.connection import Machine
+from trialogue.testing.machine.outputs import Hangup, Output
+from trialogue.testing.machine.records import Committed, ResponseRecord
+from trialogue.testing.machine.settings import Pace, Settings
+
+__all__ = [
+    "Committed",
+    "Hangup",
+    "Machine",
+    "Output",
+    "Pace",
+    "ResponseRecord",
+    "Settings",
+]

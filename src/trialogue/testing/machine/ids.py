@@ -1,0 +1,23 @@
+"""Ids as the real server makes them, from a seed (protocol §2.2)."""
+
+from __future__ import annotations
+
+import random
+import string
+from typing import Final
+
+__all__ = ["Ids"]
+
+_BASE62: Final = string.digits + string.ascii_letters
+
+
+class Ids:
+    """A source of ids; the same seed gives the same ids in the same order."""
+
+    def __init__(self, seed: str = "") -> None:
+        self._random = random.Random(f"ids {seed}")  # names, not secrets
+
+    def new(self, prefix: str) -> str:
+        """Return a new id: `event_`, `item_`, `resp_`, `conv_`, `sess_`, `call_`."""
+        length = 16 if prefix == "call" else 21
+        return f"{prefix}_{''.join(self._random.choices(_BASE62, k=length))}"
