@@ -123,6 +123,7 @@ class Connection:
         self.started = False
         self.session_id: str | None = None
         self.retired = False
+        self.muted = False
         self.error: ConnectionLost | None = None
         self.ended = trio.Event()
         self.response_deadline = math.inf
@@ -242,7 +243,8 @@ class Connection:
         limit = self._ring.end
         if head is not None and head.after_audio is not None:
             limit = min(limit, head.after_audio)
-        if self.cursor is not None and self.live and self.cursor < limit:
+        hears = self.cursor is not None and self.live and not self.muted
+        if hears and self.cursor is not None and self.cursor < limit:
             return min(limit - max(self.cursor, self._ring.start), AUDIO_FRAME)
         return head
 

@@ -21,6 +21,8 @@ SPOKEN_TURNS = 60 * SAMPLE_RATE
 """Samples of committed turns kept until their transcripts arrive."""
 MICROPHONE_SILENT = 3.0
 """Seconds without any audio from the program after which an open turn cannot end."""
+CONFIRMATION = 3.0
+"""Seconds within which a fresh connection should have heard a turn that went on."""
 ANSWER_DUE = 3.0
 """Seconds within which turn detection should have begun its own response."""
 
@@ -37,6 +39,7 @@ class Listening:
         self._turn_start: int | None = None
         self._turn_end: int | None = None
         self._last_push = -math.inf
+        self._confirm_by = math.inf
         self._spoken: OrderedDict[str, bytes] = OrderedDict()
 
     @property
@@ -73,13 +76,19 @@ class Listening:
     def left(self, cursor: int | None) -> None:
         """A connection is left behind; it was sent audio up to `cursor`."""
         self._sent_to = max(self._sent_to, cursor or 0)
-        self.speaking = False
+        # An open turn goes on: the next connection is given it from its start.
+        self.speaking = self._turn_start is not None
         self.answer_due = math.inf
+
+    def resumed(self, now: float) -> None:
+        """A fresh connection begins to be given audio; it should hear an open turn."""
+        if self.speaking:
+            self._confirm_by = now + CONFIRMATION
 
     def started(self, clock: AudioClock, audio_start_ms: int) -> None:
         """Turn detection heard a voice."""
         self.speaking = True
-        self.answer_due = math.inf
+        self.answer_due = self._confirm_by = math.inf
         self._turn_start = clock.at_ms(audio_start_ms)
         self._turn_end = None
 
@@ -118,13 +127,17 @@ class Listening:
 
     def timer(self) -> float:
         """When `expire` wants to be called next."""
-        silent = self._last_push + MICROPHONE_SILENT if self.speaking else math.inf
-        return min(self.answer_due, silent)
+        if not self.speaking:
+            return self.answer_due
+        silent = self._last_push + MICROPHONE_SILENT
+        return min(self.answer_due, silent, self._confirm_by)
 
     def expire(self, now: float) -> bool:
         """Give up waiting for what will not come; True if an answer is overdue."""
-        if self.speaking and self._last_push + MICROPHONE_SILENT <= now:
+        silent = self._last_push + MICROPHONE_SILENT <= now
+        if self.speaking and (silent or self._confirm_by <= now):
             self.speaking = False
+            self._confirm_by = math.inf
         overdue = self.answer_due <= now
         if overdue:
             self.answer_due = math.inf

@@ -328,6 +328,8 @@ class Replying:
             self.slot.began(response)
         self._watch(connection)
         reply = response.reply
+        if reply is None and not ours:
+            self._session.listening.answered()
         stale = self._stale(response) or (ours and reply is None)
         if stale or (reply is not None and reply.unwanted):
             self._discard(connection, response)
@@ -356,7 +358,6 @@ class Replying:
 
     def _serves_the_user(self, response: Response) -> None:
         """Turn detection's own response serves whoever waited for the user to end."""
-        self._session.listening.answered()
         for reply in tuple(self.slot.queue):
             if reply.purpose != "program":
                 self.slot.drop(reply)

@@ -312,6 +312,9 @@ class Supervisor:
         """From here on this is wanted: the epoch changes now, the burst follows."""
         self.wanted = config
         self._replace = fresh
+        if fresh and self.connection is not None:
+            # The turn that is open goes to the new connection from its start.
+            self.connection.muted = True
         self._session.replying.epoch_changed()
         self._changed.pulse()
 
@@ -416,6 +419,9 @@ class Supervisor:
         self._replace = False
         self._failures = 0
         connection = self.connection
+        if connection is not None:
+            connection.muted = False
+            connection.wake()
         if connection is not None and connection.sent_config is config:
             # The server may or may not have taken it: a fresh one is certain.
             connection.end(ConnectionLost("the update was not answered"))
@@ -463,7 +469,9 @@ class Supervisor:
         if config is self.wanted:
             self.good = config
         if connection.cursor is None:
-            connection.cursor = self._session.listening.fresh_start()
+            listening = self._session.listening
+            connection.cursor = listening.fresh_start()
+            listening.resumed(trio.current_time())
         connection.wake()
         self._session.replying.advance()
 
