@@ -300,14 +300,17 @@ class Intake:
                 self.tell(record.deleted(view, command.item_id))
             else:
                 record.delete_refused(view, command.item_id)
+        elif event.error_class is ErrorClass.DUPLICATE:
+            assert isinstance(command, CreateItem)
+            self.tell(record.confirmed(view, command.item.id))
         elif isinstance(command, CreateItem) and request.subject is None:
             # Nobody waits for this item: it is sent once more, last, and then dropped,
             # unless it is an output, which the next connection still needs.
-            again = event.error_class is not ErrorClass.PERMANENT
-            if again and event.error_class is not ErrorClass.DUPLICATE:
+            if event.error_class is not ErrorClass.PERMANENT:
                 retry = connection.encode(CreateItem(command.item), subject="again")
                 connection.post([retry])
             elif not isinstance(command.item, FunctionCallOutput):
                 self.tell(record.drop_local(command.item.id))
-        if request.subject is None or request.subject == "again":
+        duplicate = event.error_class is ErrorClass.DUPLICATE
+        if request.subject in {None, "again"} and not duplicate:
             self._session.publish(ErrorNotice(event.message, event.code))

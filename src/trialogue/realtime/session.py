@@ -263,7 +263,8 @@ class RealtimeSession:
         ) as pending:
             with trio.CancelScope(deadline=deadline):
                 await pending.settled()
-            again = followers_of_missing(requests, sync.operations, order)
+            held = () if connection.view is None else connection.view.ids
+            again = followers_of_missing(requests, sync.operations, order, held)
         report = report_on(requests)
         if not again or not connection.live:
             return report

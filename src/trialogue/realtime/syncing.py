@@ -8,8 +8,9 @@ import attrs
 
 from trialogue.conversation.diff import diff, forgotten, merge, reanchor
 from trialogue.conversation.edits import Create, Delete, Operation
+from trialogue.conversation.order import ROOT
 from trialogue.dialects.commands import Command, CreateItem, DeleteItem
-from trialogue.realtime.ledger import Request, RequestState, item_of
+from trialogue.realtime.ledger import RequestState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from trialogue.conversation.context import ChatContext
     from trialogue.conversation.record import Record
     from trialogue.conversation.view import View
+    from trialogue.realtime.ledger import Request
 
 __all__ = ["Sync", "apply_here", "followers_of_missing", "plan_sync"]
 
@@ -57,7 +59,7 @@ def plan_sync(record: Record, view: View, edited: ChatContext) -> Sync:
 
 def apply_here(record: Record, edited: ChatContext) -> None:
     """Apply an edit while no connection serves; the next one is brought to it."""
-    view = record.open_view()
+    view = record.view_of_all()
     edit = diff(record.base_of(edited), edited)
     for operation in merge(edit, record, view):
         if isinstance(operation, Create):
@@ -69,14 +71,26 @@ def apply_here(record: Record, edited: ChatContext) -> None:
 
 
 def followers_of_missing(
-    requests: Sequence[Request], operations: Sequence[Operation], order: Collection[str]
+    requests: Sequence[Request],
+    operations: Sequence[Operation],
+    order: Collection[str],
+    held: Collection[str],
 ) -> tuple[Create, ...]:
-    """Return the creations to send again: those refused only for their predecessor."""
-    missing = {
-        item_id
+    """Return the creations to send again: those refused only for their predecessor.
+
+    Args:
+        requests: what was sent for `operations`, answered or not.
+        order: the ids that the server held before, in order.
+        held: the ids that it holds now.
+    """
+    refused = [
+        request.command
         for request in requests
         if request.state is RequestState.REJECTED
         and isinstance(request.command, CreateItem)
-        and (item_id := item_of(request.command)) is not None
-    }
+    ]
+    missing = {command.item.id for command in refused}
+    # An anchor may have vanished while the creation was on its way.
+    anchors = {command.after for command in refused} - {None, ROOT}
+    missing |= {anchor for anchor in anchors if anchor and anchor not in held}
     return reanchor(operations, missing, order=order) if missing else ()
