@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from trialogue.conversation.items import FunctionCall, FunctionCallOutput, new_item_id
+from trialogue.conversation.items import FunctionCall, FunctionCallOutput
 from trialogue.tools import FunctionTool, ToolOutcome, render
 from trialogue.tools.outcome import (
     Conflict,
@@ -69,13 +69,11 @@ class OpenCall:
         else:
             self.settle(HandedOff(started=self.tool is not None))
 
-    def output(self) -> FunctionCallOutput:
-        """Return the output for the model."""
+    def output(self, item_id: str) -> FunctionCallOutput:
+        """Return the output for the model, as an item of that id."""
         assert self.outcome is not None
         self.answered = True
-        return FunctionCallOutput(
-            new_item_id("out"), self.call.call_id, render(self.outcome)
-        )
+        return FunctionCallOutput(item_id, self.call.call_id, render(self.outcome))
 
 
 @attrs.define(eq=False)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from trialogue.agents.events import AgentTranscript
-from trialogue.conversation.items import FunctionCall, FunctionCallOutput, new_item_id
+from trialogue.conversation.items import FunctionCall, FunctionCallOutput
 from trialogue.realtime.listener import CutItem, Listener
 from trialogue.tools import render
 from trialogue.tools.outcome import HandedOff
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Stage"]
 
+REMEMBERED = 256
+"""Spoken items whose length is still known; older ones have long been played."""
+
 
 class Stage(Listener):
     """Plays what may be heard, and takes calls to the scope that answers for them."""
@@ -27,7 +31,7 @@ class Stage(Listener):
     def __init__(self, session: AgentSession, playout: Playout) -> None:
         self._session = session
         self._playout = playout
-        self._received: dict[str, int] = {}
+        self._received: OrderedDict[str, int] = OrderedDict()
 
     @staticmethod
     def _scope(response: Response) -> AgentScope | None:
@@ -42,6 +46,8 @@ class Stage(Listener):
     def audio(self, response: Response, item_id: str, pcm: bytes) -> None:
         key = (response.generation, response.id)
         self._received[item_id] = self._received.get(item_id, 0) + len(pcm)
+        if len(self._received) > REMEMBERED:
+            self._received.popitem(last=False)
         self._playout.push(key, item_id, pcm)
         scope = self._scope(response)
         if scope is not None and response.first_audio_at is not None:
@@ -64,7 +70,9 @@ class Stage(Listener):
 
     def call_refused(self, response: Response, call: FunctionCall) -> None:
         text = render(HandedOff())
-        output = FunctionCallOutput(new_item_id("out"), call.call_id, text)
+        output = FunctionCallOutput(
+            self._session.realtime.new_item_id("out"), call.call_id, text
+        )
         self._session.realtime.add_items([output])
 
     def response_done(self, response: Response) -> None:

@@ -387,7 +387,7 @@ class AgentScope:
         self.session.realtime.answer(outputs, turn=group.turn, reply=reply)
 
     def _answer(self, call: OpenCall) -> Item:
-        output = call.output()
+        output = call.output(self.session.realtime.new_item_id("out"))
         assert call.outcome is not None
         self.session.publish(
             ToolFinished(

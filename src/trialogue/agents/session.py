@@ -38,7 +38,6 @@ from trialogue.conversation.items import (
     Item,
     Message,
     TextContent,
-    new_item_id,
 )
 from trialogue.dialects.commands import CreateResponse
 from trialogue.dialects.options import UNCHANGED, ToolChoice, Unchanged
@@ -365,7 +364,7 @@ class AgentSession:
         """A detached tool has finished under another agent: its result is a note."""
         assert opened.outcome is not None
         text = f"Result of {opened.call.name}: {render(opened.outcome)}"
-        note = Message(new_item_id("msg"), "system", (TextContent(text),))
+        note = Message(self.realtime.new_item_id("msg"), "system", (TextContent(text),))
         self.realtime.answer([note], turn=None, reply=True)
 
     # --- from outside ----------------------------------------------------------------------

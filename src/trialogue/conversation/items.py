@@ -7,7 +7,7 @@ both ends use; an item made here gets one from `new_item_id`.
 
 from __future__ import annotations
 
-import secrets
+import random
 from typing import Any, Literal, TypeAlias
 
 import attrs
@@ -32,12 +32,17 @@ __all__ = [
 Role: TypeAlias = Literal["system", "user", "assistant"]
 ItemStatus: TypeAlias = Literal["in_progress", "completed", "incomplete"]
 
+_RANDOM = random.SystemRandom()
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
-def new_item_id(prefix: str = "item") -> str:
-    """Return a fresh id that every provider accepts (at most 32 characters)."""
-    return f"{prefix}_{''.join(secrets.choice(_ALPHABET) for _ in range(21))}"
+def new_item_id(prefix: str = "item", source: random.Random | None = None) -> str:
+    """Return a fresh id that every provider accepts (at most 32 characters).
+
+    With a seeded `source` the ids are the same on every run.
+    """
+    source = source or _RANDOM
+    return f"{prefix}_{''.join(source.choices(_ALPHABET, k=21))}"
 
 
 @attrs.frozen

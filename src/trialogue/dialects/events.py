@@ -122,7 +122,7 @@ class ItemRetrieved(_Event):
     """An item in full, as the provider holds it; `data` is its raw form."""
 
     item: Item
-    data: dict[str, Any]
+    data: dict[str, Any] = attrs.field(repr=False)
 
 
 @attrs.frozen
@@ -382,7 +382,7 @@ class UnknownEvent(_Event):
     """An event of a type this dialect does not know, passed over and kept raw (C9)."""
 
     type: str
-    data: dict[str, Any]
+    data: dict[str, Any] = attrs.field(repr=False)
 
 
 Event: TypeAlias = (

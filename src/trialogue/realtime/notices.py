@@ -136,4 +136,4 @@ class RawEvent:
     """An event of a type this library does not interpret (C9)."""
 
     type: str
-    data: dict[str, Any]
+    data: dict[str, Any] = attrs.field(repr=False)

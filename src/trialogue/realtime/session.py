@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import trio
 
 from trialogue.conversation.edits import Delete
-from trialogue.conversation.items import FunctionCall, FunctionCallOutput, Item
+from trialogue.conversation.items import (
+    FunctionCall,
+    FunctionCallOutput,
+    Item,
+    new_item_id,
+)
 from trialogue.conversation.record import Record
 from trialogue.dialects.commands import (
     ClearAudio,
@@ -514,6 +519,10 @@ class RealtimeSession:
     def new_id(self) -> str:
         """Return an id for an event or a reply, unique in this session."""
         return f"tri_{self._prefix}_{next(self._numbers)}"
+
+    def new_item_id(self, prefix: str) -> str:
+        """Return an id for an item made here."""
+        return new_item_id(prefix, self._random)
 
     def new_connection(self, generation: int, model: RealtimeModel) -> Connection:
         """Return a connection that is not yet dialled."""
