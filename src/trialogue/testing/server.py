@@ -263,7 +263,7 @@ class RealtimeServer:
     def _machine(self, index: int) -> Machine:
         return Machine(
             self.brain,
-            FirstOf.of(self.utterances, self._cues),
+            FirstOf((self.utterances, self._cues)),
             self.settings,
             index=index,
             seed=self._seed,

@@ -1,0 +1,141 @@
+"""The input buffer and its clock (protocol §6.3, §8, §16.24-31)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from trialogue.dialects.openai.wire.session import SemanticVAD, ServerVAD
+from trialogue.testing.machine.formats import decoded
+from trialogue.testing.machine.outputs import Refusal
+from trialogue.testing.vad import FRAME_MS, EnergyVAD, SpeechStarted, VADEvent
+
+__all__ = ["InputAudio"]
+
+BYTES_PER_MS: Final = 48
+MAX_APPEND: Final = 15 * 2**20
+MIN_COMMIT_MS: Final = 100
+#: What is kept of a buffer in which nobody speaks or commits.
+MAX_BUFFER: Final = 600_000 * BYTES_PER_MS
+
+#: A guess at how long a pause semantic turn detection tolerates.
+EAGERNESS_MS: Final = {"low": 1200, "medium": 600, "auto": 600, "high": 300}
+
+
+class InputAudio:
+    """The user's audio on one connection, and the clock that counts its samples.
+
+    Attributes:
+        received: all of it, in the server's own format.
+        speech_item: the id reserved for the turn that is open, or None.
+    """
+
+    def __init__(self) -> None:
+        self.received = bytearray()
+        self.speech_item: str | None = None
+        self._buffer = bytearray()
+        self._begins = 0  # position of the buffer's first byte on the byte clock
+        self._speech_from = 0
+        self._vad: EnergyVAD | None = None
+        self._vad_config: Any = None
+
+    def __repr__(self) -> str:
+        return f"<InputAudio {self.position_ms} ms, {self.buffered_ms:.0f} buffered>"
+
+    @property
+    def position_ms(self) -> int:
+        """How much audio came on this connection."""
+        return len(self.received) // BYTES_PER_MS
+
+    @property
+    def buffered_ms(self) -> float:
+        """How much is in the buffer."""
+        return len(self._buffer) / BYTES_PER_MS
+
+    def configure(self, vad: Any) -> None:
+        """Take a turn detection; an open turn is given up, its audio stays (§16.37)."""
+        if vad == self._vad_config:
+            return
+        self._vad_config = vad
+        self.speech_item = None
+        self._vad = _detector(vad)
+        if self._vad is not None:
+            # Whole frames from here on: the clock of the VAD is rounded up to one.
+            self._vad.start_at(-(-self.position_ms // FRAME_MS) * FRAME_MS)
+
+    def append(self, data: bytes, audio_format: Any) -> list[VADEvent]:
+        """Take audio in the session's format and return what the VAD found.
+
+        Raises:
+            Refusal: more than 15 MiB at once.
+        """
+        if len(data) > MAX_APPEND:
+            message = f"Audio chunk exceeds the maximum size of {MAX_APPEND} bytes."
+            raise Refusal("invalid_value", message, param="audio")
+        pcm = decoded(data, audio_format)
+        self.received += pcm
+        self._buffer += pcm
+        self._drop(len(self._buffer) - MAX_BUFFER)
+        return self._vad.feed(pcm) if self._vad is not None else []
+
+    def started(self, event: SpeechStarted, item_id: str) -> None:
+        """Open a turn; the buffer before it is no part of it."""
+        self.speech_item = item_id
+        self._speech_from = event.start_ms * BYTES_PER_MS
+
+    def cut(self, end_ms: int | None = None) -> tuple[bytes, int, int]:
+        """Take the turn out of the buffer: its audio, and where it begins and ends.
+
+        Without an open turn it is the whole buffer, else what came since the turn
+        began; both up to `end_ms` where that is given.
+        """
+        if self.speech_item is not None:
+            self._drop(self._speech_from - self._begins)
+        start = self._begins
+        end = len(self.received) if end_ms is None else end_ms * BYTES_PER_MS
+        pcm = bytes(self._buffer[: max(end - start, 0)])
+        self._drop(len(pcm))
+        self.speech_item = None
+        return pcm, start // BYTES_PER_MS, (start + len(pcm)) // BYTES_PER_MS
+
+    def require(self) -> None:
+        """Refuse a commit of less than 100 ms (§16.26).
+
+        Raises:
+            Refusal: with the measured ms in the text.
+        """
+        if self.buffered_ms < MIN_COMMIT_MS:
+            raise Refusal(
+                "input_audio_buffer_commit_empty",
+                "Error committing input audio buffer: buffer too small. Expected at "
+                f"least {MIN_COMMIT_MS}ms of audio, but buffer only has "
+                f"{self.buffered_ms:.2f}ms of audio.",
+            )
+
+    def end_turn(self) -> None:
+        """Let the VAD forget the open turn, after a manual commit or a clear."""
+        self.speech_item = None
+        if self._vad is not None:
+            self._vad.reset()
+
+    def clear(self) -> None:
+        """Empty the buffer; the clock goes on (§10)."""
+        self._drop(len(self._buffer))
+        self.end_turn()
+
+    def _drop(self, count: int) -> None:
+        count = min(max(count, 0), len(self._buffer))
+        del self._buffer[:count]
+        self._begins += count
+
+
+def _detector(config: Any) -> EnergyVAD | None:
+    match config:
+        case ServerVAD():
+            return EnergyVAD(
+                config.threshold or 0.0,
+                config.prefix_padding_ms or 0,
+                config.silence_duration_ms or 0,
+            )
+        case SemanticVAD():
+            return EnergyVAD(silence_duration_ms=EAGERNESS_MS[config.eagerness or "auto"])
+    return None

@@ -1,0 +1,123 @@
+"""What a client does to the items of the conversation (protocol §5, §16.42-49)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from trialogue.dialects.openai.wire import UNSET, or_none
+from trialogue.dialects.openai.wire import client_events as ask
+from trialogue.dialects.openai.wire import server_events as tell
+from trialogue.dialects.openai.wire.items import (
+    FunctionCall,
+    FunctionCallOutput,
+    ItemReference,
+    Message,
+)
+from trialogue.testing.machine.conversation import Held, check_item
+from trialogue.testing.machine.host import Host
+from trialogue.testing.machine.outputs import Refusal
+
+__all__ = ["Items"]
+
+
+class Items:
+    """Creates, retrieves, truncates and deletes items.
+
+    Args:
+        host: the connection's.
+        recognise: knows what is said in audio that a client adds as an item.
+    """
+
+    def __init__(self, host: Host, recognise: Callable[[bytes], str]) -> None:
+        self._host = host
+        self._recognise = recognise
+
+    def do(self, event: Any) -> None:
+        """Do what the event asks.
+
+        Raises:
+            Refusal: it cannot be done; nothing was changed.
+        """
+        match event:
+            case ask.ConversationItemCreate():
+                self._create(event)
+            case ask.ConversationItemDelete(item_id=item_id):
+                self._host.conversation.delete(item_id)
+                self._host.emit(tell.ConversationItemDeleted, item_id=item_id)
+            case ask.ConversationItemRetrieve(item_id=item_id):
+                held = self._host.conversation.get(
+                    item_id, "retrieving", "item_retrieve_invalid_item_id"
+                )
+                self._host.emit(tell.ConversationItemRetrieved, item=held.with_audio())
+            case ask.ConversationItemTruncate():
+                self._truncate(event)
+
+    def _truncate(self, event: ask.ConversationItemTruncate) -> None:
+        where = (event.item_id, event.content_index, event.audio_end_ms)
+        self._host.conversation.truncate(*where)
+        self._host.emit(
+            tell.ConversationItemTruncated,
+            item_id=event.item_id,
+            content_index=event.content_index,
+            audio_end_ms=event.audio_end_ms,
+        )
+
+    def _create(self, event: ask.ConversationItemCreate) -> None:
+        item: Any = event.item
+        check_item(item)
+        self._check_new(item)
+        index = self._host.conversation.place(or_none(event.previous_item_id))
+        held = self._held(item)
+        previous = self._host.conversation.insert(index, held)
+        for cls in (tell.ConversationItemAdded, tell.ConversationItemDone):
+            self._host.emit(cls, item=held.item, previous_item_id=previous)
+
+    def _check_new(self, item: Any) -> None:
+        settings, conversation = self._host.settings, self._host.conversation
+        if isinstance(item, ItemReference):
+            message = "Invalid value: 'item_reference' is not supported here."
+            raise Refusal("invalid_value", message, param="item.type")
+        known = bool(item.id) and conversation.find(item.id) is not None
+        if known and settings.duplicate_items == "reject":
+            raise Refusal(
+                "item_create_duplicate_item_id",
+                f"Error adding item: an item with id '{item.id}' already exists.",
+            )
+        if (
+            isinstance(item, FunctionCallOutput)
+            and settings.unknown_calls == "reject"
+            and not conversation.has_call(item.call_id)
+        ):
+            raise Refusal(
+                "invalid_tool_call_id",
+                f"Tool call ID '{item.call_id}' not found in conversation.",
+            )
+
+    def _held(self, item: Any) -> Held:
+        """Return the item as held: complete, and without the audio in sight."""
+        changes: dict[str, Any] = {
+            "id": item.id or self._host.ids.new("item"),
+            "object": "realtime.item",
+            "status": "completed",
+        }
+        pcm = b""
+        if isinstance(item, FunctionCall) and not item.call_id:
+            changes["call_id"] = self._host.ids.new("call")
+        if isinstance(item, Message):
+            pcm = b"".join(map(_audio_of, item.content))
+            changes["content"] = tuple(map(_without_audio, item.content))
+        heard = self._recognise(pcm) if pcm else ""
+        return Held(attrs.evolve(item, **changes), bytearray(pcm), heard=heard)
+
+
+def _audio_of(part: Any) -> bytes:
+    return getattr(part, "audio", None) or b""
+
+
+def _without_audio(part: Any) -> Any:
+    if not hasattr(part, "audio"):
+        return part
+    return attrs.evolve(part, audio=UNSET, transcript=or_none(part.transcript))
