@@ -46,6 +46,7 @@ from trialogue.realtime.connection import Connection, Timing, Traffic
 from trialogue.realtime.intake import Intake
 from trialogue.realtime.ledger import (
     Request,
+    RequestReport,
     RequestState,
     UpdateReport,
     report_on,
@@ -73,6 +74,9 @@ if TYPE_CHECKING:
     from trialogue.tools.spec import ToolSpec
 
 __all__ = ["RealtimeSession", "open_session", "running_session"]
+
+_NOT_SENT = UpdateReport((RequestReport("UpdateSession", RequestState.NOT_SENT),))
+"""No connection served in time: nothing was sent."""
 
 
 class RealtimeSession:
@@ -198,13 +202,10 @@ class RealtimeSession:
             ConversionError: something has no form in the protocol; nothing was sent.
             SessionClosed: the session takes no more work.
         """
-        self.check_open()
-        with trio.move_on_after(ack_timeout) as patience:
-            await self._agreement()
-            return await self._update(
-                instructions, tools, options, chat_ctx, patience.deadline
-            )
-        return UpdateReport()
+        deadline = trio.current_time() + ack_timeout
+        if not await self._agreement(deadline):
+            return _NOT_SENT
+        return await self._update(instructions, tools, options, chat_ctx, deadline)
 
     async def _update(
         self,
@@ -291,12 +292,15 @@ class RealtimeSession:
             if not_taken and isinstance(request.command, CreateItem):
                 self._intake.tell(self.record.drop_local(request.command.item.id))
 
-    async def _agreement(self) -> None:
-        """Wait until a connection serves the configuration that is wanted."""
-        await self.changed.until(
-            lambda: self._closed or self.failure is not None or self.settled
-        )
+    async def _agreement(self, deadline: float) -> bool:
+        """Wait until a connection serves the configuration that is wanted, or not."""
         self.check_open()
+        with trio.CancelScope(deadline=deadline):
+            await self.changed.until(
+                lambda: self._closed or self.failure is not None or self.settled
+            )
+        self.check_open()
+        return self.settled
 
     @property
     def settled(self) -> bool:
@@ -403,18 +407,15 @@ class RealtimeSession:
     async def _audio_command(
         self, command: Command, upto: int, ack_timeout: float
     ) -> tuple[UpdateReport, Any]:
-        self.check_open()
-        with trio.move_on_after(ack_timeout) as patience:
-            await self._agreement()
-            connection = self.connection
-            assert connection is not None
-            request = connection.encode(command, subject=upto)
-            connection.post([request], after_audio=upto)
-            report = await self._track(
-                connection, [request], Sync(()), patience.deadline
-            )
-            return report, request.error
-        return UpdateReport(), None
+        deadline = trio.current_time() + ack_timeout
+        if not await self._agreement(deadline):
+            return _NOT_SENT, None
+        connection = self.connection
+        assert connection is not None
+        request = connection.encode(command, subject=upto)
+        connection.post([request], after_audio=upto)
+        report = await self._track(connection, [request], Sync(()), deadline)
+        return report, request.error
 
     # --- replies ---------------------------------------------------------------------
 
@@ -503,16 +504,15 @@ class RealtimeSession:
         self, item_id: str, audio_end_ms: int, *, ack_timeout: float = 5.0
     ) -> UpdateReport:
         """Cut a spoken item of the conversation at `audio_end_ms`; wait for the answer."""
+        deadline = trio.current_time() + ack_timeout
+        if not await self._agreement(deadline):
+            return _NOT_SENT
+        connection = self.connection
+        assert connection is not None
         command = TruncateItem(item_id, max(0, audio_end_ms))
-        self.check_open()
-        with trio.move_on_after(ack_timeout) as patience:
-            await self._agreement()
-            connection = self.connection
-            assert connection is not None
-            request = connection.encode(command, subject="waited")
-            connection.post([request])
-            return await self._track(connection, [request], Sync(()), patience.deadline)
-        return UpdateReport()
+        request = connection.encode(command, subject="waited")
+        connection.post([request])
+        return await self._track(connection, [request], Sync(()), deadline)
 
     # --- for the parts of the session --------------------------------------------------
 
