@@ -39,6 +39,16 @@ class LogEntry:
         """The type of the event."""
         return str(self.event.get("type", ""))
 
+    def as_json(self, connection: int) -> dict[str, Any]:
+        """Return it as a JSON object, with the index of its connection."""
+        return {
+            "connection": connection,
+            "time": self.time,
+            "direction": self.direction,
+            "note": self.note,
+            "event": dict(self.event),
+        }
+
 
 def elided(event: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the event with audio replaced by its length."""
@@ -67,6 +77,7 @@ class Connection:
             it lives.
         close_reason: the reason given.
         closed: when it ended, or None.
+        pongs: how many of the server's pings were answered.
     """
 
     index: int
@@ -78,6 +89,7 @@ class Connection:
     close_code: int | None = None
     close_reason: str = ""
     closed: float | None = None
+    pongs: int = 0
 
     def __repr__(self) -> str:
         state = "live" if self.closed is None else f"closed {self.close_code}"
@@ -118,10 +130,4 @@ class Connection:
     def report(self) -> Iterator[dict[str, Any]]:
         """Yield the log as JSON objects, one per frame."""
         for entry in self.entries:
-            yield {
-                "connection": self.index,
-                "time": entry.time,
-                "direction": entry.direction,
-                "note": entry.note,
-                "event": entry.event,
-            }
+            yield entry.as_json(self.index)

@@ -210,13 +210,20 @@ class FaultPlan:
         return actions
 
     def at_connect(self) -> Literal["refuse", "silent"] | int | None:
-        """Return how this attempt to connect fails, or None."""
-        result: Literal["refuse", "silent"] | int | None = None
-        for fault, count in self._connect_faults:
+        """Return how this attempt to connect fails, or None.
+
+        Faults of connecting take their turns: the next begins to count when the one
+        before it is used up.
+        """
+        while self._connect_faults:
+            fault, count = self._connect_faults[0]
             count[0] += 1
-            if result is None and fault.skip < count[0] <= fault.skip + fault.times:
-                result = fault.how
-        return result
+            if count[0] <= fault.skip:
+                return None
+            if count[0] <= fault.skip + fault.times:
+                return fault.how
+            self._connect_faults.pop(0)
+        return None
 
 
 def swallow(

@@ -211,7 +211,7 @@ class Peer:
             case Closed(code, reason):
                 self._peer_closed(code, reason)
             case Ponged():
-                pass
+                self.connection.pongs += 1
 
     def _peer_closed(self, code: int, reason: str) -> None:
         self._ended(code, reason)
@@ -231,9 +231,7 @@ class Peer:
         if not any([self._before_processing(action, text) for action in actions]):
             repeats = 1 + any(isinstance(action, Duplicate) for action in actions)
             for _ in range(repeats):
-                self._emit(
-                    self.connection.machine.receive(text, trio.current_time())
-                )
+                self._emit(self.connection.machine.receive(text, trio.current_time()))
             for action in actions:
                 self._afterwards(action)
         if not again:
@@ -386,7 +384,9 @@ class Peer:
     async def _farewell(self, code: int, reason: str) -> None:
         """Send a close frame; the connection ends with its answer, or without."""
         first = self.socket.open
-        await self.socket.send_close(code, reason.encode()[:120].decode("utf-8", "ignore"))
+        await self.socket.send_close(
+            code, reason.encode()[:120].decode("utf-8", "ignore")
+        )
         if first:
             await trio.sleep(self.close_timeout)
         self._scope.cancel()

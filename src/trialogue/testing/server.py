@@ -15,6 +15,7 @@ import trio
 import trio.testing
 
 from trialogue._codec import dumps
+from trialogue.realtime.unwrapping import single
 from trialogue.testing.connection import Connection, LogEntry
 from trialogue.testing.dialled import Dialled
 from trialogue.testing.faults import ConnectFault, Fault, FaultPlan
@@ -83,7 +84,7 @@ class RealtimeServer:
         self._nursery: trio.Nursery | None = None
         self._peers: set[Peer] = set()
         self._left = trio.Event()
-        self._port: int | None = None
+        self._address: tuple[str, int] | None = None
 
     def __repr__(self) -> str:
         state = "serving" if self._nursery is not None else "idle"
@@ -121,13 +122,14 @@ class RealtimeServer:
         if self._nursery is not None:
             raise RuntimeError("the server is serving already")
         try:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                yield self
-                await self._say_goodbye()
-                nursery.cancel_scope.cancel()
+            with single():
+                async with trio.open_nursery() as nursery:
+                    self._nursery = nursery
+                    yield self
+                    await self._say_goodbye()
+                    nursery.cancel_scope.cancel()
         finally:
-            self._nursery = self._port = None
+            self._nursery = self._address = None
 
     async def _say_goodbye(self) -> None:
         for peer in self._peers:
@@ -174,9 +176,19 @@ class RealtimeServer:
         """
         nursery = self._live_nursery()
         listeners = await trio.open_tcp_listeners(port, host=host)
-        self._port = int(listeners[0].socket.getsockname()[1])
+        bound = int(listeners[0].socket.getsockname()[1])
+        self._address = (host, bound)
         nursery.start_soon(trio.serve_listeners, self._serve_tcp, listeners)
-        return self._port
+        return bound
+
+    @property
+    def port(self) -> int:
+        """The port of the TCP side.
+
+        Raises:
+            RuntimeError: it does not listen.
+        """
+        return self._listening()[1]
 
     @property
     def url(self) -> str:
@@ -185,9 +197,13 @@ class RealtimeServer:
         Raises:
             RuntimeError: it does not listen.
         """
-        if self._port is None:
+        host, port = self._listening()
+        return f"ws://{host}:{port}{PATHS[0]}"
+
+    def _listening(self) -> tuple[str, int]:
+        if self._address is None:
             raise RuntimeError("the server does not listen on TCP: call listen() first")
-        return f"ws://127.0.0.1:{self._port}{PATHS[0]}"
+        return self._address
 
     async def _serve_tcp(self, stream: trio.SocketStream) -> None:
         self.dials += 1

@@ -62,9 +62,7 @@ def initial(settings: Settings, *, session_id: str, model: str) -> Session:
                 noise_reduction=None,
                 turn_detection=SERVER_VAD,
             ),
-            output=AudioOutput(
-                format=PCM(rate=24000), voice=settings.voice, speed=1.0
-            ),
+            output=AudioOutput(format=PCM(rate=24000), voice=settings.voice, speed=1.0),
         ),
         tools=(),
         tool_choice="auto",
@@ -166,7 +164,9 @@ def _filled(old: Any, patch: AudioInput) -> AudioInput:
 
 
 def _defaulted(defaults: T, given: Any) -> T:
-    present = {name: value for name, value in _given(given).items() if value is not None}
+    present = {
+        name: value for name, value in _given(given).items() if value is not None
+    }
     return attrs.evolve(defaults, **present)  # type: ignore[misc]
 
 

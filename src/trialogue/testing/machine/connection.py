@@ -182,7 +182,9 @@ class Machine:
 
     def receive_binary(self, now: float) -> list[Output]:
         """Refuse a binary frame (§1.4)."""
-        return self.reject("invalid_event", "Binary frames are not supported.", None, now)
+        return self.reject(
+            "invalid_event", "Binary frames are not supported.", None, now
+        )
 
     def reject(
         self, code: str | None, message: str, event_id: str | None, now: float

@@ -137,5 +137,7 @@ def _detector(config: Any) -> EnergyVAD | None:
                 config.silence_duration_ms or 0,
             )
         case SemanticVAD():
-            return EnergyVAD(silence_duration_ms=EAGERNESS_MS[config.eagerness or "auto"])
+            return EnergyVAD(
+                silence_duration_ms=EAGERNESS_MS[config.eagerness or "auto"]
+            )
     return None

@@ -166,9 +166,7 @@ class Running:
     def _used(self) -> Usage:
         if self.request.record.status == "failed":
             return ZERO
-        return usage(
-            self.request.prefix, self.request.context, self.held, self.cached
-        )
+        return usage(self.request.prefix, self.request.context, self.held, self.cached)
 
     def _announce_limits(self) -> None:
         delay = self._host.settings.pace.rate_limits_ms

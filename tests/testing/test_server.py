@@ -1,0 +1,386 @@
+"""The local server over memory streams and TCP, seen through trio-websocket's client."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+from trio_websocket import (
+    ConnectionClosed,
+    ConnectionRejected,
+    WebSocketConnection,
+    wrap_client_stream,
+)
+
+from trialogue._codec import b64decode, b64encode
+from trialogue.testing import (
+    Call,
+    Network,
+    RealtimeServer,
+    Rule,
+    Rules,
+    Say,
+    close,
+    config_hash,
+    cut,
+    decode,
+    duplicate,
+    hold,
+    late,
+    lose,
+    open_realtime_server,
+    quiet,
+    refuse_connect,
+    refuse_upgrade,
+    reject,
+    silence,
+    silent_connect,
+    stall,
+    swallow,
+)
+
+KEY = [(b"authorization", b"Bearer key")]
+
+
+class Client:
+    """A client by hand: sends objects, reads objects."""
+
+    def __init__(self, ws: WebSocketConnection) -> None:
+        self.ws = ws
+
+    async def send(self, kind: str, **fields: Any) -> None:
+        await self.ws.send_message(json.dumps({"type": kind, **fields}))
+
+    async def read(self) -> dict[str, Any]:
+        with trio.fail_after(60):
+            event: dict[str, Any] = json.loads(await self.ws.get_message())
+        return event
+
+    async def until(self, kind: str) -> list[dict[str, Any]]:
+        """Read up to the first event of that type, which is the last returned."""
+        events = [await self.read()]
+        while events[-1]["type"] != kind:
+            events.append(await self.read())
+        return events
+
+    async def update(self, **fields: Any) -> None:
+        await self.send("session.update", session={"type": "realtime", **fields})
+
+
+@asynccontextmanager
+async def dial(
+    server: RealtimeServer,
+    resource: str = "/v1/realtime?model=gpt-realtime",
+    stream: trio.abc.Stream | None = None,
+) -> AsyncIterator[Client]:
+    own = stream if stream is not None else await server.connect()
+    async with own, trio.open_nursery() as nursery:
+        ws = await wrap_client_stream(
+            nursery,
+            own,  # type: ignore[arg-type]
+            "localhost",
+            resource,
+            extra_headers=KEY,
+            max_message_size=2**24,
+        )
+        yield Client(ws)
+        with trio.move_on_after(5):
+            await ws.aclose()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_typed_message_is_answered_in_speech(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Item, response, deltas, done: and the audio says under what it was made."""
+    async with open_realtime_server(lambda turn: Say("Hi there.", ms=500)) as server:
+        async with dial(server) as client:
+            assert (await client.read())["type"] == "session.created"
+            await client.update(instructions="You are Kelly.")
+            await client.until("session.updated")
+            await client.send("response.create")
+            events = await client.until("response.done")
+    pcm = b"".join(
+        b64decode(event["delta"])
+        for event in events
+        if event["type"] == "response.output_audio.delta"
+    )
+    marks = decode(pcm)
+    assert len(pcm) == 500 * 48
+    assert [mark.seq for mark in marks] == list(range(50))
+    assert {mark.config for mark in marks} == {config_hash("You are Kelly.", [])}
+    assert server.watermarks[marks[0].config] == ("You are Kelly.", ())
+    assert server.protocol_errors == []
+    assert server.connections[0].close_code == 1000
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+async def test_connecting_costs_three_round_trips_and_an_answer_one(tcp: bool) -> None:
+    """The same over memory and over TCP, in real time."""
+    network = Network(one_way=0.02)
+    async with open_realtime_server(network=network, port=0) as server:
+        port = server.port
+        begin = trio.current_time()
+        stream = await (
+            trio.open_tcp_stream("127.0.0.1", port) if tcp else server.connect()
+        )
+        async with dial(server, stream=stream) as client:
+            await client.read()
+            connected = trio.current_time()
+            await client.update(instructions="x")
+            await client.until("session.updated")
+            answered = trio.current_time()
+    assert connected - begin == pytest.approx(0.12, abs=0.03)
+    assert answered - connected == pytest.approx(0.04, abs=0.02)
+
+
+async def test_distance_in_virtual_time_is_exact(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_realtime_server(network=Network(one_way=0.5)) as server:
+        begin = trio.current_time()
+        async with dial(server) as client:
+            await client.read()
+            assert trio.current_time() - begin == pytest.approx(3.0)
+            await client.update()
+            await client.until("session.updated")
+            assert trio.current_time() - begin == pytest.approx(4.0)
+        [update] = server.connections[0].find("session.update")
+        [updated] = server.connections[0].find("session.updated")
+    assert update.time == updated.time == pytest.approx(begin + 3.5)
+
+
+@pytest.mark.parametrize(
+    ("resource", "key", "code", "reason"),
+    [
+        ("/v1/realtime?model=gpt-realtime", None, 3000, "invalid_api_key"),
+        ("/v1/realtime", "key", 4000, "missing_model"),
+        ("/v1/realtime?model=gpt-5", "key", 4000, "invalid_model"),
+    ],
+)
+async def test_key_and_model_are_judged_after_the_upgrade(
+    autojump_clock: trio.testing.MockClock,
+    resource: str,
+    key: str | None,
+    code: int,
+    reason: str,
+) -> None:
+    async with open_realtime_server() as server:
+        stream = await server.connect()
+        async with stream, trio.open_nursery() as nursery:
+            ws = await wrap_client_stream(
+                nursery,
+                stream,  # type: ignore[arg-type]
+                "localhost",
+                resource,
+                extra_headers=KEY if key else [],
+            )
+            client = Client(ws)
+            assert (await client.read())["error"]["code"] == reason
+            with pytest.raises(ConnectionClosed) as closed:
+                await client.read()
+            assert closed.value.reason is not None
+            assert closed.value.reason.code == code
+            assert closed.value.reason.reason == f"invalid_request_error.{reason}"
+
+
+async def test_upgrades_and_connects_can_be_refused(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    faults = [refuse_connect(), refuse_upgrade(429), silent_connect()]
+    async with open_realtime_server(faults=faults) as server:
+        with pytest.raises(OSError, match="refuses"):
+            await server.connect()
+        with pytest.RaisesGroup(ConnectionRejected) as rejected:
+            async with dial(server):
+                pass
+        assert rejected.value.exceptions[0].status_code == 429  # type: ignore[attr-defined]
+        with trio.move_on_after(30) as patience:
+            async with dial(server):
+                pass
+        assert patience.cancelled_caught
+        async with dial(server) as client:
+            assert (await client.read())["type"] == "session.created"
+
+
+ECHO = Rules.of(
+    Rule((Say("One moment."), Call("look", {"x": 1})), user="look"),
+    Rule(Say("Found it."), output="."),
+)
+
+
+async def test_an_answer_can_be_lost_late_doubled_or_out_of_order(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    faults = [
+        swallow("session.updated"),
+        late("session.updated", seconds=5.5, nth=2),
+        duplicate("session.updated", nth=3),
+        hold("session.updated", nth=4),
+    ]
+    async with open_realtime_server(faults=faults) as server:
+        async with dial(server) as client:
+            await client.read()
+            for number in range(1, 6):
+                await client.update(instructions=str(number))
+            begin = trio.current_time()
+            seen = [await client.read() for _ in range(5)]
+    assert [event["session"]["instructions"] for event in seen] == list("33542")
+    assert trio.current_time() - begin == pytest.approx(5.5)
+
+
+async def test_a_request_can_be_lost_or_refused_without_its_id(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    faults = [
+        lose("session.update"),
+        reject("session.update", code="unknown_parameter", null_id=True, nth=2),
+        reject("session.update", code="server_error", nth=3),
+    ]
+    async with open_realtime_server(faults=faults) as server:
+        async with dial(server) as client:
+            await client.read()
+            for number in range(1, 4):
+                await client.send(
+                    "session.update",
+                    event_id=f"e{number}",
+                    session={"type": "realtime", "instructions": "x"},
+                )
+            first, second = (
+                (await client.read())["error"],
+                (await client.read())["error"],
+            )
+    assert (first["code"], first["event_id"]) == ("unknown_parameter", None)
+    assert (second["code"], second["event_id"]) == ("server_error", "e3")
+    machine = server.connections[0].machine
+    assert machine.session.instructions == server.settings.instructions
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (close(1011, before="session.update"), 1011),
+        (close(1011, after="session.updated"), 1011),
+        (cut(before="session.update"), 1006),
+        (cut(after="session.updated"), 1006),
+        (cut(before="session.updated", after_bytes=7), 1006),
+    ],
+)
+async def test_a_connection_can_end_at_any_frame(
+    autojump_clock: trio.testing.MockClock, fault: Any, code: int
+) -> None:
+    """A cut connection is read as code 1006, a closed one with its code."""
+    async with open_realtime_server(faults=[fault]) as server:
+        async with dial(server) as client:
+            await client.read()
+            await client.update()
+            with pytest.raises(ConnectionClosed) as closed:
+                for _ in range(2):
+                    await client.read()
+            assert closed.value.reason is not None
+            assert closed.value.reason.code == code
+            assert server.connections[0].close_code == code
+        async with dial(server) as client:
+            assert (await client.read())["type"] == "session.created"
+    assert server.connections[1].conversation.items == []
+
+
+async def test_a_silent_server_reads_on_and_says_nothing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_realtime_server(
+        faults=[silence(before="session.update")]
+    ) as server:
+        async with dial(server) as client:
+            await client.read()
+            await client.update(instructions="heard")
+            with trio.move_on_after(30) as patience:
+                await client.read()
+            assert patience.cancelled_caught
+            await client.ws.ping()
+        assert server.connections[0].machine.session.instructions == "heard"
+
+
+async def test_a_stalled_server_reads_nothing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    fault = stall(after="session.update", seconds=7)
+    async with open_realtime_server(faults=[fault]) as server:
+        async with dial(server) as client:
+            await client.read()
+            await client.update()
+            await client.until("session.updated")
+            begin = trio.current_time()
+            await client.update()
+            await client.until("session.updated")
+    assert trio.current_time() - begin >= 7
+
+
+async def test_a_spoken_turn_calls_a_tool_and_its_output_is_answered(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    tool = {"type": "function", "name": "look"}
+    async with open_realtime_server(ECHO) as server:
+        spoken = quiet(400) + server.utterances.say("please look") + quiet(600)
+        async with dial(server) as client:
+            await client.read()
+            await client.update(tools=[tool])
+            for start in range(0, len(spoken), 4800):
+                audio = b64encode(spoken[start : start + 4800])
+                await client.send("input_audio_buffer.append", audio=audio)
+            done = (await client.until("response.done"))[-1]["response"]
+            assert [item["type"] for item in done["output"]] == [
+                "message",
+                "function_call",
+            ]
+            call_id = done["output"][1]["call_id"]
+            item = {"type": "function_call_output", "call_id": call_id, "output": "y"}
+            await client.send("conversation.item.create", item=item)
+            await client.send("response.create")
+            done = (await client.until("response.done"))[-1]["response"]
+        connection = server.connections[0]
+    assert done["output"][0]["content"][0]["transcript"] == "Found it."
+    assert [turn.text for turn in connection.committed] == ["please look"]
+    [turn] = connection.committed
+    assert turn.pcm == spoken[turn.start_ms * 48 : turn.end_ms * 48]
+    assert connection.audio == spoken
+    assert [record.asked_by for record in connection.responses] == ["vad", "client"]
+
+
+async def test_the_server_pings_every_twenty_seconds(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_realtime_server() as server:
+        async with dial(server) as client:
+            await client.read()
+            await trio.sleep(65)
+            assert server.connections[0].pongs == 3
+            assert server.live == server.connections
+        assert server.live == []
+
+
+async def test_leaving_the_block_says_goodbye_to_clients(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with trio.open_nursery() as nursery:
+        server = RealtimeServer()
+        async with server.serving():
+            stream = await server.connect()
+            ws = await wrap_client_stream(
+                nursery,
+                stream,  # type: ignore[arg-type]
+                "localhost",
+                "/v1/realtime?model=gpt-realtime",
+                extra_headers=KEY,
+            )
+            await ws.get_message()
+        assert ws.closed is not None
+        assert ws.closed.code == 1001
+        await stream.aclose()
+        nursery.cancel_scope.cancel()
+    with pytest.raises(RuntimeError, match="not serving"):
+        await server.connect()
