@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
+from trialogue.conversation.items import FunctionCallOutput
 from trialogue.dialects.commands import (
     Command,
     CreateItem,
@@ -67,7 +68,7 @@ class Request:
     subject: Any = None
     state: RequestState = RequestState.PENDING
     error: ErrorReported | None = None
-    doubt: bool = False
+    doubt: ErrorReported | None = None
     written_at: float | None = None
     settled_at: float | None = None
     settled: trio.Event = attrs.field(factory=trio.Event, repr=False)
@@ -218,8 +219,8 @@ class Ledger:
         request.settle(RequestState.NOT_SENT)
 
     def find(self, key: AnswerKey) -> Request | None:
-        """Return the oldest outstanding request with this key."""
-        return next((r for r in self._owed.values() if r.answer == key), None)
+        """Return the oldest request with this key that the server can have seen."""
+        return self._first(lambda r: r.answer == key)
 
     def settle(
         self, request: Request, state: RequestState, error: ErrorReported | None = None
@@ -254,42 +255,63 @@ class Ledger:
                 return
             if item_of(entry.command) is not None and entry.answer is not None:
                 state = RequestState.REJECTED if entry.doubt else RequestState.IMPLIED
-                self.settle(entry, state)
+                self.settle(entry, state, entry.doubt)
 
     def rejected(self, error: ErrorReported) -> Request | None:
         """Settle the request at fault and return it; None if none could be named.
 
+        An item that is there already, or is gone already, is as it was asked to be:
+        that request is acknowledged (S12, R3), and its report quotes the code.
+
         An error that names nothing while an update is outstanding counts against the
-        update; any other one leaves a doubt on everything that waits.
+        update, and leaves a doubt on everything else that waits and may be meant.
         """
         request = self._at_fault(error)
         if request is not None:
-            good = error.error_class is ErrorClass.DUPLICATE
+            good = error.error_class in _AS_ASKED
             state = RequestState.ACKNOWLEDGED if good else RequestState.REJECTED
-            self.settle(request, state, None if good else error)
-        elif error.event_id is None:
-            for entry in self:
-                entry.doubt = True
+            self.settle(request, state, error)
+        if request is None or not _points_at(error):
+            self._doubt(error)
         return request
 
     def _at_fault(self, error: ErrorReported) -> Request | None:
         if error.event_id is not None:
             return self._owed.get(error.event_id)
-        by_ref = self._first(lambda r: _names(r) in error.refs and _fits(r, error))
-        if by_ref is not None or error.refs:
-            return by_ref or self._by_kind(error)
-        return self._by_kind(error) or self._first(
-            lambda r: not error.kinds and isinstance(r.command, UpdateSession)
-        )
+        if error.refs:
+            return (
+                self._first(lambda r: _names(r) in error.refs and _fits(r, error))
+                or self._first(lambda r: _leans_on(r, error) and _fits(r, error))
+                or self._by_kind(error)
+            )
+        return self._by_kind(error) or self._update_meant_by(error)
 
     def _by_kind(self, error: ErrorReported) -> Request | None:
         # An item error that quotes an id has been looked for by that id; falling
         # back to "the oldest of its kind" would blame a bystander.
         kinds = {kind for kind in error.kinds if not (error.refs and kind in _ITEMS)}
-        return self._first(lambda r: r.answer is not None and r.answer[0] in kinds)
+        meant = [
+            r
+            for r in self._owed.values()
+            if _kind(r) in kinds and _was_seen(r) and not _is_beside(r, error)
+        ]
+        # The oldest is next in line for an answer only where answers keep the order.
+        return meant[0] if meant and (self._ordered or len(meant) == 1) else None
+
+    def _update_meant_by(self, error: ErrorReported) -> Request | None:
+        if error.kinds or error.error_class is ErrorClass.BENIGN:
+            return None
+        return self._first(lambda r: isinstance(r.command, UpdateSession))
+
+    def _doubt(self, error: ErrorReported) -> None:
+        if error.event_id is None and error.error_class is not ErrorClass.BENIGN:
+            for entry in self._owed.values():
+                if _was_seen(entry) and _fits(entry, error):
+                    entry.doubt = error
 
     def _first(self, wanted: Callable[[Request], bool]) -> Request | None:
-        return next((r for r in self._owed.values() if wanted(r)), None)
+        seen = filter(_was_seen, self._owed.values())
+        return next((r for r in seen if wanted(r)), None)
 
     def lose(self) -> None:
         """The connection ended: whatever is owed is lost."""
@@ -320,6 +342,17 @@ class Ledger:
 
 
 _ITEMS = frozenset({"item", "deleted", "truncated"})
+_AS_ASKED = frozenset({ErrorClass.DUPLICATE, ErrorClass.BENIGN})
+
+
+def _was_seen(request: Request) -> bool:
+    """Whether the server can be speaking of it: nobody answers an unwritten frame."""
+    return request.written_at is not None
+
+
+def _points_at(error: ErrorReported) -> bool:
+    """Whether the error itself tells its request from others."""
+    return bool(error.event_id is not None or error.refs or error.kinds)
 
 
 def _names(request: Request) -> str | None:
@@ -328,7 +361,32 @@ def _names(request: Request) -> str | None:
     return item_of(request.command)
 
 
+def _leans_on(request: Request, error: ErrorReported) -> bool:
+    """Whether a new item needs what the error quotes: its anchor, or its call."""
+    if error.error_class is ErrorClass.DUPLICATE:
+        return False
+    match request.command:
+        case CreateItem(item=FunctionCallOutput(call_id=call_id)) if (
+            call_id in error.refs
+        ):
+            return True
+        case CreateItem(after=after) | CreateUserAudio(after=after):
+            return after in error.refs
+        case _:
+            return False
+
+
+def _is_beside(request: Request, error: ErrorReported) -> bool:
+    """Whether it runs beside the conversation, and so can be in nobody's way."""
+    command = request.command
+    beside = isinstance(command, CreateResponse) and command.out_of_band
+    return beside and error.error_class is ErrorClass.CONFLICT
+
+
+def _kind(request: Request) -> str | None:
+    return None if request.answer is None else request.answer[0]
+
+
 def _fits(request: Request, error: ErrorReported) -> bool:
-    if not error.kinds or request.answer is None:
-        return True
-    return request.answer[0] in error.kinds
+    kind = _kind(request)
+    return not error.kinds or kind is None or kind in error.kinds
