@@ -63,7 +63,7 @@ class OpenAIRealtime:
         voice: str | None = None,
         options: SessionOptions | None = None,
         capabilities: Capabilities | dict[str, bool] | None = None,
-        api_key: str | None = None,
+        api_key: str | Secret | None = None,
         base_url: str = BASE_URL,
         allow_insecure: bool = False,
         connect: Connect | None = None,
@@ -97,7 +97,7 @@ class OpenAIRealtime:
             defaults.merged(options or SessionOptions()),
             _capabilities(capabilities),
             base_url,
-            None if api_key is None else Secret(api_key),
+            Secret(api_key) if isinstance(api_key, str) else api_key,
             allow_insecure,
             connect,
         )

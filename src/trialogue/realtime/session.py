@@ -279,6 +279,8 @@ class RealtimeSession:
         resent = [
             connection.encode(command, subject="waited") for command in retry.commands
         ]
+        if connection.view is not None:
+            retry.note(self.record, connection.view)
         connection.post(resent)
         replaced = {operation.item_id for operation in again}
         kept = tuple(r for r in report.requests if r.item_id not in replaced)
