@@ -1,0 +1,45 @@
+"""`python -m trialogue`: the demo, and the local server."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+from trialogue import __version__
+
+_HELP: Final = f"""\
+trialogue {__version__}: realtime speech-to-speech agents on Trio
+
+usage: python -m trialogue demo [...]    a spoken conversation with two agents, and how
+                                         long each handoff took; no key, no network
+       python -m trialogue serve [...]   the local realtime server, to test against
+
+`python -m trialogue demo --help` and `python -m trialogue serve --help` say more.
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Run a command and return its exit code; without one, say which there are."""
+    match argv:
+        case ["demo", *rest]:
+            from trialogue.demo.cli import main as demo
+
+            return demo(rest)
+        case ["serve", *rest]:
+            from trialogue.testing.serve import main as serve
+
+            return serve(rest) or 0
+        case [] | ["-h" | "--help"]:
+            print(_HELP, end="")
+            return 0
+        case ["--version"]:
+            print(__version__)
+            return 0
+        case [unknown, *_]:
+            print(f"trialogue: no command {unknown!r}\n\n{_HELP}", end="", file=sys.stderr)
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
