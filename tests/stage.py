@@ -15,12 +15,13 @@ import trio
 from trialogue import Agent, OpenAIRealtime, RunContext, function_tool
 from trialogue.agents.session import AgentSession, open_agent_session
 from trialogue.audio import MemoryInput, MemoryOutput
-from trialogue.realtime.session import RealtimeSession, open_session
+from trialogue.realtime.opening import open_session
 from trialogue.testing import RealtimeServer, Turn, quiet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from trialogue.realtime.session import RealtimeSession
     from trialogue.testing import Brain, LogEntry
 
 __all__ = [
@@ -133,7 +134,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def collecting(session: AgentSession | RealtimeSession) -> AsyncIterator[list[Any]]:
+async def collecting(
+    session: AgentSession | RealtimeSession,
+) -> AsyncIterator[list[Any]]:
     """Collect every event of a session."""
     events: list[Any] = []
 
@@ -180,7 +183,9 @@ async def realtime_stage(
 ) -> AsyncIterator[tuple[RealtimeServer, RealtimeSession]]:
     """Serve, and open a realtime session without agents on the server."""
     async with RealtimeServer(brain, **(server or {})).serving() as serving:
-        async with open_session(model_of(serving, **(model or {})), **session) as realtime:
+        async with open_session(
+            model_of(serving, **(model or {})), **session
+        ) as realtime:
             yield serving, realtime
 
 

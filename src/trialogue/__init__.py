@@ -48,8 +48,9 @@ from trialogue.realtime.connection import Timing
 from trialogue.realtime.ledger import RequestReport, RequestState, UpdateReport
 from trialogue.realtime.model import RealtimeModel
 from trialogue.realtime.openai import OpenAIRealtime
+from trialogue.realtime.opening import open_session
 from trialogue.realtime.replies import ReplyOutcome
-from trialogue.realtime.session import RealtimeSession, open_session
+from trialogue.realtime.session import RealtimeSession
 from trialogue.realtime.supervisor import Backoff
 from trialogue.tools import FunctionTool, NoReply, ToolSpec, function_tool
 

@@ -16,9 +16,17 @@ import trio
 from trialogue.agents.agent import Agent, name_of
 from trialogue.agents.events import HandoffTimings
 from trialogue.conversation.context import ChatContext
-from trialogue.conversation.items import AudioPending, AudioTranscribed, Item, Message
+from trialogue.conversation.items import (
+    AudioPending,
+    AudioTranscribed,
+    FunctionCallOutput,
+    Item,
+    Message,
+)
 from trialogue.errors import HandoffError
 from trialogue.realtime.configuration import Configuration, must_replace
+from trialogue.tools import render
+from trialogue.tools.outcome import HandoffFailed, Transferred
 
 if TYPE_CHECKING:
     from trialogue.agents.calls import CallGroup
@@ -30,9 +38,12 @@ __all__ = [
     "MOST_WITHOUT_USER",
     "Transition",
     "configuration_of",
+    "decide",
     "edited_context",
     "failure",
+    "measure",
     "remedy",
+    "undone",
     "why_fresh",
 ]
 
@@ -164,3 +175,73 @@ def remedy(agent: Agent) -> HandoffError:
         "session.handoff_soon(agent)"
     )
     return HandoffError(msg, next=name_of(agent))
+
+
+def decide(
+    realtime: RealtimeSession, previous: str, transition: Transition, requested: float
+) -> None:
+    """Step 1, synchronous: from here on the next agent's configuration is wanted."""
+    handoff = transition.prepared.handoff
+    now = trio.current_time()
+    transition.config = configuration_of(
+        transition.prepared, None, ready=False, deadline=now + BUDGET
+    )
+    transition.why_fresh = why_fresh(
+        realtime, transition.config, edits_context=handoff.context != "keep"
+    )
+    transition.snapshot = realtime.chat_ctx
+    transition.edited = edited_context(handoff.context, transition.snapshot)
+    transition.timings = HandoffTimings(
+        previous,
+        transition.name,
+        requested,
+        now,
+        reused=transition.why_fresh is None,
+        why_fresh=transition.why_fresh,
+    )
+    transition.counters = realtime.counters
+    if handoff.speech == "cut":
+        realtime.interrupt()
+    realtime.supervisor.commit(
+        transition.config, fresh=transition.why_fresh is not None
+    )
+
+
+def measure(realtime: RealtimeSession, transition: Transition) -> None:
+    """Step 6: the server agreed; complete the timings."""
+    config = transition.config
+    assert config is not None
+    if transition.timings is None:
+        return
+    sent, size, opened = transition.counters
+    now_sent, now_size, now_opened = realtime.counters
+    written = [t for r in config.requests if (t := r.written_at) is not None]
+    transition.note(
+        burst_written=min(written) if written else None,
+        acknowledged=config.acknowledged_at,
+    )
+    transition.timings = attrs.evolve(
+        transition.timings,
+        messages=now_sent - sent,
+        bytes=now_size - size,
+        connections=now_opened - opened,
+    )
+
+
+def undone(realtime: RealtimeSession, failed: Transition) -> ChatContext:
+    """Return the conversation as of the decision, its outputs telling the truth."""
+    record = realtime.record
+    if failed.edited is not None and failed.snapshot is not None:
+        connection = realtime.connection
+        if connection is not None and connection.live:
+            # What the policy has deleted comes back only on a fresh connection.
+            realtime.replace_connection()
+        record.restore(failed.snapshot)
+    transferred = render(Transferred(failed.name))
+    reason = render(HandoffFailed(f"{failed.name} could not take over"))
+    edited = record.snapshot()
+    for output in failed.outputs:
+        held = edited.get(output.id)
+        if isinstance(held, FunctionCallOutput) and held.output == transferred:
+            edited = edited.replace(attrs.evolve(held, output=reason))
+    return edited

@@ -7,7 +7,6 @@ from collections import deque
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
-import attrs
 import trio
 
 from trialogue.agents.events import (
@@ -23,9 +22,10 @@ from trialogue.agents.handoff import (
     MOST_WITHOUT_USER,
     Transition,
     configuration_of,
-    edited_context,
+    decide,
+    measure,
     remedy,
-    why_fresh,
+    undone,
 )
 from trialogue.agents.playing import Stage
 from trialogue.agents.preparing import as_handoff, prepare
@@ -34,18 +34,17 @@ from trialogue.agents.scope import AgentScope
 from trialogue.audio.memory import NullOutput
 from trialogue.audio.playout import Playout
 from trialogue.conversation.items import (
-    FunctionCallOutput,
     Item,
     Message,
     TextContent,
 )
 from trialogue.dialects.commands import CreateResponse
 from trialogue.dialects.options import UNCHANGED, ToolChoice, Unchanged
-from trialogue.errors import HandoffError, HandoffLoop, SessionClosed, TrialogueError
-from trialogue.realtime.session import RealtimeSession, running_session
+from trialogue.errors import HandoffError, HandoffLoop, SessionClosed
+from trialogue.realtime.opening import running_session
+from trialogue.realtime.session import RealtimeSession
 from trialogue.realtime.unwrapping import single
 from trialogue.tools import render
-from trialogue.tools.outcome import HandoffFailed as HandoffFailedOutcome
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -229,30 +228,8 @@ class AgentSession:
             owed=True,
             restores=True,
         )
-        restored.edited = self._undone(failed, error)
+        restored.edited = undone(self.realtime, failed)
         return restored
-
-    def _undone(self, failed: Transition, error: HandoffError) -> ChatContext | None:
-        """The conversation as of the decision, with the call's output told the truth."""
-        record = self.realtime.record
-        if failed.edited is not None and failed.snapshot is not None:
-            connection = self.realtime.connection
-            if connection is not None and connection.live:
-                # What the policy has deleted comes back only on a fresh connection.
-                self.realtime.replace_connection()
-            record.restore(failed.snapshot)
-        cause = error.__cause__
-        reason = f"handoff failed: {failed.name} could not take over"
-        if isinstance(cause, TrialogueError):
-            reason = render(HandoffFailedOutcome(f"{failed.name} could not take over"))
-        edited = record.snapshot()
-        for output in failed.outputs:
-            held = edited.get(output.id)
-            if isinstance(held, FunctionCallOutput) and held.output.startswith(
-                "transferred to "
-            ):
-                edited = edited.replace(attrs.evolve(held, output=reason))
-        return edited
 
     # --- the steps of a handoff ----------------------------------------------------------
 
@@ -271,30 +248,7 @@ class AgentSession:
                 "on_enter or instructions send the conversation round in circles"
             )
             raise HandoffLoop(msg, previous=scope.name, next=transition.name)
-        handoff = transition.prepared.handoff
-        now = trio.current_time()
-        transition.config = configuration_of(
-            transition.prepared, None, ready=False, deadline=now + BUDGET
-        )
-        transition.why_fresh = why_fresh(
-            self.realtime, transition.config, edits_context=handoff.context != "keep"
-        )
-        transition.snapshot = self.chat_ctx
-        transition.edited = edited_context(handoff.context, transition.snapshot)
-        transition.timings = HandoffTimings(
-            scope.name,
-            transition.name,
-            requested,
-            now,
-            reused=transition.why_fresh is None,
-            why_fresh=transition.why_fresh,
-        )
-        transition.counters = self.realtime.counters
-        if handoff.speech == "cut":
-            self.realtime.interrupt()
-        self.realtime.supervisor.commit(
-            transition.config, fresh=transition.why_fresh is not None
-        )
+        decide(self.realtime, scope.name, transition, requested)
         self.publish(HandoffStarted(scope.name, transition.name, transition.why_fresh))
 
     def activate(self, scope: AgentScope) -> None:
@@ -307,22 +261,8 @@ class AgentSession:
 
     def handoff_settled(self, transition: Transition) -> None:
         """The server agreed with the new agent's configuration."""
-        config = transition.config
-        assert config is not None
+        measure(self.realtime, transition)
         if transition.timings is not None:
-            sent, size, opened = transition.counters
-            now_sent, now_size, now_opened = self.realtime.counters
-            written = [t for r in config.requests if (t := r.written_at) is not None]
-            transition.note(
-                burst_written=min(written) if written else None,
-                acknowledged=config.acknowledged_at,
-            )
-            transition.timings = attrs.evolve(
-                transition.timings,
-                messages=now_sent - sent,
-                bytes=now_size - size,
-                connections=now_opened - opened,
-            )
             self._settled.append(transition)
             self.publish(HandoffCompleted(transition.timings))
         transition.finish()

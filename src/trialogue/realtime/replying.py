@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 import trio
 
-from trialogue.conversation.items import FunctionCall, Item, Message
+from trialogue.conversation.items import FunctionCall, Item
 from trialogue.dialects.commands import (
     CancelResponse,
     CreateResponse,
-    DeleteItem,
-    TruncateItem,
 )
 from trialogue.dialects.events import (
     CallReady,
@@ -41,16 +39,17 @@ from trialogue.errors import (
     ServerError,
     TrialogueError,
 )
+from trialogue.realtime.cutting import Cutting
 from trialogue.realtime.notices import ErrorNotice, ReplyEnded, ReplyStarted
 from trialogue.realtime.replies import Reply, ReplyOutcome, Response, ResponseSlot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from trialogue.conversation.record import Record
     from trialogue.realtime.configuration import Configuration
     from trialogue.realtime.connection import Connection
-    from trialogue.realtime.listener import CutItem, Listener
+    from trialogue.realtime.listener import Listener
     from trialogue.realtime.listening import Listening
 
 __all__ = ["Replying"]
@@ -94,6 +93,7 @@ class Replying:
         self._new_key = new_key
         self._responses: dict[str, Response] = {}
         self._out_of_band: list[Reply] = []
+        self._cutting = Cutting(session, self)
 
     # --- asking ------------------------------------------------------------------
 
@@ -143,7 +143,7 @@ class Replying:
             if reply.request is not None and reply.request.written_at is None:
                 self._unpost(reply)
         if reply.response is not None and reply.response.running and silence:
-            self.cut(reply.response)
+            self._cutting.cut(reply.response)
         reply.finish(ReplyOutcome("interrupted"))
         self.advance()
 
@@ -369,7 +369,7 @@ class Replying:
     def _discard(self, connection: Connection, response: Response) -> None:
         response.discard = True
         if response.running:
-            self._post_commands(connection, [CancelResponse(response.id)])
+            self._cutting.post(connection, [CancelResponse(response.id)])
 
     def _remember(self, response: Response) -> Response:
         self._responses[response.id] = response
@@ -472,13 +472,13 @@ class Replying:
     def _conclude(
         self, connection: Connection, response: Response, event: ResponseDone
     ) -> None:
-        self._tidy(connection, response)
+        self._cutting.tidy(connection, response)
         self._settle(response, event)
         response.ended.set()
         if response.discard:
             self._answer_again(response)
         else:
-            outcome = response.result(self._items(response))
+            outcome = response.result(self.items_of(response))
             self._session.publish(
                 ReplyEnded(response.id, outcome, self._name(response))
             )
@@ -496,7 +496,7 @@ class Replying:
         if event.status == "failed" and not response.discard:
             self._failed(reply, event)
         elif reply is not None:
-            reply.finish(response.result(self._items(response) or event.items))
+            reply.finish(response.result(self.items_of(response) or event.items))
 
     def _failed(self, reply: Reply | None, event: ResponseDone) -> None:
         terminal = event.error_class is ErrorClass.TERMINAL
@@ -513,7 +513,8 @@ class Replying:
         if terminal:
             self._session.fail(error)
 
-    def _items(self, response: Response) -> tuple[Item, ...]:
+    def items_of(self, response: Response) -> tuple[Item, ...]:
+        """Return the items of a response, as the record holds them."""
         record = self._session.record
         found = (record.get(item_id) for item_id in response.items)
         return tuple(item for item in found if item is not None)
@@ -526,76 +527,11 @@ class Replying:
 
     def cut(self, response: Response) -> None:
         """Stop a response: at the server by id, and where it is played."""
-        connection = self._session.connection
-        if response.running and not response.cut and not response.discard:
-            if connection is not None and connection.generation == response.generation:
-                self._post_commands(connection, [CancelResponse(response.id)])
-        self._cut_items(response, self._session.listener.cut(response))
+        self._cutting.cut(response)
 
     def cut_everything(self) -> None:
-        """The user speaks, or somebody interrupts: silence, truncated at what was heard.
-
-        A running response is left to its server, which stops it by itself under turn
-        detection; `interrupt` cancels it too.
-        """
-        active = self.slot.active
-        for item in self._session.listener.cut(None):
-            response = self.of_item(item.item_id)
-            if response is not None:
-                self._cut_items(response, [item])
-        if active is not None and not active.discard:
-            active.cut = True
-            active.heard_ms = active.heard_ms or 0
-
-    def _cut_items(self, response: Response, items: Iterable[CutItem]) -> None:
-        items = list(items)
-        response.cut = response.cut or response.running
-        response.heard_ms = (response.heard_ms or 0) + sum(i.heard_ms for i in items)
-        response.cut_items += items
-        for item in items:
-            self._session.record.set_heard(
-                item.item_id, item.heard_ms, received_ms=item.received_ms
-            )
-        connection = self._session.connection
-        if not response.running and connection is not None:
-            self._tidy(connection, response)
-
-    def _tidy(self, connection: Connection, response: Response) -> None:
-        """Bring the server's view of an ended response to what was heard of it."""
-        if response.out_of_band:
-            return
-        commands: list[Any] = []
-        view = connection.view
-        if response.discard or (response.cut and not response.emitted):
-            commands = [
-                DeleteItem(item.id)
-                for item in self._items(response)
-                if isinstance(item, Message) and view and item.id in view
-            ]
-        else:
-            held = [i for i in response.cut_items if view and i.item_id in view]
-            commands = [self._heard(connection, item) for item in held]
-        response.cut_items.clear()
-        commands = [c for c in commands if c is not None]
-        for command in commands:
-            if isinstance(command, DeleteItem) and view is not None:
-                self._session.record.delete_requested(view, command.item_id)
-        self._post_commands(connection, commands)
-
-    @staticmethod
-    def _heard(connection: Connection, item: CutItem) -> Any:
-        if item.heard_ms <= 0:
-            return DeleteItem(item.item_id)
-        if item.heard_ms >= item.received_ms and item.complete:
-            return None
-        if not connection.model.capabilities.message_truncation:
-            return None
-        return TruncateItem(item.item_id, min(item.heard_ms, item.received_ms))
-
-    @staticmethod
-    def _post_commands(connection: Connection, commands: Iterable[Any]) -> None:
-        if connection.live:
-            connection.post([connection.encode(command) for command in commands])
+        """The user speaks, or somebody interrupts: silence at once."""
+        self._cutting.cut_everything()
 
     # --- changes of agent and of connection --------------------------------------
 
@@ -614,7 +550,7 @@ class Replying:
             posted.finish(ReplyOutcome("interrupted"))
         active = self.slot.active
         if active is not None and self._stale(active) and not active.discard:
-            self.cut(active)
+            self._cutting.cut(active)
             active.discard = active.heard_ms == 0
         self.slot.turn = None
 
@@ -651,7 +587,7 @@ class Replying:
             self.slot.requeue(reply)
         elif reply is not None:
             response.heard_ms = listener.heard_ms(response)
-            reply.finish(response.result(self._items(response)))
+            reply.finish(response.result(self.items_of(response)))
         if again and response.answers_user:
             self.owed = True
         listener.response_done(response)
@@ -671,4 +607,4 @@ class Replying:
             posted.finish(ReplyOutcome("interrupted"))
         active = self.slot.active
         if active is not None and active.config is config and not active.discard:
-            self.cut(active)
+            self._cutting.cut(active)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import random
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import trio
@@ -41,7 +40,6 @@ from trialogue.errors import (
     TrialogueError,
 )
 from trialogue.realtime.broadcast import Broadcast, Subscription
-from trialogue.realtime.configuration import Configuration
 from trialogue.realtime.connection import Connection, Timing, Traffic
 from trialogue.realtime.intake import Intake
 from trialogue.realtime.ledger import (
@@ -49,7 +47,6 @@ from trialogue.realtime.ledger import (
     RequestReport,
     RequestState,
     UpdateReport,
-    report_on,
 )
 from trialogue.realtime.listener import Listener
 from trialogue.realtime.listening import Listening
@@ -61,19 +58,21 @@ from trialogue.realtime.supervisor import Backoff, Supervisor
 from trialogue.realtime.syncing import (
     Sync,
     apply_here,
-    followers_of_missing,
     plan_sync,
 )
-from trialogue.realtime.unwrapping import single
+from trialogue.realtime.updating import Updating
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
+    from trialogue.conversation.changes import Change
     from trialogue.conversation.context import ChatContext
+    from trialogue.realtime.configuration import Configuration
     from trialogue.realtime.model import RealtimeModel
     from trialogue.tools.spec import ToolSpec
 
-__all__ = ["RealtimeSession", "open_session", "running_session"]
+__all__ = ["RealtimeSession"]
 
 _NOT_SENT = UpdateReport((RequestReport("UpdateSession", RequestState.NOT_SENT),))
 """No connection served in time: nothing was sent."""
@@ -130,6 +129,7 @@ class RealtimeSession:
             replay_budget,
         )
         self._intake = Intake(self)
+        self._updating = Updating(self)
         for item in () if chat_ctx is None else chat_ctx.items:
             self.record.add_local(item)
 
@@ -205,94 +205,9 @@ class RealtimeSession:
         deadline = trio.current_time() + ack_timeout
         if not await self._agreement(deadline):
             return _NOT_SENT
-        return await self._update(instructions, tools, options, chat_ctx, deadline)
-
-    async def _update(
-        self,
-        instructions: str | Unchanged,
-        tools: Sequence[ToolSpec] | Unchanged,
-        options: SessionOptions | None,
-        chat_ctx: ChatContext | Unchanged,
-        deadline: float,
-    ) -> UpdateReport:
-        self.check_open()
-        connection = self.connection
-        assert connection is not None
-        edited = self._edited(instructions, tools, options)
-        sync = Sync(())
-        if chat_ctx is not UNCHANGED:
-            assert connection.view is not None
-            sync = plan_sync(self.record, connection.view, chat_ctx)
-        requests = self._encode_update(connection, edited, sync)
-        if connection.view is not None:
-            sync.note(self.record, connection.view)
-        return await self._track(connection, requests, sync, deadline)
-
-    def _edited(
-        self,
-        instructions: str | Unchanged,
-        tools: Sequence[ToolSpec] | Unchanged,
-        options: SessionOptions | None,
-    ) -> Configuration | None:
-        wanted = self.wanted
-        assert wanted is not None
-        changes: dict[str, Any] = {}
-        if instructions is not UNCHANGED:
-            changes["instructions"] = instructions
-        if tools is not UNCHANGED:
-            changes["tools"] = tuple(tools)
-        if options is not None:
-            changes["options"] = wanted.options.merged(options)
-        return wanted.edited(**changes) if changes else None
-
-    def _encode_update(
-        self, connection: Connection, edited: Configuration | None, sync: Sync
-    ) -> list[Request]:
-        commands = [
-            connection.encode(command, subject="waited") for command in sync.commands
-        ]
-        if edited is None:
-            connection.post(commands)
-            return commands
-        return self.supervisor.amend(connection, edited, commands)
-
-    async def _track(
-        self,
-        connection: Connection,
-        requests: list[Request],
-        sync: Sync,
-        deadline: float,
-    ) -> UpdateReport:
-        order = () if connection.view is None else connection.view.ids
-        with connection.ledger.expect(
-            requests, lambda: self._withdraw(connection, requests)
-        ) as pending:
-            with trio.CancelScope(deadline=deadline):
-                await pending.settled()
-            held = () if connection.view is None else connection.view.ids
-            again = followers_of_missing(requests, sync.operations, order, held)
-        report = report_on(requests)
-        if not again or not connection.live:
-            return report
-        # Refused only because what they followed was refused: once more, elsewhere.
-        retry = Sync(again)
-        resent = [
-            connection.encode(command, subject="waited") for command in retry.commands
-        ]
-        if connection.view is not None:
-            retry.note(self.record, connection.view)
-        connection.post(resent)
-        replaced = {operation.item_id for operation in again}
-        kept = tuple(r for r in report.requests if r.item_id not in replaced)
-        later = await self._track(connection, resent, Sync(()), deadline)
-        return UpdateReport(kept) + later
-
-    def _withdraw(self, connection: Connection, requests: Sequence[Request]) -> None:
-        connection.withdraw_requests(requests)
-        for request in requests:
-            not_taken = request.state in {RequestState.REJECTED, RequestState.NOT_SENT}
-            if not_taken and isinstance(request.command, CreateItem):
-                self._intake.tell(self.record.drop_local(request.command.item.id))
+        return await self._updating.update(
+            instructions, tools, options, chat_ctx, deadline
+        )
 
     async def _agreement(self, deadline: float) -> bool:
         """Wait until a connection serves the configuration that is wanted, or not."""
@@ -416,7 +331,7 @@ class RealtimeSession:
         assert connection is not None
         request = connection.encode(command, subject=upto)
         connection.post([request], after_audio=upto)
-        report = await self._track(connection, [request], Sync(()), deadline)
+        report = await self._updating.track(connection, [request], Sync(()), deadline)
         return report, request.error
 
     # --- replies ---------------------------------------------------------------------
@@ -514,7 +429,7 @@ class RealtimeSession:
         command = TruncateItem(item_id, max(0, audio_end_ms))
         request = connection.encode(command, subject="waited")
         connection.post([request])
-        return await self._track(connection, [request], Sync(()), deadline)
+        return await self._updating.track(connection, [request], Sync(()), deadline)
 
     # --- for the parts of the session --------------------------------------------------
 
@@ -538,6 +453,10 @@ class RealtimeSession:
             self.traffic,
             self.new_id,
         )
+
+    def tell(self, change: Change) -> None:
+        """Publish what became of the record."""
+        self._intake.tell(change)
 
     def publish(self, event: object) -> None:
         """Hand an event to the subscribers."""
@@ -712,63 +631,3 @@ class RealtimeSession:
             "active": int(slot.active is not None),
             "turn": int(slot.turn is not None),
         }
-
-
-@asynccontextmanager
-async def running_session(session: RealtimeSession) -> AsyncIterator[RealtimeSession]:
-    """Run a session's supervisor around a block, and see the session out after it.
-
-    Raises:
-        TrialogueError: the session failed for good; what its block raised is its
-            context.
-    """
-    try:
-        with single():
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(session.supervisor.run)
-                try:
-                    with session.body:
-                        await session.changed.until(
-                            lambda: session.connection is not None or session.failure
-                        )
-                        yield session
-                finally:
-                    session.close()
-                    nursery.cancel_scope.cancel(reason="the session block was left")
-    except Exception as error:
-        if session.failure is not None and error is not session.failure:
-            raise session.failure from error
-        raise
-    if session.failure is not None:
-        raise session.failure
-
-
-@asynccontextmanager
-async def open_session(
-    model: RealtimeModel,
-    *,
-    instructions: str = "",
-    tools: Sequence[ToolSpec] = (),
-    options: SessionOptions | None = None,
-    chat_ctx: ChatContext | None = None,
-    listener: Listener | None = None,
-    timing: Timing | None = None,
-    backoff: Backoff | None = None,
-) -> AsyncIterator[RealtimeSession]:
-    """Hold a conversation with a realtime model, without agents.
-
-    The block begins when the provider's first event was read. Leaving it takes at most
-    the close deadline (`Timing.close`), also when the server never answers.
-
-    Raises:
-        ConnectRefused: wrong key, unknown model, refused upgrade; not retried.
-        ConnectionLost: the provider could not be reached, or was lost for good.
-        ServerError: the provider ended the session (quota, account).
-    """
-    session = RealtimeSession(
-        model, chat_ctx=chat_ctx, listener=listener, timing=timing, backoff=backoff
-    )
-    base = model.options if options is None else model.options.merged(options)
-    session.supervisor.wanted = Configuration(model, instructions, tuple(tools), base)
-    async with running_session(session):
-        yield session

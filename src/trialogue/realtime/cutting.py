@@ -1,0 +1,125 @@
+"""Stopping what is said: where it is played, at the server, and in the record.
+
+A spoken item is truncated at what was heard, or deleted where nothing was; neither
+before its response has ended, for an item that is still being made cannot be edited.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from trialogue.conversation.items import Message
+from trialogue.dialects.commands import CancelResponse, DeleteItem, TruncateItem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from trialogue.conversation.items import Item
+    from trialogue.conversation.record import Record
+    from trialogue.realtime.connection import Connection
+    from trialogue.realtime.listener import Listener
+    from trialogue.realtime.replies import CutItem, Response, ResponseSlot
+
+__all__ = ["Cutting"]
+
+
+class Session(Protocol):
+    """What this module needs of the session."""
+
+    record: Record
+    listener: Listener
+
+    @property
+    def connection(self) -> Connection | None: ...
+
+
+class Replying(Protocol):
+    """What this module needs of the session's replies."""
+
+    slot: ResponseSlot
+
+    def of_item(self, item_id: str) -> Response | None: ...
+
+    def items_of(self, response: Response) -> tuple[Item, ...]: ...
+
+
+class Cutting:
+    """Cuts responses of one session short."""
+
+    def __init__(self, session: Session, replying: Replying) -> None:
+        self._session = session
+        self._replying = replying
+
+    def cut(self, response: Response) -> None:
+        """Stop a response: at the server by id, and where it is played."""
+        connection = self._session.connection
+        if response.running and not response.cut and not response.discard:
+            if connection is not None and connection.generation == response.generation:
+                self.post(connection, [CancelResponse(response.id)])
+        self._cut_items(response, self._session.listener.cut(response))
+
+    def cut_everything(self) -> None:
+        """The user speaks, or somebody interrupts: silence, truncated at what was heard.
+
+        A running response is left to its server, which stops it by itself under turn
+        detection; `interrupt` cancels it too.
+        """
+        active = self._replying.slot.active
+        for item in self._session.listener.cut(None):
+            response = self._replying.of_item(item.item_id)
+            if response is not None:
+                self._cut_items(response, [item])
+        if active is not None and not active.discard:
+            active.cut = True
+            active.heard_ms = active.heard_ms or 0
+
+    def _cut_items(self, response: Response, items: Iterable[CutItem]) -> None:
+        items = list(items)
+        response.cut = response.cut or response.running
+        response.heard_ms = (response.heard_ms or 0) + sum(i.heard_ms for i in items)
+        response.cut_items += items
+        for item in items:
+            self._session.record.set_heard(
+                item.item_id, item.heard_ms, received_ms=item.received_ms
+            )
+        connection = self._session.connection
+        if not response.running and connection is not None:
+            self.tidy(connection, response)
+
+    def tidy(self, connection: Connection, response: Response) -> None:
+        """Bring the server's view of an ended response to what was heard of it."""
+        if response.out_of_band:
+            return
+        commands: list[Any] = []
+        view = connection.view
+        if response.discard or (response.cut and not response.emitted):
+            commands = [
+                DeleteItem(item.id)
+                for item in self._replying.items_of(response)
+                if isinstance(item, Message) and view and item.id in view
+            ]
+        else:
+            held = [i for i in response.cut_items if view and i.item_id in view]
+            commands = [self._heard(connection, item) for item in held]
+        response.cut_items.clear()
+        commands = [c for c in commands if c is not None]
+        for command in commands:
+            if isinstance(command, DeleteItem) and view is not None:
+                self._session.record.delete_requested(view, command.item_id)
+        self.post(connection, commands)
+
+    @staticmethod
+    def _heard(connection: Connection, item: CutItem) -> Any:
+        if item.heard_ms <= 0:
+            return DeleteItem(item.item_id)
+        if item.heard_ms >= item.received_ms and item.complete:
+            return None
+        if not connection.model.capabilities.message_truncation:
+            return None
+        return TruncateItem(item.item_id, min(item.heard_ms, item.received_ms))
+
+    @staticmethod
+    def post(connection: Connection, commands: Iterable[Any]) -> None:
+        """Send commands that nobody waits for, if the connection still serves."""
+        if connection.live:
+            connection.post([connection.encode(command) for command in commands])

@@ -1,0 +1,149 @@
+"""Updates: one batch, one tracker, one report; nothing outlives the wait."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
+
+from trialogue.dialects.commands import CreateItem
+from trialogue.dialects.options import UNCHANGED, SessionOptions, Unchanged
+from trialogue.realtime.ledger import (
+    Request,
+    RequestState,
+    UpdateReport,
+    report_on,
+)
+from trialogue.realtime.syncing import Sync, followers_of_missing, plan_sync
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trialogue.conversation.changes import Change
+    from trialogue.conversation.context import ChatContext
+    from trialogue.conversation.record import Record
+    from trialogue.realtime.configuration import Configuration
+    from trialogue.realtime.connection import Connection
+    from trialogue.realtime.supervisor import Supervisor
+    from trialogue.tools.spec import ToolSpec
+
+__all__ = ["Updating"]
+
+
+class Session(Protocol):
+    """What this module needs of the session."""
+
+    record: Record
+    supervisor: Supervisor
+
+    @property
+    def connection(self) -> Connection | None: ...
+
+    @property
+    def wanted(self) -> Configuration | None: ...
+
+    def check_open(self) -> None: ...
+
+    def tell(self, change: Change) -> None: ...
+
+
+class Updating:
+    """Sends updates of one session and follows what becomes of them."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def update(
+        self,
+        instructions: str | Unchanged,
+        tools: Sequence[ToolSpec] | Unchanged,
+        options: SessionOptions | None,
+        chat_ctx: ChatContext | Unchanged,
+        deadline: float,
+    ) -> UpdateReport:
+        """Convert everything, send it as one batch, and wait until `deadline`."""
+        session = self._session
+        session.check_open()
+        connection = session.connection
+        assert connection is not None
+        edited = self._edited(instructions, tools, options)
+        sync = Sync(())
+        if chat_ctx is not UNCHANGED:
+            assert connection.view is not None
+            sync = plan_sync(session.record, connection.view, chat_ctx)
+        requests = self._encode_update(connection, edited, sync)
+        if connection.view is not None:
+            sync.note(session.record, connection.view)
+        return await self.track(connection, requests, sync, deadline)
+
+    def _edited(
+        self,
+        instructions: str | Unchanged,
+        tools: Sequence[ToolSpec] | Unchanged,
+        options: SessionOptions | None,
+    ) -> Configuration | None:
+        wanted = self._session.wanted
+        assert wanted is not None
+        changes: dict[str, Any] = {}
+        if instructions is not UNCHANGED:
+            changes["instructions"] = instructions
+        if tools is not UNCHANGED:
+            changes["tools"] = tuple(tools)
+        if options is not None:
+            changes["options"] = wanted.options.merged(options)
+        return wanted.edited(**changes) if changes else None
+
+    def _encode_update(
+        self, connection: Connection, edited: Configuration | None, sync: Sync
+    ) -> list[Request]:
+        commands = [
+            connection.encode(command, subject="waited") for command in sync.commands
+        ]
+        if edited is None:
+            connection.post(commands)
+            return commands
+        return self._session.supervisor.amend(connection, edited, commands)
+
+    async def track(
+        self,
+        connection: Connection,
+        requests: list[Request],
+        sync: Sync,
+        deadline: float,
+    ) -> UpdateReport:
+        """Wait for the outcome of requests; leaving, in any way, removes the tracker.
+
+        What was refused only for its predecessor is sent once more, elsewhere (S16).
+        """
+        order = () if connection.view is None else connection.view.ids
+        with connection.ledger.expect(
+            requests, lambda: self._withdraw(connection, requests)
+        ) as pending:
+            with trio.CancelScope(deadline=deadline):
+                await pending.settled()
+            held = () if connection.view is None else connection.view.ids
+            again = followers_of_missing(requests, sync.operations, order, held)
+        report = report_on(requests)
+        if not again or not connection.live:
+            return report
+        # Refused only because what they followed was refused: once more, elsewhere.
+        retry = Sync(again)
+        resent = [
+            connection.encode(command, subject="waited") for command in retry.commands
+        ]
+        if connection.view is not None:
+            retry.note(self._session.record, connection.view)
+        connection.post(resent)
+        replaced = {operation.item_id for operation in again}
+        kept = tuple(r for r in report.requests if r.item_id not in replaced)
+        later = await self.track(connection, resent, Sync(()), deadline)
+        return UpdateReport(kept) + later
+
+    def _withdraw(self, connection: Connection, requests: Sequence[Request]) -> None:
+        connection.withdraw_requests(requests)
+        for request in requests:
+            not_taken = request.state in {RequestState.REJECTED, RequestState.NOT_SENT}
+            if not_taken and isinstance(request.command, CreateItem):
+                self._session.tell(
+                    self._session.record.drop_local(request.command.item.id)
+                )
