@@ -157,7 +157,7 @@ class HandoffError(TrialogueError):
         message: str,
         *,
         previous: str | None = None,
-        next: str | None = None,  # noqa: A002 - the field's word for it
+        next: str | None = None,  # noqa: A002
         report: Any = None,
     ) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""The calls of one response: each gets exactly one outcome, all are answered together."""
+"""The calls of one response: each gets exactly one outcome; all go back together."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def has_assistant_audio(items: tuple[Item, ...]) -> bool:
 
 
 def edited_context(policy: str, snapshot: ChatContext) -> ChatContext | None:
-    """Return what a context policy makes of the conversation; None for nothing to do."""
+    """Return what a context policy makes of the conversation; None for no change."""
     if policy == "fresh":
         return attrs.evolve(snapshot, items=())
     return None
@@ -170,7 +170,7 @@ def failure(transition: Transition, cause: BaseException) -> HandoffError:
 def remedy(agent: Agent) -> HandoffError:
     """Return the error for a handoff that waits for the scope it is called in."""
     msg = (
-        "session.handoff() inside the agent's own hooks or tools would wait for itself; "
+        "session.handoff() inside the agent's hooks or tools would wait for itself; "
         f"return the agent ({name_of(agent)}) from the tool, or call "
         "session.handoff_soon(agent)"
     )

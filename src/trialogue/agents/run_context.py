@@ -22,7 +22,7 @@ __all__ = ["RunContext", "current_scope", "current_turn"]
 current_scope: ContextVar[AgentScope | None] = ContextVar("current_scope", default=None)
 """The agent scope that the running task belongs to."""
 current_turn: ContextVar[Turn | None] = ContextVar("current_turn", default=None)
-"""The turn of the tool call that is running: a reply it asks for does not wait for it."""
+"""The turn of the tool call that is running: its own replies do not wait for it."""
 
 
 @attrs.frozen

@@ -92,7 +92,7 @@ class AgentScope:
         """Whether nothing of the agent's is under way."""
         return not self.entering and not self.open_calls
 
-    # --- life ------------------------------------------------------------------------
+    # --- life ----------------------------------------------------------------
 
     async def run(self) -> Transition | None:
         """Be current until a decision, the session's end, or an error.
@@ -175,7 +175,7 @@ class AgentScope:
             self.session.leave_outputs(outputs)
         self.session.changed.pulse()
 
-    # --- handing over ----------------------------------------------------------------
+    # --- handing over --------------------------------------------------------
 
     async def hand_over(self, handoff: Handoff) -> Transition | None:
         """Prepare a handoff and decide on it; None if it came too late."""
@@ -187,7 +187,7 @@ class AgentScope:
         return transition if self.decide(transition, requested) else None
 
     def decide(self, transition: Transition, requested: float) -> bool:
-        """The handoff is decided, in this step: from here on the epoch is the next's."""
+        """The handoff is decided in this step: from here on the epoch is the next's."""
         if self.frozen or self.decision is not None or self.error is not None:
             self.session.publish(HandoffDiscarded(transition.name))
             return False
@@ -226,7 +226,7 @@ class AgentScope:
             )
         self._leave()
 
-    # --- calls -----------------------------------------------------------------------
+    # --- calls ---------------------------------------------------------------
 
     def dispatch(self, response: Response, call: FunctionCall) -> None:
         """A call is complete: run its tool. Synchronous, from the reader's step."""
@@ -403,8 +403,9 @@ class AgentScope:
     def user_interrupted(self) -> None:
         """The user speaks: tools that asked for it are cancelled."""
         for call in self.open_calls:
-            opts_in = call.tool is not None
-            if opts_in and call.tool is not None and call.running:
-                if call.tool.options.on_interrupt == "cancel":
-                    call.interrupted = True
-                    call.scope.cancel(reason="the user interrupted")
+            tool = call.tool
+            if tool is None or tool.options.on_interrupt != "cancel":
+                continue
+            if call.running:
+                call.interrupted = True
+                call.scope.cancel(reason="the user interrupted")

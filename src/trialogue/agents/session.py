@@ -111,7 +111,7 @@ class AgentSession:
         agent = None if self.scope is None else self.scope.name
         return f"<AgentSession agent={agent!r} {self.realtime!r}>"
 
-    # --- what is ---------------------------------------------------------------------
+    # --- what is -------------------------------------------------------------
 
     @property
     def agent(self) -> Agent | None:
@@ -149,7 +149,7 @@ class AgentSession:
         """The timings of each handoff that was agreed, the last thousand of them."""
         return [t.timings for t in self._settled if t.timings is not None]
 
-    # --- the run loop ------------------------------------------------------------------
+    # --- the run loop --------------------------------------------------------
 
     async def run(self, agent: Agent) -> None:
         """Hold the conversation, beginning with this agent, until it is over.
@@ -231,7 +231,7 @@ class AgentSession:
         restored.edited = undone(self.realtime, failed)
         return restored
 
-    # --- the steps of a handoff ----------------------------------------------------------
+    # --- the steps of a handoff ----------------------------------------------
 
     def commit(
         self, scope: AgentScope, transition: Transition, requested: float
@@ -244,7 +244,7 @@ class AgentSession:
         self._without_user += 1
         if self._without_user > MOST_WITHOUT_USER:
             msg = (
-                f"{self._without_user} handoffs without a word from the user; an agent's "
+                f"{self._without_user} handoffs without a word from the user; some agent's "
                 "on_enter or instructions send the conversation round in circles"
             )
             raise HandoffLoop(msg, previous=scope.name, next=transition.name)
@@ -252,7 +252,7 @@ class AgentSession:
         self.publish(HandoffStarted(scope.name, transition.name, transition.why_fresh))
 
     def activate(self, scope: AgentScope) -> None:
-        """The burst: one batch, when the old scope is empty and before the new begins."""
+        """The burst: one batch, after the old scope is empty, before the new begins."""
         transition = scope.transition
         self.realtime.activate(scope.config, transition.outputs, transition.edited)
         if transition.owed:
@@ -276,7 +276,7 @@ class AgentSession:
         self.publish(HandoffMeasured(transition.timings))
 
     def leave_outputs(self, outputs: Sequence[Item]) -> None:
-        """The scope is over without a successor: its calls are answered all the same."""
+        """The scope ends without a successor: its calls are answered all the same."""
         if outputs and self.realtime.failure is None:
             self.realtime.add_items(outputs)
 
@@ -307,7 +307,7 @@ class AgentSession:
         note = Message(self.realtime.new_item_id("msg"), "system", (TextContent(text),))
         self.realtime.answer([note], turn=None, reply=True)
 
-    # --- from outside ----------------------------------------------------------------------
+    # --- from outside --------------------------------------------------------
 
     async def handoff(self, target: Agent | Handoff) -> HandoffTimings:
         """Hand over to another agent and wait until the server has agreed.
@@ -455,7 +455,7 @@ class AgentSession:
             )
         self.changed.pulse()
 
-    # --- the end ---------------------------------------------------------------------------
+    # --- the end -------------------------------------------------------------
 
     async def may_finish(self) -> None:
         """Wait until the conversation is over."""
@@ -476,7 +476,7 @@ class AgentSession:
     def _played(self, item_id: str) -> None:
         self.changed.pulse()
 
-    # --- pumps -----------------------------------------------------------------------------
+    # --- pumps ---------------------------------------------------------------
 
     async def _listen(self, source: AudioInput) -> None:
         """Carry the microphone to the session; after its end, a silent line.

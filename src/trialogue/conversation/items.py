@@ -117,7 +117,7 @@ class Message:
 
 @attrs.frozen
 class FunctionCall:
-    """The model's wish to call a tool. `arguments` is JSON text as the model wrote it."""
+    """The model's wish to call a tool. `arguments` is JSON as the model wrote it."""
 
     id: str
     call_id: str

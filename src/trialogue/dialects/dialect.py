@@ -26,7 +26,7 @@ class Capabilities:
 
     Attributes:
         mutable_instructions, mutable_tools, mutable_chat_context: can be changed
-            mid-session; where False, a handoff that changes it takes a fresh connection.
+            mid-session; where False, a handoff that changes it goes fresh.
         mutable_options: options can be changed mid-session (a voice only until the
             conversation holds assistant audio, whatever this says).
         per_response_configuration: `response.create` can carry instructions and tools.

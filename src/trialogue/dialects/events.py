@@ -90,7 +90,7 @@ class Configured(_Event):
 
 @attrs.frozen
 class ItemAdded(_Event):
-    """An item joined the conversation after `previous_item_id` (None: first or unknown).
+    """An item joined the conversation behind `previous_item_id` (None: first, unknown).
 
     `previous_known` tells whether the provider named a predecessor at all.
     """
@@ -231,7 +231,7 @@ class Usage:
 
 @attrs.frozen
 class ResponseCreated(_Event):
-    """A response began. `key` is ours if we asked for it, else None (turn detection)."""
+    """A response began. `key` is ours if we asked for it, else None (by the server)."""
 
     response_id: str
     key: str | None = None
@@ -358,8 +358,8 @@ class ErrorReported(_Event):
     """The provider reported an error.
 
     Correlation is tried in this order: `event_id` (the client event at fault),
-    `refs` (ids quoted in the message), `kinds` (the kinds of request, by `AnswerKey[0]`,
-    that the code implies), and last the outstanding update.
+    `refs` (ids quoted in the message), `kinds` (the kinds of request that the code
+    implies, by `AnswerKey[0]`), and last the outstanding update.
     """
 
     message: str

@@ -24,7 +24,7 @@ __all__ = [
 
 
 class Unchanged(enum.Enum):
-    """The type of `UNCHANGED`: absent on the wire, so the provider keeps what it has."""
+    """The type of `UNCHANGED`: absent on the wire; the provider keeps what it has."""
 
     UNCHANGED = "UNCHANGED"
 

@@ -47,7 +47,7 @@ class Subscription(Generic[T]):
         """Return the next event or raise `trio.WouldBlock`."""
         if self._strict and self.missed:
             missed, self.missed = self.missed, 0
-            msg = f"this subscriber fell {missed} events behind its buffer of {self._limit}"
+            msg = f"this subscriber missed {missed} events; its buffer is {self._limit}"
             raise SubscriberLagged(msg, missed=missed)
         if not self._events:
             raise trio.WouldBlock

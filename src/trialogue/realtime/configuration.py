@@ -101,9 +101,9 @@ class Configuration:
 
         Line ends and outer white space of the instructions may be normalised.
         """
-        if echo.instructions is not UNCHANGED:
-            if echo.instructions.strip() != self.instructions.strip():
-                return False
+        said = echo.instructions
+        if said is not UNCHANGED and said.strip() != self.instructions.strip():
+            return False
         if echo.tool_names is not UNCHANGED:
             return sorted(echo.tool_names) == sorted(t.name for t in self.tools)
         return True

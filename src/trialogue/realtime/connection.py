@@ -154,7 +154,7 @@ class Connection:
         """Whether it takes work: started, neither ended nor replaced."""
         return self.started and not self.retired and not self.ended.is_set()
 
-    # --- sending -----------------------------------------------------------------
+    # --- sending -------------------------------------------------------------
 
     def encode(
         self, command: Any, *, patience: float | None = None, subject: Any = None
@@ -285,7 +285,7 @@ class Connection:
         if frame:
             await link.send(frame)
 
-    # --- receiving ---------------------------------------------------------------
+    # --- receiving -----------------------------------------------------------
 
     async def reader(self, link: Link) -> None:
         """Read until the end; hold the network's deadlines while doing so."""
@@ -346,7 +346,7 @@ class Connection:
         except ConnectionLost as error:
             self.end(error)
 
-    # --- ending ------------------------------------------------------------------
+    # --- ending --------------------------------------------------------------
 
     def end(self, error: ConnectionLost) -> None:
         """End it, synchronously: what is owed is lost, whoever waits is woken."""

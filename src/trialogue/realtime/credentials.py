@@ -9,7 +9,7 @@ __all__ = ["Secret"]
 
 @attrs.frozen(repr=False)
 class Secret:
-    """A credential; its repr and text hide it (X1). `reveal` is for the header alone."""
+    """A credential; repr and text hide it (X1). `reveal` is for the header alone."""
 
     _value: str
 

@@ -53,13 +53,14 @@ class Cutting:
     def cut(self, response: Response) -> None:
         """Stop a response: at the server by id, and where it is played."""
         connection = self._session.connection
-        if response.running and not response.cut and not response.discard:
-            if connection is not None and connection.generation == response.generation:
-                self.post(connection, [CancelResponse(response.id)])
+        goes_on = response.running and not response.cut and not response.discard
+        here = connection is not None and connection.generation == response.generation
+        if goes_on and here and connection is not None:
+            self.post(connection, [CancelResponse(response.id)])
         self._cut_items(response, self._session.listener.cut(response))
 
     def cut_everything(self) -> None:
-        """The user speaks, or somebody interrupts: silence, truncated at what was heard.
+        """The user speaks, or somebody interrupts: silence, cut at what was heard.
 
         A running response is left to its server, which stops it by itself under turn
         detection; `interrupt` cancels it too.

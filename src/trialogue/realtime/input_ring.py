@@ -16,7 +16,7 @@ _WIDTH = 2
 
 
 class InputRing:
-    """PCM16 24 kHz mono, the last `seconds` of it. Positions are samples since start."""
+    """PCM16 24 kHz mono, the last `seconds` of it. Positions count samples from 0."""
 
     def __init__(self, seconds: float = 30.0) -> None:
         self.start = 0
@@ -50,14 +50,14 @@ class InputRing:
         return lost
 
     def read(self, position: int, most: int) -> bytes:
-        """Return up to `most` samples from `position` (which must not be dropped)."""
-        offset = (position - self.start) * _WIDTH
-        return bytes(self._buffer[max(0, offset) : offset + most * _WIDTH])
+        """Return up to `most` samples from `position`, without those that are gone."""
+        begin = max(0, position - self.start)
+        end = max(begin, position + most - self.start)
+        return bytes(self._buffer[begin * _WIDTH : end * _WIDTH])
 
     def slice(self, begin: int, end: int) -> bytes:
         """Return what is still kept of a span."""
-        begin = max(begin, self.start)
-        return self.read(begin, max(0, end - begin))
+        return self.read(begin, end - begin)
 
 
 @attrs.define(eq=False)

@@ -93,9 +93,9 @@ class Intake:
 
     def _late(self, event: Event) -> None:
         """An old connection is read for the words of turns that it holds."""
-        if isinstance(event, TranscriptDelta | TranscriptDone | TranscriptFailed):
-            if self._session.record.get(event.item_id) is not None:
-                self._transcript(event)
+        spoken = isinstance(event, TranscriptDelta | TranscriptDone | TranscriptFailed)
+        if spoken and self._session.record.get(event.item_id) is not None:
+            self._transcript(event)
 
     def _current(self, connection: Connection, event: Event) -> None:
         replying = self._session.replying
@@ -137,7 +137,7 @@ class Intake:
             case _:
                 pass
 
-    # --- items ---------------------------------------------------------------------
+    # --- items ---------------------------------------------------------------
 
     def _item(
         self,
@@ -211,7 +211,7 @@ class Intake:
         for warning in change.warnings:
             publish(UnknownAnchorNotice(warning.item_id, warning.previous_item_id))
 
-    # --- the user's turns ----------------------------------------------------------
+    # --- the user's turns ----------------------------------------------------
 
     def _speech(
         self,
@@ -256,7 +256,7 @@ class Intake:
         session.supervisor.progressed()
         session.listener.user_turn(item_id)
 
-    # --- errors --------------------------------------------------------------------
+    # --- errors --------------------------------------------------------------
 
     def _error(self, connection: Connection, event: ErrorReported) -> None:
         session = self._session

@@ -18,7 +18,7 @@ __all__ = ["CutItem", "Listener"]
 
 
 class Listener:
-    """Override what you need. Called in the reader's steps: never block, never raise."""
+    """Override what you need. Called in the reader's steps: do not block or raise."""
 
     def response_created(self, response: Response) -> None:
         """A response began that may be heard."""

@@ -16,7 +16,7 @@ __all__ = ["Listening"]
 
 LOOKBACK = 2 * SAMPLE_RATE
 """Samples before the newest that a fresh connection gets when no turn is open: turn
-detection on the old one may have heard a beginning that it could not report any more."""
+detection on the old one may have heard a beginning that it could not report."""
 SPOKEN_TURNS = 60 * SAMPLE_RATE
 """Samples of committed turns kept until their transcripts arrive."""
 MICROPHONE_SILENT = 3.0
@@ -28,11 +28,17 @@ ANSWER_DUE = 3.0
 
 
 class Listening:
-    """State of the user's turns; plain values, moved by the session's reader."""
+    """State of the user's turns; plain values, moved by the session's reader.
+
+    Attributes:
+        manual: the provider finds no turns, so that all that is not committed is the
+            open turn.
+    """
 
     def __init__(self, ring_seconds: float = 30.0) -> None:
         self.ring = InputRing(ring_seconds)
         self.speaking = False
+        self.manual = False
         self.answer_due = math.inf
         self._committed_to = 0
         self._sent_to = 0
@@ -63,22 +69,34 @@ class Listening:
         return self.ring.trim(self._needed_from(cursor))
 
     def _needed_from(self, cursor: int | None) -> int:
-        unsent = self._committed_to if cursor is None else cursor
-        return unsent if self._turn_start is None else min(unsent, self._turn_start)
+        # What a living connection has been sent is not lost when it is forgotten here.
+        return self._open_from() if cursor is None else cursor
+
+    def _open_from(self) -> int:
+        """Where the audio begins that a fresh connection has to be given."""
+        start = self._turn_start
+        if start is None:
+            start = self._committed_to if self.manual else self._sent_to - LOOKBACK
+        return max(start, self._committed_to)
 
     def fresh_start(self) -> int:
         """Where the microphone begins on a fresh connection."""
-        start = self._turn_start
-        if start is None:
-            start = self._sent_to - LOOKBACK
-        return max(start, self._committed_to, self.ring.start)
+        return max(self._open_from(), self.ring.start)
 
     def left(self, cursor: int | None) -> None:
         """A connection is left behind; it was sent audio up to `cursor`."""
         self._sent_to = max(self._sent_to, cursor or 0)
+        self._miss(min(self.ring.start, self._sent_to))
         # An open turn goes on: the next connection is given it from its start.
         self.speaking = self._turn_start is not None
-        self.answer_due = math.inf
+        self.answer_due = self._confirm_by = math.inf
+
+    def _miss(self, gone_to: int) -> None:
+        """What was sent and forgotten is wanted once more: now it is lost."""
+        missing = gone_to - self._open_from()
+        if missing > 0:
+            self.ring.dropped += missing
+            self._committed_to = gone_to
 
     def resumed(self, now: float) -> None:
         """A fresh connection begins to be given audio; it should hear an open turn."""

@@ -95,7 +95,7 @@ class Replying:
         self._out_of_band: list[Reply] = []
         self._cutting = Cutting(session, self)
 
-    # --- asking ------------------------------------------------------------------
+    # --- asking --------------------------------------------------------------
 
     def ask(self, **wish: Any) -> Reply:
         """Queue a wish for a reply, and post it at once if it may go."""
@@ -153,7 +153,7 @@ class Replying:
         if reply in self._out_of_band:
             self._out_of_band.remove(reply)
 
-    # --- posting -----------------------------------------------------------------
+    # --- posting -------------------------------------------------------------
 
     def advance(self) -> None:
         """Post whatever may go now."""
@@ -286,7 +286,7 @@ class Replying:
         if reply.purpose != "program":  # nobody waits: whoever listens is told
             self._session.publish(ErrorNotice(str(error), getattr(error, "code", None)))
 
-    # --- responses ---------------------------------------------------------------
+    # --- responses -----------------------------------------------------------
 
     def _watch(self, connection: Connection) -> None:
         """A response is, or must be, running: it may not stay silent for ever."""
@@ -393,7 +393,7 @@ class Replying:
         """Return the response that an item belongs to."""
         return next((r for r in self._responses.values() if item_id in r.items), None)
 
-    # --- what responses bring ----------------------------------------------------
+    # --- what responses bring ------------------------------------------------
 
     def output_item(
         self, connection: Connection, event: OutputItemAdded | OutputItemDone
@@ -523,7 +523,7 @@ class Replying:
     def _name(response: Response) -> str | None:
         return getattr(response.owner, "name", None)
 
-    # --- stopping ----------------------------------------------------------------
+    # --- stopping ------------------------------------------------------------
 
     def cut(self, response: Response) -> None:
         """Stop a response: at the server by id, and where it is played."""
@@ -533,7 +533,7 @@ class Replying:
         """The user speaks, or somebody interrupts: silence at once."""
         self._cutting.cut_everything()
 
-    # --- changes of agent and of connection --------------------------------------
+    # --- changes of agent and of connection ----------------------------------
 
     def epoch_changed(self) -> None:
         """Another configuration is wanted from now on: nothing of the old one begins.

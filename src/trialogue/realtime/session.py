@@ -137,7 +137,7 @@ class RealtimeSession:
         state = "closed" if self._closed else "failed" if self.failure else "live"
         return f"<RealtimeSession {state} {self.connection!r} {self.replying.slot!r}>"
 
-    # --- what is ---------------------------------------------------------------------
+    # --- what is -------------------------------------------------------------
 
     @property
     def model(self) -> RealtimeModel:
@@ -177,7 +177,7 @@ class RealtimeSession:
         """
         return self._broadcast.subscribe(*kinds, buffer=buffer, on_overflow=on_overflow)
 
-    # --- updates ---------------------------------------------------------------------
+    # --- updates -------------------------------------------------------------
 
     async def update_session(
         self,
@@ -221,7 +221,7 @@ class RealtimeSession:
 
     @property
     def settled(self) -> bool:
-        """Whether a live connection has the wanted configuration, as its server said."""
+        """Whether a live connection has the wanted configuration, by its own word."""
         connection, wanted = self.connection, self.wanted
         if connection is None or wanted is None or not connection.live:
             return False
@@ -254,7 +254,7 @@ class RealtimeSession:
         """Bring the conversation to an edited snapshot; see `update_session`.
 
         Only what the editor changed is applied, to the conversation as it is now: an
-        item that it never saw stays (S14), and two edits at once both take effect (S17).
+        item that it never saw stays (S14); two edits at once both take effect (S17).
         """
         return await self.update_session(chat_ctx=chat_ctx, ack_timeout=ack_timeout)
 
@@ -279,7 +279,7 @@ class RealtimeSession:
         """Apply an edit to the record alone, for the next connection to be given."""
         apply_here(self.record, edited)
 
-    # --- audio -----------------------------------------------------------------------
+    # --- audio ---------------------------------------------------------------
 
     def push_audio(self, pcm: bytes) -> None:
         """Add microphone audio: PCM16 24 kHz mono, any number of bytes. Never waits.
@@ -334,7 +334,7 @@ class RealtimeSession:
         report = await self._updating.track(connection, [request], Sync(()), deadline)
         return report, request.error
 
-    # --- replies ---------------------------------------------------------------------
+    # --- replies -------------------------------------------------------------
 
     async def generate_reply(
         self,
@@ -345,7 +345,7 @@ class RealtimeSession:
         tool_choice: ToolChoice | Unchanged = UNCHANGED,
         if_busy: Literal["wait", "skip", "raise"] = "wait",
         out_of_band: bool = False,
-        input: Sequence[Item] | Unchanged = UNCHANGED,
+        input: Sequence[Item] | Unchanged = UNCHANGED,  # noqa: A002
         metadata: dict[str, str] | None = None,
     ) -> ReplyOutcome:
         """Ask for a reply and wait until it is complete.
@@ -420,7 +420,7 @@ class RealtimeSession:
     async def truncate(
         self, item_id: str, audio_end_ms: int, *, ack_timeout: float = 5.0
     ) -> UpdateReport:
-        """Cut a spoken item of the conversation at `audio_end_ms`; wait for the answer."""
+        """Cut a spoken item at `audio_end_ms`; wait for the answer."""
         deadline = trio.current_time() + ack_timeout
         if not await self._agreement(deadline):
             return _NOT_SENT
@@ -431,7 +431,7 @@ class RealtimeSession:
         connection.post([request])
         return await self._updating.track(connection, [request], Sync(()), deadline)
 
-    # --- for the parts of the session --------------------------------------------------
+    # --- for the parts of the session ----------------------------------------
 
     def new_id(self) -> str:
         """Return an id for an event or a reply, unique in this session."""
@@ -592,7 +592,7 @@ class RealtimeSession:
         else:
             self.replying.advance()
 
-    # --- ending ------------------------------------------------------------------------
+    # --- ending --------------------------------------------------------------
 
     def check_open(self) -> None:
         """Raise `SessionClosed` unless the session takes work (invariant 9)."""

@@ -3,7 +3,7 @@
 First connect, reconnect, fresh handoff: each is the same act. A connection is opened,
 its first event is read, and one batch brings it to the wanted configuration and the
 conversation so far. `wanted` is what should be; `good` is what last was agreed. Where
-`wanted` is refused for good, or its time is up, `good` comes back and the session lives.
+`wanted` is refused for good, or its time is up, `good` comes back: the session lives.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Supervisor:
     def __repr__(self) -> str:
         return f"<Supervisor opened={self.opened} current={self.connection!r}>"
 
-    # --- the task ----------------------------------------------------------------
+    # --- the task ------------------------------------------------------------
 
     async def run(self) -> None:
         """Keep one connection serving until cancelled.
@@ -226,7 +226,7 @@ class Supervisor:
         """Something was achieved: failures are counted anew (C8)."""
         self._failures = 0
 
-    # --- what a connection is brought to ------------------------------------------
+    # --- what a connection is brought to -------------------------------------
 
     def _adopt(self, connection: Connection) -> None:
         """Let this connection serve: one batch brings it to what is wanted."""
@@ -306,7 +306,7 @@ class Supervisor:
         if not connection.model.capabilities.acknowledges_updates:
             self._agreed(connection, config)
 
-    # --- a change of what is wanted ------------------------------------------------
+    # --- a change of what is wanted ------------------------------------------
 
     def commit(self, config: Configuration, *, fresh: bool) -> None:
         """From here on this is wanted: the epoch changes now, the burst follows."""
@@ -428,7 +428,7 @@ class Supervisor:
         self._changed.pulse()
         return True
 
-    # --- answers -------------------------------------------------------------------
+    # --- answers -------------------------------------------------------------
 
     def started(self, connection: Connection, event: SessionStarted) -> None:
         """The provider's first event: only now is it connected (C1)."""

@@ -1,4 +1,4 @@
-"""Edits of the conversation: from an edited context to operations and back to a report."""
+"""Edits of the conversation: from an edited context to operations, and to a report."""
 
 from __future__ import annotations
 
