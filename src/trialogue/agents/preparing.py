@@ -86,6 +86,11 @@ async def prepare(session: AgentSession, handoff: Handoff) -> Prepared:
     return prepared
 
 
+def _is_method(given: Any) -> bool:
+    takes_self = inspect.isfunction(given)
+    return takes_self and len(inspect.signature(given).parameters) > 1
+
+
 async def _instructions(session: AgentSession, agent: Agent) -> str:
     # NB: a plain function given as a class attribute takes the context alone; looked
     # up through the instance it would be bound as a method.
@@ -94,9 +99,7 @@ async def _instructions(session: AgentSession, agent: Agent) -> str:
         given = inspect.getattr_static(type(agent), "instructions", None)
         if isinstance(given, staticmethod):
             given = given.__func__
-        elif inspect.isfunction(given) and len(inspect.signature(given).parameters) > 1:
-            given = agent.instructions
-        elif isinstance(given, property):
+        elif isinstance(given, property) or _is_method(given):
             given = agent.instructions
     if callable(given):
         given = given(RunContext(session, agent))

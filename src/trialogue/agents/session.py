@@ -244,7 +244,8 @@ class AgentSession:
         self._without_user += 1
         if self._without_user > MOST_WITHOUT_USER:
             msg = (
-                f"{self._without_user} handoffs without a word from the user; some agent's "
+                f"{self._without_user} handoffs without a word from the user; an "
+                "agent's "
                 "on_enter or instructions send the conversation round in circles"
             )
             raise HandoffLoop(msg, previous=scope.name, next=transition.name)

@@ -93,8 +93,9 @@ class Intake:
 
     def _late(self, event: Event) -> None:
         """An old connection is read for the words of turns that it holds."""
-        spoken = isinstance(event, TranscriptDelta | TranscriptDone | TranscriptFailed)
-        if spoken and self._session.record.get(event.item_id) is not None:
+        if not isinstance(event, TranscriptDelta | TranscriptDone | TranscriptFailed):
+            return
+        if self._session.record.get(event.item_id) is not None:
             self._transcript(event)
 
     def _current(self, connection: Connection, event: Event) -> None:
