@@ -57,7 +57,7 @@ def test_a_span_that_ends_before_it_begins_is_empty() -> None:
 
 
 def test_what_was_dropped_is_not_read_as_something_else() -> None:
-    """A position before the oldest sample gives what is left of the wish, or nothing."""
+    """A position before the oldest sample gives what is left, or nothing."""
     ring = ring_of(1000, bound=100)
     ring.trim(1000)
     assert ring.read(0, 10) == b""

@@ -192,15 +192,16 @@ def test_sound_is_bounded_and_the_oldest_turn_goes_first() -> None:
 def test_user_has_the_floor_from_the_first_word_to_the_answer() -> None:
     listening = Listening()
     listening.push(SECOND, 1.0, 0)
-    assert not listening.has_the_floor
-    listening.started(clock_from(), 0)
-    assert listening.has_the_floor
-    listening.stopped(clock_from(), 900)
-    assert listening.has_the_floor
-    listening.committed("turn", SAMPLE_RATE, 1.0 + ANSWER_DUE)
-    assert listening.has_the_floor
-    listening.answered()
-    assert not listening.has_the_floor
+    floor = [listening.has_the_floor]
+    for step in (
+        lambda: listening.started(clock_from(), 0),
+        lambda: listening.stopped(clock_from(), 900),
+        lambda: listening.committed("turn", SAMPLE_RATE, 1.0 + ANSWER_DUE),
+        listening.answered,
+    ):
+        step()
+        floor.append(listening.has_the_floor)
+    assert floor == [False, True, True, True, False]
 
 
 def test_answer_that_does_not_come_is_overdue_once() -> None:
@@ -256,7 +257,7 @@ def test_each_connection_gets_its_own_time_to_hear_the_turn() -> None:
 
 @attrs.define
 class Provider:
-    """One connection's turn detection: it hears a turn once its first sample is there."""
+    """One connection's turn detection: hears a turn once its first sample is there."""
 
     received: list[int] = attrs.field(factory=list)
     began: int | None = None

@@ -21,7 +21,7 @@ class InputRing:
     def __init__(self, seconds: float = 30.0) -> None:
         self.start = 0
         self.dropped = 0
-        self._limit = int(seconds * SAMPLE_RATE) * _WIDTH
+        self._limit = round(seconds * SAMPLE_RATE) * _WIDTH
         self._buffer = bytearray()
         self._odd = b""
 
