@@ -26,9 +26,11 @@ def main(argv: list[str]) -> int:
 
             return demo(rest)
         case ["serve", *rest]:
+            from trialogue.demo.brain import add_demo_script
             from trialogue.testing.serve import main as serve
 
-            return serve(rest) or 0
+            add_demo_script()
+            return serve(rest)
         case [] | ["-h" | "--help"]:
             print(_HELP, end="")
             return 0
@@ -36,7 +38,9 @@ def main(argv: list[str]) -> int:
             print(__version__)
             return 0
         case [unknown, *_]:
-            print(f"trialogue: no command {unknown!r}\n\n{_HELP}", end="", file=sys.stderr)
+            print(
+                f"trialogue: no command {unknown!r}\n\n{_HELP}", end="", file=sys.stderr
+            )
             return 2
     return 0
 

@@ -1,5 +1,8 @@
 """The demo's cast: a greeter and a weather specialist, who hand over to each other."""
 
+# Agents give their instructions as text, one of the types that the base class allows.
+# mypy: disable-error-code="mutable-override"
+
 from __future__ import annotations
 
 from trialogue import Agent, RunContext, function_tool
@@ -43,9 +46,9 @@ class Weather(Agent):
 
     name = "Sunny"
     instructions = (
-        "You are Sunny, a weather specialist on the phone. Speak in one short sentence. "
-        "Look the weather up with lookup_weather before you answer. When the caller "
-        "wants to go back to the greeter, say so and call transfer_to_greeter."
+        "You are Sunny, a weather specialist on the phone. Speak in one short "
+        "sentence. Look the weather up with lookup_weather before you answer. When the "
+        "caller wants to go back to the greeter, say so and call transfer_to_greeter."
     )
 
     async def on_enter(self, ctx: RunContext) -> None:

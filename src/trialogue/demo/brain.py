@@ -1,7 +1,7 @@
 """What the local server's model says in the demo.
 
-It decides from what it heard in the caller's audio, whose instructions are in force, and
-which tool output waits, as a real model would; its replies are the recorded clips.
+It decides from what it heard in the caller's audio, whose instructions are in force,
+and which tool output waits, as a real model would; its replies are the recorded clips.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import re
 
 from trialogue.demo.handing_over import RULES
 from trialogue.demo.speech import CALLER_SCRIPT, LINES, clip
-from trialogue.testing import Call, Rule, Rules, Say, Turn, Utterances
+from trialogue.testing import Brain, Call, Rule, Rules, Say, Turn, Utterances
+from trialogue.testing.serve import SCRIPTS
 
-__all__ = ["demo_brain", "demo_utterances"]
+__all__ = ["add_demo_script", "demo_brain", "know_caller"]
 
 _KELLY = "You are Kelly"
 _SUNNY = "You are Sunny"
@@ -62,10 +63,18 @@ def demo_brain() -> Rules:
     )
 
 
-def demo_utterances() -> Utterances:
-    """Return what the server recognises of the caller's voice."""
-    known = Utterances()
+def know_caller(utterances: Utterances) -> None:
+    """Make known what the server recognises of the caller's voice."""
     for _, name in CALLER_SCRIPT:
         if name is not None:
-            known.add(clip(name), LINES[name].text)
-    return known
+            utterances.add(clip(name), LINES[name].text)
+
+
+def add_demo_script() -> None:
+    """Let `serve` play the demo's model: `--script demo`."""
+
+    def script(utterances: Utterances) -> Brain:
+        know_caller(utterances)
+        return demo_brain()
+
+    SCRIPTS["demo"] = script

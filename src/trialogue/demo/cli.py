@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -40,9 +40,9 @@ _ANSWERS = (
     "conversation.item.deleted",
 )
 _DESCRIPTION = """\
-A recorded caller talks to two agents over one realtime session, and the table at the end
-says how long handing over took. Without --model it needs no key and no network: the
-model is played by a local server, in a process of its own.
+A recorded caller talks to two agents over one realtime session, and the table at the
+end says how long handing over took. Without --model it needs no key and no network:
+the model is played by a local server, in a process of its own.
 """
 
 

@@ -6,8 +6,8 @@ Nothing here does I/O: frames with stamps in, figures out.
 from __future__ import annotations
 
 import math
-from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from collections import defaultdict, deque
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 
@@ -33,15 +33,19 @@ response that calls it leaves the server. From the server's own stamps, unless i
                    reaches the server
   acknowledged_ms  client: from the decision to reading the session.updated
   reply_ms         until the new agent's response.create reaches the server
-  first_audio_ms   until the first audio of that response leaves the server
+  first_audio_ms   until the first audio of that response leaves the server, which
+                   thinks for 50 ms
   connections      opened for the handoff
   messages         sent for it, up to the first audio, without user audio
   session_updates  of those, how many are session.update
-  acknowledged     n/m: of m updates, and items created or deleted, the server answered n
+  acknowledged     n/m: of m updates, and items created or deleted, n were answered
 """
 """What the columns of the table mean."""
 
-_ITEM_REQUESTS: Final = {
+_Key: TypeAlias = tuple[int, str, str]
+
+_ANSWERS: Final = {
+    "session.update": "session.updated",
     "conversation.item.create": "conversation.item.added",
     "conversation.item.delete": "conversation.item.deleted",
 }
@@ -174,25 +178,25 @@ def _acknowledged_ms(timings: HandoffTimings) -> float:
     return (timings.acknowledged - timings.committed) * 1000
 
 
-def _acknowledged(sent: Iterable[Stamped], after: Iterable[Stamped]) -> str:
-    """Count requests that are answered one by one, and those that were."""
-    asked = Counter(key for entry in sent if (key := _awaited(entry)) is not None)
-    answers = (e for e in after if not e.incoming and not e.lost)
-    given = Counter(_answered(entry) for entry in answers)
-    return f"{(asked & given).total()}/{asked.total()}"
+def _acknowledged(sent: Iterable[Stamped], after: Sequence[Stamped]) -> str:
+    """Count requests that are answered one by one, and those that were.
+
+    An answer that the server withheld still uses up its request: the next one is not
+    taken for it.
+    """
+    answers: defaultdict[_Key, deque[Stamped]] = defaultdict(deque)
+    for entry in after:
+        if not entry.incoming:
+            answers[entry.connection, entry.type, _item_id(entry)].append(entry)
+    asked = [key for entry in sent if (key := _awaited(entry)) is not None]
+    given = [answers[key].popleft() for key in asked if answers[key]]
+    return f"{sum(not answer.lost for answer in given)}/{len(asked)}"
 
 
-def _awaited(entry: Stamped) -> tuple[int, str, str] | None:
-    if entry.type == "session.update":
-        return entry.connection, "session.updated", ""
-    answer = _ITEM_REQUESTS.get(entry.type)
-    if answer is None:
-        return None
-    return entry.connection, answer, _item_id(entry)
-
-
-def _answered(entry: Stamped) -> tuple[int, str, str]:
-    return entry.connection, entry.type, _item_id(entry)
+def _awaited(entry: Stamped) -> _Key | None:
+    """Return where the answer to this request is found, if it is answered by itself."""
+    answer = _ANSWERS.get(entry.type)
+    return None if answer is None else (entry.connection, answer, _item_id(entry))
 
 
 def _item_id(entry: Stamped) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import attrs
 import trio
@@ -11,9 +12,6 @@ from trialogue._codec import loads
 from trialogue.errors import ConnectionLost
 from trialogue.realtime.dial import parse_url, tcp_connector
 from trialogue.realtime.link import open_link
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = ["Stamped", "makes_call", "read_log"]
 
@@ -27,9 +25,9 @@ class Stamped:
 
     Attributes:
         connection: the server's number of the connection.
-        time: seconds on the server's clock: when a frame from the client had reached the
-            server's logic, or when an answer left it. The way there, and the way back,
-            are outside.
+        time: seconds on the server's clock: when a frame from the client had reached
+            the server's logic, or when an answer left it. The way there, and the way
+            back, are outside.
         incoming: from the client, or else to it.
         event: the JSON object.
         lost: a fault withheld it.

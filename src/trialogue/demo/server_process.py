@@ -1,9 +1,9 @@
 """The local server in a process of its own: both ends of it.
 
 The parent opens it with `local_server`, the child is `python -m
-trialogue.demo.server_process`. The child lives as long as its standard input is open, so
-that it ends with its parent however that ends, and takes no notice of Ctrl-C, which the
-terminal sends to both.
+trialogue.demo.server_process`. The child lives as long as its standard input is open,
+so that it ends with its parent however that ends, and takes no notice of Ctrl-C, which
+the terminal sends to both.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import subprocess
 import sys
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from trialogue.demo.brain import demo_brain, demo_utterances
+from trialogue.demo.brain import demo_brain, know_caller
 from trialogue.demo.server_log import makes_call
 from trialogue.errors import TrialogueError
 from trialogue.realtime.unwrapping import single
-from trialogue.testing import RealtimeServer, swallow
+from trialogue.testing import Pace, RealtimeServer, Settings, swallow
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from trialogue.testing import Connection, LogEntry
 
@@ -38,6 +38,8 @@ LOCAL_MODEL: Final = "gpt-realtime"
 _READY: Final = "listening on "
 _START_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 3.0
+_SETTINGS: Final = Settings(pace=Pace(transcript_ms=(20,)))
+"""What the caller said is known before the answer begins: a transcript in order."""
 
 
 class ServerNotStarted(TrialogueError):
@@ -104,15 +106,35 @@ async def _address(process: trio.Process) -> str:
 # --- the child's end -----------------------------------------------------------------
 
 
-def _server(swallowed: str | None) -> RealtimeServer:
-    def look(connection: Connection, entries: Sequence[LogEntry]) -> None:
-        """Plan to lose the first such answer after each call that the model makes."""
-        if swallowed is not None and any(makes_call(entry.event) for entry in entries):
-            server.inject(swallow(swallowed))
+class _Swallowing:
+    """Withholds one answer of a type in each handoff by a tool."""
 
+    def __init__(self, kind: str) -> None:
+        self._armed = False
+        self.fault = swallow(kind, nth=None, match=self._take)
+
+    def look(self, connection: Connection, entries: Sequence[LogEntry]) -> None:
+        """Begin with the call, end with the request for the new agent's reply."""
+        for entry in entries:
+            if makes_call(entry.event):
+                self._armed = True
+            elif entry.type == "response.create":
+                self._armed = False
+
+    def _take(self, event: Mapping[str, Any]) -> bool:
+        armed, self._armed = self._armed, False
+        return armed
+
+
+def _server(swallowed: str | None) -> RealtimeServer:
+    swallowing = None if swallowed is None else _Swallowing(swallowed)
     server = RealtimeServer(
-        demo_brain(), utterances=demo_utterances(), on_entry=look
+        demo_brain(),
+        settings=_SETTINGS,
+        faults=() if swallowing is None else (swallowing.fault,),
+        on_entry=None if swallowing is None else swallowing.look,
     )
+    know_caller(server.utterances)
     return server
 
 

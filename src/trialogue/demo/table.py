@@ -64,6 +64,8 @@ async def measure(
         TrialogueError: a session failed.
     """
     server = _Server(url)
+    # Not counted: the first one of a process imports, compiles and caches.
+    await server.hand_over(MODES[0], 0)
     table: list[Row] = []
     for rtt_ms in round_trips_ms:
         for mode in MODES:
