@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from trialogue.testing.faults import Direction
 from trialogue.testing.machine import Committed, Machine, ResponseRecord
-from trialogue.testing.machine.conversation import Conversation
+
+if TYPE_CHECKING:
+    from trialogue.testing.machine.conversation import Conversation
 
 __all__ = ["Connection", "LogEntry", "elided"]
 

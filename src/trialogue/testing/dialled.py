@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlsplit
 
 import attrs
-from wsproto.events import Request
 
 from trialogue.testing.faults import Fault, lose, swallow
 from trialogue.testing.network import Network
+
+if TYPE_CHECKING:
+    from wsproto.events import Request
 
 __all__ = ["Dialled"]
 

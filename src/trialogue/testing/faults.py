@@ -346,7 +346,7 @@ def silence(
     connection: int | None = None,
     match: Match | None = None,
 ) -> Fault:
-    """The server never answers any more, this frame included (before) or not (after)."""
+    """The server never answers again: this frame included (before) or not (after)."""
     kind, first = _side(before, after)
     action = Silence(first, pongs)
     return Fault(action, kind, nth=nth, connection=connection, match=match)

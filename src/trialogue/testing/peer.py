@@ -1,7 +1,8 @@
 """One connection as it runs: a stream, a delay line each way, the machine between.
 
 Four tasks: one reads frames into the inbound line, one takes them out when they have
-arrived and runs the machine, one writes what left the machine and has arrived, one pings.
+arrived and runs the machine, one writes what has come out of the outbound line, and one
+pings.
 """
 
 from __future__ import annotations
@@ -228,7 +229,7 @@ class Peer:
             actions = self.plan.at_frame(event, self.connection.index)
         note = " ".join(type(action).__name__.lower() for action in actions)
         self._log("in", event, note)
-        if not any([self._before_processing(action, text) for action in actions]):
+        if self._all(self._before_processing, actions, text):
             repeats = 1 + any(isinstance(action, Duplicate) for action in actions)
             for _ in range(repeats):
                 self._emit(self.connection.machine.receive(text, trio.current_time()))
@@ -236,6 +237,13 @@ class Peer:
                 self._afterwards(action)
         if not again:
             self._release(self._held_in, self._redo)
+
+    def _all(
+        self, act: Callable[[Action, str], bool], actions: list[Action], text: str
+    ) -> bool:
+        """Let everything go wrong that is to; True if the frame itself goes on."""
+        stopped = [act(action, text) for action in actions]
+        return not any(stopped)
 
     def _redo(self, text: str) -> None:
         self._inbound.put(_Arriving(Text(text), again=True), trio.current_time())
@@ -300,7 +308,7 @@ class Peer:
             return
         self._log("out", event, note)
         text = dumps(event)
-        if not any([self._before_sending(action, text) for action in actions]):
+        if self._all(self._before_sending, actions, text):
             repeats = 1 + any(isinstance(action, Duplicate) for action in actions)
             for _ in range(repeats):
                 self._leave(_Send(text))

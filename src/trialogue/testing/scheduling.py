@@ -7,12 +7,14 @@ tasks that are ready at once by a seed, so that what a run showed can be shown a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
 
 __all__ = ["CancelAtStep", "seeded"]
 
@@ -44,7 +46,7 @@ class CancelAtStep(trio.abc.Instrument):
     def __repr__(self) -> str:
         return f"<CancelAtStep {self.steps} of {self._step} fired={self.fired}>"
 
-    def __enter__(self) -> CancelAtStep:
+    def __enter__(self) -> Self:
         trio.lowlevel.add_instrument(self)
         return self
 
@@ -75,7 +77,7 @@ def seeded(seed: int) -> Iterator[None]:
     It sets two private names of Trio that its own tests rely on for the same purpose,
     and puts both back, whatever happens.
     """
-    internals: Any = trio._core._run  # type: ignore[attr-defined]
+    internals: Any = trio._core._run
     before, state = internals._ALLOW_DETERMINISTIC_SCHEDULING, internals._r.getstate()
     internals._ALLOW_DETERMINISTIC_SCHEDULING = True
     internals._r.seed(seed)

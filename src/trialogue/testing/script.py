@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
@@ -93,6 +93,7 @@ class Stop:
     reason: Literal["content_filter", "max_output_tokens"] = "content_filter"
 
 
+_PARTS: Final = (Say, Call, Pause, Fail, Stop)
 Part: TypeAlias = Say | Call | Pause | Fail | Stop
 Reply: TypeAlias = Sequence[Part] | Part | str
 
@@ -138,7 +139,7 @@ def parts_of(reply: Reply) -> tuple[Part, ...]:
     """Return a reply as parts; a bare string is said."""
     if isinstance(reply, str):
         return (Say(reply),)
-    return tuple(reply) if isinstance(reply, Sequence) else (reply,)
+    return (reply,) if isinstance(reply, _PARTS) else tuple(reply)
 
 
 def echo(turn: Turn) -> Reply:
@@ -205,7 +206,7 @@ class Rules:
     "none" any function, is passed over: a model cannot call what it was not given.
     """
 
-    rules: tuple[Rule, ...] = attrs.field(converter=tuple)
+    rules: tuple[Rule, ...]
     default: Brain = echo
 
     @classmethod

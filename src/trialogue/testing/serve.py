@@ -9,19 +9,21 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import trio
 
 from trialogue._codec import dumps
 from trialogue.errors import ConfigurationError
-from trialogue.testing.connection import Connection, LogEntry
-from trialogue.testing.faults import ConnectFault, Fault
 from trialogue.testing.machine import Settings
 from trialogue.testing.network import Network
 from trialogue.testing.script import Brain, echo
 from trialogue.testing.server import RealtimeServer
 from trialogue.testing.speech import Utterances
+
+if TYPE_CHECKING:
+    from trialogue.testing.connection import Connection, LogEntry
+    from trialogue.testing.faults import ConnectFault, Fault
 
 __all__ = ["add_arguments", "load_script", "log_to", "main", "serve"]
 
@@ -76,7 +78,9 @@ def log_to(file: TextIO) -> Callable[[Connection, Sequence[LogEntry]], None]:
     """Return what writes log entries to a file as JSON, a line each, at once."""
 
     def write(connection: Connection, entries: Sequence[LogEntry]) -> None:
-        file.writelines(dumps(entry.as_json(connection.index)) + "\n" for entry in entries)
+        file.writelines(
+            dumps(entry.as_json(connection.index)) + "\n" for entry in entries
+        )
         file.flush()
 
     return write

@@ -7,9 +7,8 @@ needs a real clock or a socket: under `trio.testing.MockClock` an hour passes at
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 import trio.testing
@@ -26,6 +25,9 @@ from trialogue.testing.script import Brain, echo
 from trialogue.testing.speech import Cue, Cues, FirstOf, Utterances
 from trialogue.testing.watermark import Mark, decode
 from trialogue.testing.websocket import Closed, ServerSocket
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 __all__ = ["RealtimeServer", "open_realtime_server"]
 

@@ -1,8 +1,8 @@
 """What recorded callers say: transcripts found in the audio itself, or by position.
 
-The local server has no speech recogniser. It is told which clips exist and what is said
-in them, and finds the clips by their samples in what it received: mute a sentence and it
-is gone from the conversation.
+The local server has no speech recogniser. It is told which clips exist and what is
+said in them, and finds the clips by their samples in what it received: mute a sentence
+and it is gone from the conversation.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Cue:
 class Cues:
     """Transcripts by position. A turn gets the texts whose middle it holds."""
 
-    cues: tuple[Cue, ...] = attrs.field(converter=tuple)
+    cues: tuple[Cue, ...]
 
     def transcribe(self, pcm: bytes, start_ms: int, end_ms: int) -> str:
         """See `Transcriber.transcribe`; the audio itself is not looked at."""

@@ -5,7 +5,8 @@ mark: a hash of the instructions and tool names in force, the number of the item
 belongs to, and its own number within that item. A frame can be read on its own, at any
 sample offset; a checksum over all its bits tells whether it is whole. So a test can
 decode whatever was played and see what was made under the wrong configuration, missing,
-repeated or out of order. The bit is inaudible, and speech can carry it as well as a tone.
+repeated or out of order. The bit is inaudible, and speech can carry it as well as a
+tone.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ import math
 import struct
 import zlib
 from array import array
-from collections.abc import Iterable
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["FRAME_SAMPLES", "Mark", "config_hash", "decode", "embed", "encode", "tone"]
 

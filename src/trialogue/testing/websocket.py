@@ -1,7 +1,7 @@
 """The server's end of a WebSocket, over any Trio stream.
 
-A thin layer over wsproto rather than a library with tasks of its own: the server must be
-able to see a frame that is malformed, to stop in the middle of one, and not to read.
+A thin layer over wsproto rather than a library with tasks of its own: the server must
+be able to see a frame that is malformed, to stop in the middle of one, and not to read.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class ServerSocket:
                 data = await self._stream.receive_some(_CHUNK)
                 if not data:
                     return None
-                self._ws.receive_data(data)
+                self._ws.receive_data(bytes(data))
                 for event in self._ws.events():
                     if isinstance(event, Request):
                         return event
@@ -143,7 +143,7 @@ class ServerSocket:
                 data = b""
             if not data:
                 return Closed(1006)
-            self._feed(data)
+            self._feed(bytes(data))
         return self._frames.popleft()
 
     def _feed(self, data: bytes) -> None:

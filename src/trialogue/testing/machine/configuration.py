@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
@@ -23,7 +23,9 @@ from trialogue.dialects.openai.wire.session import (
 )
 from trialogue.testing.machine.outputs import Refusal
 from trialogue.testing.machine.ranges import check_session
-from trialogue.testing.machine.settings import Settings
+
+if TYPE_CHECKING:
+    from trialogue.testing.machine.settings import Settings
 
 __all__ = ["VOICE_FIXED", "choice_name", "initial", "patched", "tool_names", "voice_of"]
 

@@ -7,8 +7,7 @@ when `deadline` has passed. Nothing that a client sends makes it raise (§16.16)
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -23,19 +22,23 @@ from trialogue.dialects.openai.wire import (
 from trialogue.dialects.openai.wire import client_events as ask
 from trialogue.dialects.openai.wire import server_events as tell
 from trialogue.dialects.openai.wire.response import ResponseParams
-from trialogue.dialects.openai.wire.session import Session
 from trialogue.testing.machine import configuration
-from trialogue.testing.machine.conversation import Conversation
 from trialogue.testing.machine.host import Host
 from trialogue.testing.machine.ids import Ids
 from trialogue.testing.machine.items import Items
 from trialogue.testing.machine.outputs import Output, Refusal, too_long
-from trialogue.testing.machine.records import Committed, ResponseRecord
 from trialogue.testing.machine.responses import Responses
 from trialogue.testing.machine.settings import Settings
 from trialogue.testing.machine.turns import Turns
 from trialogue.testing.script import Brain, echo
 from trialogue.testing.speech import Cues, Transcriber
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trialogue.dialects.openai.wire.session import Session
+    from trialogue.testing.machine.conversation import Conversation
+    from trialogue.testing.machine.records import Committed, ResponseRecord
 
 __all__ = ["Machine"]
 
@@ -71,7 +74,7 @@ class Machine:
         self._settings = settings if settings is not None else Settings()
         mark = next_mark if next_mark is not None else itertools.count().__next__
         self._host = Host(self._settings, Ids(f"{seed}/{index}"), mark)
-        self.session = configuration.initial(
+        self.session: Session = configuration.initial(
             self._settings, session_id=self._host.ids.new("sess"), model=""
         )
         self._responses = Responses(self._host, brain, lambda: self.session, index)
@@ -238,7 +241,7 @@ class Machine:
                 self._items.do(event)
 
     def _update(self, event: ask.SessionUpdate) -> None:
-        self.session: Session = configuration.patched(
+        self.session = configuration.patched(
             self.session,
             event.session,
             self._settings,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -22,6 +21,9 @@ from trialogue.dialects.openai.wire.items import (
     Text,
 )
 from trialogue.testing.machine.outputs import Refusal, too_long
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["BYTES_PER_MS", "Conversation", "Held", "check_item"]
 

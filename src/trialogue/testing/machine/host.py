@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trialogue.dialects.openai.wire import UnknownServerEvent, unstructure
 from trialogue.dialects.openai.wire.error import ErrorDetails
 from trialogue.dialects.openai.wire.server_events import ErrorEvent
 from trialogue.testing.machine.agenda import Agenda
 from trialogue.testing.machine.conversation import Conversation
-from trialogue.testing.machine.ids import Ids
 from trialogue.testing.machine.outputs import Hangup, Output
-from trialogue.testing.machine.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trialogue.testing.machine.ids import Ids
+    from trialogue.testing.machine.settings import Settings
 
 __all__ = ["Host"]
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -17,8 +16,12 @@ from trialogue.dialects.openai.wire.items import (
     Message,
 )
 from trialogue.testing.machine.conversation import Held, check_item
-from trialogue.testing.machine.host import Host
 from trialogue.testing.machine.outputs import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trialogue.testing.machine.host import Host
 
 __all__ = ["Items"]
 

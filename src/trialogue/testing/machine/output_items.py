@@ -6,8 +6,7 @@ Each knows its events of beginning and end; how far it got stands in the `Held` 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import attrs
 
@@ -23,8 +22,12 @@ from trialogue.dialects.openai.wire.items import (
 from trialogue.testing import watermark
 from trialogue.testing.machine.conversation import BYTES_PER_MS, Held
 from trialogue.testing.machine.formats import encoded
-from trialogue.testing.machine.host import Host
-from trialogue.testing.script import Call, Say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trialogue.testing.machine.host import Host
+    from trialogue.testing.script import Call, Say
 
 __all__ = ["CallItem", "Ending", "OutputItem", "SpokenItem", "WrittenItem"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -14,7 +14,6 @@ from trialogue.dialects.openai.wire.items import (
     ItemReference,
     Message,
 )
-from trialogue.dialects.openai.wire.response import ResponseParams
 from trialogue.dialects.openai.wire.session import AudioOutput, Session
 from trialogue.testing.machine.configuration import (
     VOICE_FIXED,
@@ -28,6 +27,9 @@ from trialogue.testing.machine.ranges import check_common
 from trialogue.testing.machine.records import ResponseRecord
 from trialogue.testing.script import AskedBy, Turn
 from trialogue.testing.watermark import config_hash
+
+if TYPE_CHECKING:
+    from trialogue.dialects.openai.wire.response import ResponseParams
 
 __all__ = ["Request", "build"]
 

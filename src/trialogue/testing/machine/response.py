@@ -88,7 +88,7 @@ class Running:
             self._end("cancelled", StatusDetails(type="cancelled", reason=reason))
 
     def _advance(self, due: float) -> None:
-        """Take one step; each is due a delay after the last was, however late it ran."""
+        """Take a step; it is due a delay after the last was, however late that ran."""
         delay = next(self._steps, None)
         if delay is not None and self.request.record.done is None:
             at = due + delay / 1000

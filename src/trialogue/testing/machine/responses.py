@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from trialogue.dialects.openai.wire.response import ResponseParams
-from trialogue.dialects.openai.wire.session import Session
 from trialogue.testing.machine.conversation import BYTES_PER_MS
-from trialogue.testing.machine.host import Host
 from trialogue.testing.machine.outputs import Refusal
-from trialogue.testing.machine.records import ResponseRecord
 from trialogue.testing.machine.request import Request, build
 from trialogue.testing.machine.response import Running
 from trialogue.testing.machine.usage import text_tokens
 from trialogue.testing.script import AskedBy, Brain, parts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trialogue.dialects.openai.wire.session import Session
+    from trialogue.testing.machine.host import Host
+    from trialogue.testing.machine.records import ResponseRecord
 
 __all__ = ["Responses"]
 
@@ -66,8 +69,8 @@ class Responses:
             raise Refusal(
                 "conversation_already_has_active_response",
                 "Conversation already has an active response in progress: "
-                f"{self.active.id}. Wait until the response is finished before creating "
-                "a new one.",
+                f"{self.active.id}. Wait until the response is finished before "
+                "creating a new one.",
             )
         request = build(
             self._session(),

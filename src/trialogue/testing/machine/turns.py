@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from trialogue.dialects.openai.wire import server_events as wire
 from trialogue.dialects.openai.wire.items import InputAudio as InputAudioPart
 from trialogue.dialects.openai.wire.items import Message
-from trialogue.testing.machine.agenda import Entry
 from trialogue.testing.machine.conversation import BYTES_PER_MS, Held
-from trialogue.testing.machine.host import Host
 from trialogue.testing.machine.input_audio import InputAudio
 from trialogue.testing.machine.records import Committed
-from trialogue.testing.script import AskedBy
-from trialogue.testing.speech import Transcriber
 from trialogue.testing.vad import SpeechStarted, SpeechStopped, VADEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trialogue.testing.machine.agenda import Entry
+    from trialogue.testing.machine.host import Host
+    from trialogue.testing.script import AskedBy
+    from trialogue.testing.speech import Transcriber
 
 __all__ = ["Turns"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from trialogue.dialects.openai.wire.response import (
     CachedTokenDetails,
@@ -11,6 +11,9 @@ from trialogue.dialects.openai.wire.response import (
     Usage,
 )
 from trialogue.testing.machine.conversation import BYTES_PER_MS, Held
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["ZERO", "text_tokens", "usage"]
 
