@@ -40,6 +40,7 @@ class Configuration:
         carried: a reply has left ahead of the answer, with this configuration in it.
         amends: an edit of what its owner had; refusing it takes back only the edit.
         requests: the batch that asks the server for it.
+        unanswered: nobody waits for the answer any more; the next update says all.
         refusals: how often a server refused it for a reason that may pass.
         deadline: when the whole attempt to agree on it has failed (Trio's clock).
         verdict: set once the server agreed (`error` is None) or once it failed.
@@ -55,6 +56,7 @@ class Configuration:
     deadline: float = math.inf
     carried: bool = False
     amends: bool = False
+    unanswered: bool = False
     refusals: int = 0
     requests: list[Request] = attrs.field(factory=list, repr=False)
     verdict: trio.Event = attrs.field(factory=trio.Event, repr=False)
@@ -72,6 +74,7 @@ class Configuration:
 
     def accept(self) -> None:
         """The server agreed. Only the first verdict counts."""
+        self.unanswered = False
         if not self.verdict.is_set():
             self.acknowledged_at = trio.current_time()
             self.verdict.set()
@@ -91,6 +94,7 @@ class Configuration:
             "deadline": math.inf,
             "carried": False,
             "amends": True,
+            "unanswered": False,
             "refusals": 0,
             "requests": [],
         }
@@ -109,22 +113,29 @@ class Configuration:
         return True
 
 
-def update_for(config: Configuration, held: Configuration | None) -> UpdateSession:
+def update_for(
+    config: Configuration, held: Configuration | None, *, first: bool = True
+) -> UpdateSession:
     """Return the update that brings a server from `held` to `config`.
 
     With `held=None` nothing is known and every field goes; otherwise only what
-    differs, and never the audio formats, which do not change (H16).
+    differs. After the first update of a connection never the audio formats, which do
+    not change (H16).
     """
     if held is None:
-        return UpdateSession(config.instructions, config.tools, config.options)
-    options = config.options.changed_from(held.options)
-    options = attrs.evolve(options, **dict.fromkeys(_FORMATS, UNCHANGED))
+        options = config.options if first else _without_formats(config.options)
+        return UpdateSession(config.instructions, config.tools, options)
+    options = _without_formats(config.options.changed_from(held.options))
     same_words = config.instructions == held.instructions
     return UpdateSession(
         UNCHANGED if same_words else config.instructions,
         UNCHANGED if config.tools == held.tools else config.tools,
         options,
     )
+
+
+def _without_formats(options: SessionOptions) -> SessionOptions:
+    return attrs.evolve(options, **dict.fromkeys(_FORMATS, UNCHANGED))
 
 
 def is_empty(update: UpdateSession) -> bool:

@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Backoff", "Supervisor"]
 
+REFUSING_CODES = frozenset({3000, 4000})
+"""Close codes for a wrong key, model or shape: trying again would not help."""
 REFUSALS = 2
 """Fresh attempts at a configuration that servers refuse for a reason that may pass."""
 
@@ -199,7 +201,7 @@ class Supervisor:
     async def _attempt_failed(self, connection: Connection) -> None:
         error = connection.error or ConnectionLost("the connection could not be used")
         wanted = self.wanted
-        if isinstance(error, ConnectRefused):
+        if isinstance(error, ConnectRefused) or error.code in REFUSING_CODES:
             if wanted is None or not self._give_up(wanted, error):
                 self._session.fail(error)
             return
@@ -356,7 +358,7 @@ class Supervisor:
     ) -> None:
         requests: list[Request] = []
         held = connection.sent_config
-        update = update_for(config, held)
+        update = self._update_from(connection, config)
         nothing = is_empty(update)
         if not nothing:
             patience = self._timing.update
@@ -376,6 +378,13 @@ class Supervisor:
                 if request.subject is held:
                     request.subject = config
 
+    @staticmethod
+    def _update_from(connection: Connection, config: Configuration) -> UpdateSession:
+        """What differs; everything, after an update that was never answered."""
+        held = connection.sent_config
+        known = held is not None and not held.unanswered
+        return update_for(config, held if known else None, first=False)
+
     def amend(
         self, connection: Connection, config: Configuration, requests: list[Request]
     ) -> list[Request]:
@@ -383,7 +392,7 @@ class Supervisor:
 
         It is wanted from now on; if the server rejects it, what it had comes back.
         """
-        update = update_for(config, connection.sent_config)
+        update = self._update_from(connection, config)
         if not is_empty(update):
             patience = self._timing.answer
             first = connection.encode(update, patience=patience, subject=config)
@@ -397,7 +406,7 @@ class Supervisor:
         """The server went past an update without a word: say it in full once more."""
         owed = [r for r in connection.ledger if r.subject is config]
         if len(owed) == 1 and connection.live and connection.sent_config is config:
-            update = update_for(config, None)
+            update = update_for(config, None, first=False)
             patience = self._timing.update
             request = connection.encode(update, patience=patience, subject=config)
             connection.post([request])

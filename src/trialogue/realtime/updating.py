@@ -8,6 +8,7 @@ import trio
 
 from trialogue.dialects.commands import CreateItem
 from trialogue.dialects.options import UNCHANGED, SessionOptions, Unchanged
+from trialogue.realtime.configuration import Configuration
 from trialogue.realtime.ledger import (
     Request,
     RequestState,
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from trialogue.conversation.changes import Change
     from trialogue.conversation.context import ChatContext
     from trialogue.conversation.record import Record
-    from trialogue.realtime.configuration import Configuration
     from trialogue.realtime.connection import Connection
     from trialogue.realtime.supervisor import Supervisor
     from trialogue.tools.spec import ToolSpec
@@ -123,6 +123,7 @@ class Updating:
                 await pending.settled()
             held = () if connection.view is None else connection.view.ids
             again = followers_of_missing(requests, sync.operations, order, held)
+        self._give_up_waiting(requests)
         report = report_on(requests)
         if not again or not connection.live:
             return report
@@ -138,6 +139,13 @@ class Updating:
         kept = tuple(r for r in report.requests if r.item_id not in replaced)
         later = await self.track(connection, resent, Sync(()), deadline)
         return UpdateReport(kept) + later
+
+    @staticmethod
+    def _give_up_waiting(requests: Sequence[Request]) -> None:
+        for request in requests:
+            pending = request.state is RequestState.PENDING
+            if pending and isinstance(request.subject, Configuration):
+                request.subject.unanswered = True
 
     def _withdraw(self, connection: Connection, requests: Sequence[Request]) -> None:
         connection.withdraw_requests(requests)
