@@ -15,7 +15,12 @@ import attrs
 import trio
 
 from trialogue.conversation.items import AudioUnintelligible, Item, Message
-from trialogue.dialects.commands import Command, CreateItem, CreateUserAudio
+from trialogue.dialects.commands import (
+    Command,
+    CreateItem,
+    CreateUserAudio,
+    UpdateSession,
+)
 from trialogue.dialects.events import (
     Configured,
     ErrorClass,
