@@ -109,27 +109,27 @@ def test_the_first_event_shows_the_whole_session() -> None:
     assert session["audio"]["input"]["transcription"] is None
 
 
-LADDER = """
-response.created
-response.output_item.added
-conversation.item.added
-response.content_part.added
-response.output_audio_transcript.delta
-response.output_audio.delta
-response.output_audio.done
-response.output_audio_transcript.done
-response.content_part.done
-conversation.item.done
-response.output_item.done
-response.output_item.added
-conversation.item.added
-response.function_call_arguments.delta
-response.function_call_arguments.done
-conversation.item.done
-response.output_item.done
-response.done
-rate_limits.updated
-""".split()
+LADDER = [
+    "response.created",
+    "response.output_item.added",
+    "conversation.item.added",
+    "response.content_part.added",
+    "response.output_audio_transcript.delta",
+    "response.output_audio.delta",
+    "response.output_audio.done",
+    "response.output_audio_transcript.done",
+    "response.content_part.done",
+    "conversation.item.done",
+    "response.output_item.done",
+    "response.output_item.added",
+    "conversation.item.added",
+    "response.function_call_arguments.delta",
+    "response.function_call_arguments.done",
+    "conversation.item.done",
+    "response.output_item.done",
+    "response.done",
+    "rate_limits.updated",
+]
 
 
 def test_a_message_and_a_call_climb_the_ladder_in_order() -> None:
@@ -230,16 +230,16 @@ def test_speech_interrupts_the_reply_and_leaves_what_is_beside_it() -> None:
     )
     talk.run(1)
     events = talk.speak(said.say("stop", 200))
-    assert types(events)[:8] == [
-        "response.output_audio_transcript.delta",
-        "response.output_audio.delta",
-        "input_audio_buffer.speech_started",
+    kinds = [e["type"] for e in events]
+    begun = kinds.index("input_audio_buffer.speech_started")
+    assert kinds[begun + 1 : begun + 7] == [
         "response.output_audio.done",
         "response.output_audio_transcript.done",
         "response.content_part.done",
         "conversation.item.done",
         "response.output_item.done",
-    ] or "input_audio_buffer.speech_started" in types(events)
+        "response.done",
+    ]
     [done] = [e["response"] for e in events if e["type"] == "response.done"]
     assert done["status_details"] == {"type": "cancelled", "reason": "turn_detected"}
     assert done["output"][0]["status"] == "incomplete"
@@ -401,7 +401,7 @@ def test_a_token_limit_leaves_arguments_cut_and_the_item_incomplete() -> None:
     assert done["status_details"]["reason"] == "max_output_tokens"
     [item] = done["output"]
     assert item["status"] == "incomplete"
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"Unterminated|delimiter"):
         json.loads(item["arguments"])
 
 

@@ -100,13 +100,15 @@ async def test_a_typed_message_is_answered_in_speech(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """Item, response, deltas, done: and the audio says under what it was made."""
-    async with open_realtime_server(lambda turn: Say("Hi there.", ms=500)) as server:
-        async with dial(server) as client:
-            assert (await client.read())["type"] == "session.created"
-            await client.update(instructions="You are Kelly.")
-            await client.until("session.updated")
-            await client.send("response.create")
-            events = await client.until("response.done")
+    async with (
+        open_realtime_server(lambda turn: Say("Hi there.", ms=500)) as server,
+        dial(server) as client,
+    ):
+        assert (await client.read())["type"] == "session.created"
+        await client.update(instructions="You are Kelly.")
+        await client.until("session.updated")
+        await client.send("response.create")
+        events = await client.until("response.done")
     pcm = b"".join(
         b64decode(event["delta"])
         for event in events
@@ -228,13 +230,12 @@ async def test_an_answer_can_be_lost_late_doubled_or_out_of_order(
         duplicate("session.updated", nth=3),
         hold("session.updated", nth=4),
     ]
-    async with open_realtime_server(faults=faults) as server:
-        async with dial(server) as client:
-            await client.read()
-            for number in range(1, 6):
-                await client.update(instructions=str(number))
-            begin = trio.current_time()
-            seen = [await client.read() for _ in range(5)]
+    async with open_realtime_server(faults=faults) as server, dial(server) as client:
+        await client.read()
+        for number in range(1, 6):
+            await client.update(instructions=str(number))
+        begin = trio.current_time()
+        seen = [await client.read() for _ in range(5)]
     assert [event["session"]["instructions"] for event in seen] == list("33542")
     assert trio.current_time() - begin == pytest.approx(5.5)
 
@@ -247,19 +248,18 @@ async def test_a_request_can_be_lost_or_refused_without_its_id(
         reject("session.update", code="unknown_parameter", null_id=True, nth=2),
         reject("session.update", code="server_error", nth=3),
     ]
-    async with open_realtime_server(faults=faults) as server:
-        async with dial(server) as client:
-            await client.read()
-            for number in range(1, 4):
-                await client.send(
-                    "session.update",
-                    event_id=f"e{number}",
-                    session={"type": "realtime", "instructions": "x"},
-                )
-            first, second = (
-                (await client.read())["error"],
-                (await client.read())["error"],
+    async with open_realtime_server(faults=faults) as server, dial(server) as client:
+        await client.read()
+        for number in range(1, 4):
+            await client.send(
+                "session.update",
+                event_id=f"e{number}",
+                session={"type": "realtime", "instructions": "x"},
             )
+        first, second = (
+            (await client.read())["error"],
+            (await client.read())["error"],
+        )
     assert (first["code"], first["event_id"]) == ("unknown_parameter", None)
     assert (second["code"], second["event_id"]) == ("server_error", "e3")
     machine = server.connections[0].machine
@@ -314,14 +314,13 @@ async def test_a_stalled_server_reads_nothing(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     fault = stall(after="session.update", seconds=7)
-    async with open_realtime_server(faults=[fault]) as server:
-        async with dial(server) as client:
-            await client.read()
-            await client.update()
-            await client.until("session.updated")
-            begin = trio.current_time()
-            await client.update()
-            await client.until("session.updated")
+    async with open_realtime_server(faults=[fault]) as server, dial(server) as client:
+        await client.read()
+        await client.update()
+        await client.until("session.updated")
+        begin = trio.current_time()
+        await client.update()
+        await client.until("session.updated")
     assert trio.current_time() - begin >= 7
 
 
