@@ -6,6 +6,7 @@ nothing here knows private state.
 
 from __future__ import annotations
 
+import itertools
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -26,16 +27,22 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Greeter",
+    "Prompted",
     "Stage",
     "Weather",
     "collecting",
     "model_of",
     "on_stage",
+    "outputs",
+    "prompted",
     "realtime_stage",
+    "running",
     "speak",
     "transferring_brain",
     "until",
 ]
+
+PROMPT = "Use your tools."
 
 
 class Weather(Agent):
@@ -198,8 +205,77 @@ async def speak(microphone: MemoryInput, pcm: bytes, silence_ms: int = 1000) -> 
         await trio.sleep_until(began + (at + 960) / 48_000)
 
 
+class Line:
+    """A telephone line into a microphone: words at planned moments, else silence.
+
+    `run` carries it at real-time pace, 20 ms at a time, for as long as the test lasts.
+    """
+
+    def __init__(self, microphone: MemoryInput) -> None:
+        self._microphone = microphone
+        self._began = trio.current_time()
+        self._sound = bytearray()
+
+    def say(self, pcm: bytes, at: float | None = None) -> float:
+        """Plan words to begin at a moment (now by default); return when they end."""
+        at = trio.current_time() if at is None else at
+        first = round((at - self._began) * 24_000) * 2
+        missing = first + len(pcm) - len(self._sound)
+        self._sound += bytes(max(0, missing))
+        self._sound[first : first + len(pcm)] = pcm
+        return at + len(pcm) / 48_000
+
+    async def run(self) -> None:
+        """Carry the line until cancelled."""
+        for frame in itertools.count():
+            await trio.sleep_until(self._began + (frame + 1) * 0.02)
+            pcm = bytes(self._sound[frame * 960 : frame * 960 + 960])
+            self._microphone.push(pcm.ljust(960, b"\0"))
+
+
 async def until(predicate: Any, seconds: float = 60.0) -> None:
     """Wait, in virtual time, until something is true; fail after a while."""
     with trio.fail_after(seconds):
         while not predicate():
             await trio.sleep(0.005)
+
+
+@asynccontextmanager
+async def running(
+    stage: Stage, agent: Agent, seconds: float = 120.0
+) -> AsyncIterator[None]:
+    """Run an agent beside the block; then end the conversation and wait for it."""
+    with trio.fail_after(seconds):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stage.session.run, agent)
+            yield
+            stage.session.end()
+
+
+class Prompted(Agent):
+    """Asks for one reply when it enters; what it is given is up to the brain."""
+
+    instructions = "You are Kelly, and you have tools."
+
+    async def on_enter(self, ctx: RunContext) -> None:
+        await ctx.session.generate_reply(instructions=PROMPT)
+
+
+def prompted(*parts: Any, then: str = "Done.") -> Brain:
+    """Reply to the prompt of `Prompted` with these parts, to all else with words."""
+
+    def brain(turn: Turn) -> Any:
+        return list(parts) if turn.override and PROMPT in turn.override else then
+
+    return brain
+
+
+def outputs(stage: Stage, connection: int = -1) -> list[tuple[str, str]]:
+    """Return (call id, output) of every call that the client answered, in order."""
+    sent = stage.sent("conversation.item.create", connection)
+    items = [entry.event["item"] for entry in sent]
+    return [
+        (item["call_id"], item["output"])
+        for item in items
+        if item["type"] == "function_call_output"
+    ]
