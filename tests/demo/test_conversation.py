@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import wave
 from array import array
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -16,9 +16,15 @@ from trialogue.demo.conversation import Line, converse
 from trialogue.demo.speech import LINES, caller_pcm, clip
 from trialogue.testing import RealtimeServer, open_realtime_server
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 async def converse_in_memory(
-    server: RealtimeServer, *, muted: tuple[str, ...] = (), recording: Path | None = None
+    server: RealtimeServer,
+    *,
+    muted: tuple[str, ...] = (),
+    recording: Path | None = None,
 ) -> list[Line]:
     """Hold the conversation with a server that serves already."""
     model = OpenAIRealtime(

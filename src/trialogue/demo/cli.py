@@ -93,7 +93,7 @@ def _parse(argv: Sequence[str] | None) -> Options:
     parser = argparse.ArgumentParser(
         prog="python -m trialogue demo",
         description=_DESCRIPTION,
-        epilog=f"The columns of the table. {COLUMNS}",
+        epilog=f"the columns of the table:\n\n{COLUMNS}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_conversation(parser)

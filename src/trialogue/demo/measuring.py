@@ -33,6 +33,8 @@ response that calls it leaves the server. From the server's own stamps, unless i
                    reaches the server
   acknowledged_ms  client: from the decision to reading the session.updated
   reply_ms         until the new agent's response.create reaches the server
+  budget           not in the JSON: what reply_ms may come to. On reuse that is 1.10
+                   round trips + 10 ms, on fresh 1.10 x (connect + 1 round trip) + 15 ms
   first_audio_ms   until the first audio of that response leaves the server, which
                    thinks for 50 ms
   connections      opened for the handoff
