@@ -184,6 +184,9 @@ class AgentSession:
             if transition is not None:
                 msg = f"the run ended before {transition.name} had taken over"
                 transition.finish(HandoffError(msg, next=transition.name))
+        if scope is not None and scope.decision is not None:
+            # Decided, and cut short before the next agent's burst could carry them.
+            self.leave_outputs(scope.decision.outputs)
 
     async def _first(self, agent: Agent) -> Transition:
         handoff = as_handoff(agent)
@@ -255,6 +258,9 @@ class AgentSession:
     def activate(self, scope: AgentScope) -> None:
         """The burst: one batch, after the old scope is empty, before the new begins."""
         transition = scope.transition
+        if transition.timings is not None:
+            # NB: emptying the old scope takes its program's time, not the server's.
+            scope.config.deadline = trio.current_time() + BUDGET
         self.realtime.activate(scope.config, transition.outputs, transition.edited)
         if transition.owed:
             self.realtime.replying.owed = True
@@ -350,6 +356,8 @@ class AgentSession:
             prepared, previous=scope.transition, speaks=handoff.reply == "auto"
         )
         if not scope.decide(transition, requested):
+            if scope.error is not None:
+                raise scope.error
             msg = "another handoff was decided first; look at session.agent and retry"
             raise HandoffError(msg, previous=scope.name, next=prepared.name)
         await transition.settled.wait()

@@ -582,6 +582,7 @@ class Replying:
         if again:
             listener.cut(response)
             self._session.record.forget(response.items)
+        self._forget_unannounced(response)
         response.ended.set()
         if reply is not None and again and not reply.unwanted and not response.discard:
             self.slot.requeue(reply)
@@ -591,6 +592,17 @@ class Replying:
         if again and response.answers_user:
             self.owed = True
         listener.response_done(response)
+
+    def _forget_unannounced(self, response: Response) -> None:
+        """A call that was not complete when its connection ended was never made.
+
+        Nobody runs it, so nobody will answer it: it may not stand in the record.
+        """
+        self._session.record.forget(
+            item.id
+            for item in self.items_of(response)
+            if isinstance(item, FunctionCall) and item.call_id not in response.calls
+        )
 
     def config_failed(self, config: Configuration) -> None:
         """The configuration cannot be had: nothing made under it is heard."""
