@@ -12,6 +12,7 @@ from trialogue.tools import FunctionTool, ToolOutcome, render
 from trialogue.tools.outcome import (
     Conflict,
     HandedOff,
+    HandoffFailed,
     InProgress,
     Interrupted,
     Returned,
@@ -55,13 +56,24 @@ class OpenCall:
 
     def settle(self, outcome: ToolOutcome) -> bool:
         """Fix the outcome; only the first counts. True if this was it."""
-        if self.outcome is not None:
+        if self.outcome is not None and not isinstance(self.outcome, InProgress):
             return False
         self.outcome = outcome
         return True
 
-    def close(self) -> None:
-        """The scope is over: what is not finished did not happen (H10)."""
+    def miss(self) -> None:
+        """The agent that it returned does not take over."""
+        if isinstance(self.outcome, Transferred):
+            self.outcome = HandoffFailed("it came too late")
+
+    def close(self, taken: str | None) -> None:
+        """The scope is over: what is not finished did not happen (H10).
+
+        Args:
+            taken: the name of the agent that takes over, if one does.
+        """
+        if self.target is not None and self.target.name != taken:
+            self.miss()
         if self.detached:
             self.settle(InProgress())
         elif self.interrupted:

@@ -19,12 +19,14 @@ from trialogue.conversation.context import ChatContext
 from trialogue.conversation.items import (
     AudioPending,
     AudioTranscribed,
+    FunctionCall,
     FunctionCallOutput,
     Item,
     Message,
 )
 from trialogue.errors import HandoffError
 from trialogue.realtime.configuration import Configuration, must_replace
+from trialogue.realtime.ledger import item_of, report_on
 from trialogue.tools import render
 from trialogue.tools.outcome import HandoffFailed, Transferred
 
@@ -161,8 +163,16 @@ def failure(transition: Transition, cause: BaseException) -> HandoffError:
     """Return the error that says what handoff failed, and why."""
     previous = transition.previous
     before = None if previous is None else previous.name
-    msg = f"the handoff from {before} to {transition.name} failed: {cause}"
-    error = HandoffError(msg, previous=before, next=transition.name)
+    what = f"the handoff from {before} to {transition.name} failed"
+    if transition.restores:
+        what = f"{transition.name} could not be restored after a failed handoff"
+    elif previous is None:
+        what = f"the server did not take {transition.name}'s configuration"
+    config = transition.config
+    report = None if config is None else report_on(config.requests)
+    error = HandoffError(
+        f"{what}: {cause}", previous=before, next=transition.name, report=report
+    )
     error.__cause__ = cause
     return error
 
@@ -237,11 +247,38 @@ def undone(realtime: RealtimeSession, failed: Transition) -> ChatContext:
             # What the policy has deleted comes back only on a fresh connection.
             realtime.replace_connection()
         record.restore(failed.snapshot)
-    transferred = render(Transferred(failed.name))
-    reason = render(HandoffFailed(f"{failed.name} could not take over"))
+    requests = () if failed.config is None else failed.config.requests
+    posted = {item_of(request.command) for request in requests}
+    unsent = [o for o in failed.outputs if o.id not in posted]
+    record.forget(output.id for output in unsent)
     edited = record.snapshot()
     for output in failed.outputs:
-        held = edited.get(output.id)
-        if isinstance(held, FunctionCallOutput) and held.output == transferred:
-            edited = edited.replace(attrs.evolve(held, output=reason))
+        if output.id in edited:
+            told = _truth(output, failed)
+            edited = edited if told == output else edited.replace(told)
+        elif (after := _place_of(output, edited)) is not None:
+            edited = edited.insert(_truth(output, failed), after)
     return edited
+
+
+def _place_of(output: Item, context: ChatContext) -> str | None:
+    """Return what an output follows: its call, and the outputs that are there."""
+    calls = {i.call_id: i.id for i in context if isinstance(i, FunctionCall)}
+    after = calls.get(getattr(output, "call_id", ""))
+    if after is None:
+        return None
+    answered = [*context][context.index_of(after) + 1 :]
+    for item in answered:
+        if not isinstance(item, FunctionCall | FunctionCallOutput):
+            break
+        after = item.id
+    return after
+
+
+def _truth(output: Item, failed: Transition) -> Item:
+    """Return the output as it reads once the handoff it speaks of has failed."""
+    transferred = render(Transferred(failed.name))
+    if isinstance(output, FunctionCallOutput) and output.output == transferred:
+        reason = f"{failed.name} could not take over"
+        return attrs.evolve(output, output=render(HandoffFailed(reason)))
+    return output

@@ -167,7 +167,7 @@ class AgentScope:
             slot.close_turn(group.turn)
         outputs: list[Item] = []
         for call in self.open_calls:
-            call.close()
+            call.close(None if self.decision is None else self.decision.name)
             outputs.append(self._answer(call))
         if self.decision is not None:
             self.decision.outputs += outputs
@@ -301,6 +301,8 @@ class AgentScope:
             handoff = as_handoff(value)
             if handoff is None:
                 opened.settle(Returned.of(value))
+            elif opened.interrupted:
+                opened.settle(Interrupted())
             else:
                 opened.target = await prepare(self.session, handoff)
                 opened.settle(Transferred(opened.target.name))
@@ -326,10 +328,12 @@ class AgentScope:
             call = opened.call
             failed = ToolFailed(self.name, call.name, call.call_id, problem)
             self.session.publish(failed)
-        if self.closed and opened.detached:
-            self.session.deliver_note(opened)
-        elif opened.target is not None and self.decision is not None:
+        late = self.closed or self.decision is not None
+        if opened.target is not None and late:
             self.session.publish(HandoffDiscarded(opened.target.name))
+        if self.closed and opened.detached:
+            opened.miss()
+            self.session.deliver_note(opened)
         else:
             self._move_on(group)
         self.session.changed.pulse()
@@ -361,7 +365,7 @@ class AgentScope:
         self._decide_or_answer(group)
 
     def _decide_or_answer(self, group: CallGroup) -> None:
-        if self.frozen or self.decision is not None:
+        if self.frozen or self.decision is not None or group.answered:
             return
         standing = group.agree()
         if standing is not None and standing.target is not None:
@@ -406,6 +410,6 @@ class AgentScope:
             tool = call.tool
             if tool is None or tool.options.on_interrupt != "cancel":
                 continue
-            if call.running:
+            if call.running and call.returned_at is None:
                 call.interrupted = True
                 call.scope.cancel(reason="the user interrupted")

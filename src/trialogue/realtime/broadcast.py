@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import trio
 
-from trialogue.errors import SubscriberLagged
+from trialogue.errors import ConfigurationError, SubscriberLagged
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -58,7 +58,8 @@ class Subscription(Generic[T]):
 
         Raises:
             SubscriberLagged: with `on_overflow="raise"`, events were missed.
-            trio.EndOfChannel: the session has ended and everything was delivered.
+            trio.EndOfChannel: the session has ended, or the block of the subscription,
+                and everything was delivered.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
@@ -118,7 +119,14 @@ class Broadcast:
         buffer: int = 256,
         on_overflow: Literal["drop_oldest", "raise"] = "drop_oldest",
     ) -> AsyncIterator[Subscription[Any]]:
-        """Receive events of these kinds (all, if none is named) inside the block."""
+        """Receive events of these kinds (all, if none is named) inside the block.
+
+        Raises:
+            ConfigurationError: `buffer` has no room for an event.
+        """
+        if buffer < 1:
+            msg = f"a subscription's buffer holds at least 1 event, not {buffer}"
+            raise ConfigurationError(msg)
         strict = on_overflow == "raise"
         subscription = Subscription[Any](kinds or (object,), buffer, strict=strict)
         if self._closed:
@@ -128,3 +136,4 @@ class Broadcast:
             yield subscription
         finally:
             self._subscriptions.remove(subscription)
+            subscription._close()

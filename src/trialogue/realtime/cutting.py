@@ -52,12 +52,16 @@ class Cutting:
 
     def cut(self, response: Response) -> None:
         """Stop a response: at the server by id, and where it is played."""
+        self.stop(response)
+        self._cut_items(response, self._session.listener.cut(response))
+
+    def stop(self, response: Response) -> None:
+        """Have the server make no more of a response; what was made plays on."""
         connection = self._session.connection
         goes_on = response.running and not response.cut and not response.discard
         here = connection is not None and connection.generation == response.generation
         if goes_on and here and connection is not None:
             self.post(connection, [CancelResponse(response.id)])
-        self._cut_items(response, self._session.listener.cut(response))
 
     def cut_everything(self) -> None:
         """The user speaks, or somebody interrupts: silence, cut at what was heard.

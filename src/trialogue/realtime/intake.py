@@ -43,6 +43,8 @@ from trialogue.dialects.events import (
     UnknownEvent,
 )
 from trialogue.errors import ConnectRefused, ServerError
+from trialogue.realtime.configuration import Configuration
+from trialogue.realtime.ledger import RequestState
 from trialogue.realtime.listening import ANSWER_DUE
 from trialogue.realtime.notices import (
     ErrorNotice,
@@ -112,6 +114,7 @@ class Intake:
                 replying.audio_ended(connection, event)
             case OutputItemAdded() | OutputItemDone():
                 replying.output_item(connection, event)
+                self._output_item(connection, event)
             case CallReady():
                 replying.call(connection, event)
             case ResponseCreated():
@@ -148,6 +151,10 @@ class Intake:
         record, view = self._session.record, connection.view
         assert view is not None
         request = connection.ledger.find(event.answers)
+        if isinstance(event, ItemDone) and event.item.id in view:
+            # Its announcement was the answer. What is asked for under the same id by
+            # now is another item, and is announced for itself (S8).
+            request = None
         if request is not None:
             connection.ledger.imply(request)
             connection.ledger.answered(event.answers)
@@ -161,6 +168,16 @@ class Intake:
             case ItemTruncated(item_id, audio_end_ms, content_index):
                 change = record.truncated(view, item_id, content_index, audio_end_ms)
         self.tell(change)
+
+    def _output_item(
+        self, connection: Connection, event: OutputItemAdded | OutputItemDone
+    ) -> None:
+        # What a call is run with must be in the record, even if the connection ends
+        # before the conversation's own word on the item.
+        record, view = self._session.record, connection.view
+        known = record.get(event.item.id) is not None
+        if isinstance(event, OutputItemDone) and known and view is not None:
+            self.tell(record.item_done(view, event.item))
 
     def _output_text(
         self, connection: Connection, event: OutputText | OutputTextEnded
@@ -276,13 +293,21 @@ class Intake:
             return
         match request.command:
             case UpdateSession():
+                self._left_behind(request, event)
                 session.supervisor.update_refused(connection, request, event)
             case CreateResponse() if isinstance(request.subject, Reply):
                 session.replying.refused(connection, request.subject, event)
             case CreateItem() | DeleteItem():
                 self._item_refused(connection, request, event)
             case _:
-                pass
+                self._left_behind(request, event)
+
+    def _left_behind(self, request: Request, event: ErrorReported) -> None:
+        """Whoever waited for this request has left: the subscribers are told (S7)."""
+        agents = isinstance(request.subject, Configuration) and not request.subject.amends
+        refused = request.state is RequestState.REJECTED
+        if refused and not request.waited and not agents:
+            self._session.publish(ErrorNotice(event.message, event.code, event.event_id))
 
     def _unclaimed(self, connection: Connection, event: ErrorReported) -> None:
         # An empty commit under turn detection is a race between two who may commit.
@@ -301,7 +326,7 @@ class Intake:
                 self.tell(record.deleted(view, command.item_id))
             else:
                 record.delete_refused(view, command.item_id)
-        elif event.error_class is ErrorClass.DUPLICATE:
+        elif request.state is RequestState.ACKNOWLEDGED:
             assert isinstance(command, CreateItem)
             self.tell(record.confirmed(view, command.item.id))
         elif isinstance(command, CreateItem) and request.subject is None:
@@ -312,6 +337,7 @@ class Intake:
                 connection.post([retry])
             elif not isinstance(command.item, FunctionCallOutput):
                 self.tell(record.drop_local(command.item.id))
-        duplicate = event.error_class is ErrorClass.DUPLICATE
-        if request.subject in {None, "again"} and not duplicate:
-            self._session.publish(ErrorNotice(event.message, event.code))
+        elif isinstance(command, CreateItem) and not request.waited:
+            if not isinstance(command.item, FunctionCallOutput):
+                self.tell(record.drop_local(command.item.id))
+        self._left_behind(request, event)

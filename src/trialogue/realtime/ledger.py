@@ -58,7 +58,13 @@ class RequestState(enum.Enum):
 
 @attrs.define(eq=False)
 class Request:
-    """One frame of a batch, and what became of it."""
+    """One frame of a batch, and what became of it.
+
+    Attributes:
+        waited: somebody waits for the outcome, inside `Ledger.expect`.
+        blocked: the item it was to replace was not deleted: a duplicate is no success.
+        doubt: an error that may be about this request.
+    """
 
     command: Command
     event_id: str
@@ -69,6 +75,8 @@ class Request:
     state: RequestState = RequestState.PENDING
     error: ErrorReported | None = None
     doubt: ErrorReported | None = None
+    waited: bool = False
+    blocked: bool = False
     written_at: float | None = None
     settled_at: float | None = None
     settled: trio.Event = attrs.field(factory=trio.Event, repr=False)
@@ -268,9 +276,11 @@ class Ledger:
         """
         request = self._at_fault(error)
         if request is not None:
-            good = error.error_class in _AS_ASKED
+            good = error.error_class in _AS_ASKED and not request.blocked
             state = RequestState.ACKNOWLEDGED if good else RequestState.REJECTED
             self.settle(request, state, error)
+            if isinstance(request.command, DeleteItem) and not good:
+                self._block(request.command.item_id)
         if request is None or not _points_at(error):
             self._doubt(error)
         return request
@@ -309,6 +319,12 @@ class Ledger:
                 if _was_seen(entry) and _fits(entry, error):
                     entry.doubt = error
 
+    def _block(self, item_id: str) -> None:
+        """The item stays: what was to take its place under its id cannot (S8)."""
+        for entry in self:
+            if isinstance(entry.command, CreateItem) and item_of(entry.command) == item_id:
+                entry.blocked = True
+
     def _first(self, wanted: Callable[[Request], bool]) -> Request | None:
         seen = filter(_was_seen, self._owed.values())
         return next((r for r in seen if wanted(r)), None)
@@ -335,9 +351,13 @@ class Ledger:
     ) -> Iterator[Tracker]:
         """Track requests inside a block; leaving it calls `withdraw`."""
         tracker = Tracker(requests)
+        for request in tracker.requests:
+            request.waited = True
         try:
             yield tracker
         finally:
+            for request in tracker.requests:
+                request.waited = False
             withdraw()
 
 

@@ -83,13 +83,18 @@ class Listening:
         """Where the microphone begins on a fresh connection."""
         return max(self._open_from(), self.ring.start)
 
-    def left(self, cursor: int | None) -> None:
-        """A connection is left behind; it was sent audio up to `cursor`."""
+    def left(self, cursor: int | None) -> bool:
+        """A connection is left behind; it was sent audio up to `cursor`.
+
+        Returns whether turn detection was about to answer on it, and now will not.
+        """
+        unanswered = self.answer_due < math.inf
         self._sent_to = max(self._sent_to, cursor or 0)
         self._miss(min(self.ring.start, self._sent_to))
         # An open turn goes on: the next connection is given it from its start.
         self.speaking = self._turn_start is not None
         self.answer_due = self._confirm_by = math.inf
+        return unanswered
 
     def _miss(self, gone_to: int) -> None:
         """What was sent and forgotten is wanted once more: now it is lost."""

@@ -42,6 +42,7 @@ async def running_session(session: RealtimeSession) -> AsyncIterator[RealtimeSes
                         await session.changed.until(
                             lambda: session.connection is not None or session.failure
                         )
+                        await trio.lowlevel.checkpoint_if_cancelled()
                         yield session
                 finally:
                     session.close()

@@ -133,6 +133,7 @@ class Response:
         config: the configuration in force when it was created, or carried by it.
         discard: it must never be heard, and its calls never run.
         cut: it was heard up to here and no further; what still comes is dropped.
+        stopped: its agent handed over: what was made of it plays on, no more is made.
         emitted: some of its audio or text was handed on.
     """
 
@@ -143,6 +144,7 @@ class Response:
     out_of_band: bool = False
     discard: bool = False
     cut: bool = False
+    stopped: bool = False
     emitted: bool = False
     answers_user: bool = False
     heard_ms: int | None = None

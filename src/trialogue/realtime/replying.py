@@ -167,17 +167,31 @@ class Replying:
             return None
         if connection.sent_config is None:
             return None
+        self._hold_for_user()
         self._queue_owed(connection, wanted)
         return next((r for r in self.slot.queue if self._may_go(r, connection)), None)
 
     def _queue_owed(self, connection: Connection, wanted: Configuration) -> None:
-        idle = not self.slot.queue and self.slot.free_for(None)
+        # Ahead of whoever waited for the user's turn: its answer serves them too.
+        ahead = (r.held_for_user and r.purpose != "owed" for r in self.slot.queue)
+        idle = all(ahead) and self.slot.free_for(None)
         if self.owed and idle and wanted.ready and connection.config is wanted:
             self.owed = False
             command = CreateResponse(self._new_key())
-            self.slot.queue.append(
-                Reply(command.key, wanted, command=command, purpose="owed")
-            )
+            owed = Reply(command.key, wanted, command=command, purpose="owed")
+            self.slot.queue.insert(0, owed)
+
+    def _hold_for_user(self) -> None:
+        """While a turn of the user's is unanswered, its answer serves whoever asks."""
+        active = self.slot.active
+        answered_in_vain = (
+            active is not None and active.answers_user and active.discard
+        )
+        if self.owed or answered_in_vain or self._user_has_the_floor():
+            for reply in self.slot.queue:
+                new = reply.attempts == 0 and reply.within is None
+                if new and not reply.out_of_band:
+                    reply.held_for_user = True
 
     def _may_go(self, reply: Reply, connection: Connection) -> bool:
         config = reply.config or self._session.wanted
@@ -197,7 +211,7 @@ class Replying:
         if self._user_has_the_floor():
             reply.held_for_user = True
             return False
-        return True
+        return reply.purpose == "owed" or not (self.owed and reply.held_for_user)
 
     @staticmethod
     def _agreed(config: Configuration, connection: Connection) -> bool:
@@ -334,7 +348,8 @@ class Replying:
         if stale or (reply is not None and reply.unwanted):
             self._discard(connection, response)
             return
-        if reply is None and not response.out_of_band:
+        serves = reply is None or reply.purpose == "owed"
+        if serves and not response.out_of_band:
             self._serves_the_user(response)
         if not response.out_of_band:
             self.owed = False
@@ -357,12 +372,13 @@ class Replying:
             self._session.repeat_update(connection, config)
 
     def _serves_the_user(self, response: Response) -> None:
-        """Turn detection's own response serves whoever waited for the user to end."""
+        """The answer to the user's turn serves whoever waited for the user to end."""
         for reply in tuple(self.slot.queue):
+            served = response.reply
             if reply.purpose != "program":
                 self.slot.drop(reply)
                 reply.finish(ReplyOutcome("superseded", response_id=response.id))
-            elif reply.held_for_user and response.reply is None:
+            elif reply.held_for_user and (served is None or served.purpose == "owed"):
                 self.slot.drop(reply)
                 reply.response, response.reply = response, reply
 
@@ -475,9 +491,9 @@ class Replying:
         self._cutting.tidy(connection, response)
         self._settle(response, event)
         response.ended.set()
-        if response.discard:
+        if response.discard or (response.stopped and event.status != "completed"):
             self._answer_again(response)
-        else:
+        if not response.discard:
             outcome = response.result(self.items_of(response))
             self._session.publish(
                 ReplyEnded(response.id, outcome, self._name(response))
@@ -550,9 +566,20 @@ class Replying:
             posted.finish(ReplyOutcome("interrupted"))
         active = self.slot.active
         if active is not None and self._stale(active) and not active.discard:
-            self._cutting.cut(active)
-            active.discard = active.heard_ms == 0
+            self._leave_off(active)
         self.slot.turn = None
+
+    def _leave_off(self, response: Response) -> None:
+        """Its agent is no longer current: no more is made of what is being said.
+
+        What was made plays to its end; if nothing was heard yet, nothing will be.
+        """
+        if self._session.listener.heard_ms(response) > 0:
+            self._cutting.stop(response)
+            response.stopped = True
+        else:
+            self._cutting.cut(response)
+            response.discard = True
 
     def _foreign(self, config: Configuration | None) -> bool:
         wanted = self._session.wanted
@@ -589,7 +616,7 @@ class Replying:
         elif reply is not None:
             response.heard_ms = listener.heard_ms(response)
             reply.finish(response.result(self.items_of(response)))
-        if again and response.answers_user:
+        if (again or response.stopped) and response.answers_user:
             self.owed = True
         listener.response_done(response)
 

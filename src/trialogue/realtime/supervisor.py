@@ -82,8 +82,8 @@ class Backoff:
     def pause(self, failures: int, jitter: Callable[[], float]) -> float:
         """The pause after so many failures in a row; none before the second try."""
         if failures <= 1:
-            return 0.0 if failures == 0 else self.base * jitter()
-        grown = self.base * self.factor ** (failures - 1)
+            return 0.0
+        grown = self.base * self.factor ** (failures - 2)
         return min(self.ceiling, grown) * (0.5 + jitter() / 2)
 
 
@@ -130,6 +130,7 @@ class Supervisor:
         self._replay_budget = replay_budget
         self._replace = False
         self._failures = 0
+        self._last_error = ConnectionLost("the connection was lost")
         self._generation = 0
         self._closed = False
 
@@ -148,12 +149,30 @@ class Supervisor:
             async with trio.open_nursery() as connections:
                 while not self._closed:
                     await self._changed.until(self._needs_connection)
-                    await self._establish(connections)
+                    if self._may_dial():
+                        await self._pause()
+                        await self._establish(connections)
 
     def _needs_connection(self) -> bool:
         current = self.connection
         gone = current is None or current.ended.is_set()
         return not self._closed and (gone or self._replace)
+
+    def _may_dial(self) -> bool:
+        """Whether the budget allows another try; if not, give up what is wanted.
+
+        A connection that ends without progress counts as a failure, so that a server
+        which accepts and drops does not keep us dialling for ever (C8).
+        """
+        most = self._backoff
+        limit = most.attempts if self.has_connected else most.first_attempts
+        if self._failures >= limit:
+            self._budget_spent(self._last_error)
+        return not self._closed and self._needs_connection()
+
+    def _budget_spent(self, error: ConnectionLost) -> None:
+        if self.wanted is None or not self._give_up(self.wanted, error):
+            self._session.fail(error)
 
     async def _establish(self, connections: trio.Nursery) -> None:
         model = self._model if self.wanted is None else self.wanted.model
@@ -177,7 +196,7 @@ class Supervisor:
                 )
             )
         else:
-            await self._attempt_failed(connection)
+            self._attempt_failed(connection)
 
     async def _bring_up(self, connection: Connection) -> None:
         with trio.CancelScope(deadline=self._connect_deadline()):
@@ -203,21 +222,13 @@ class Supervisor:
         budget = math.inf if agreed or wanted is None else wanted.deadline
         return min(trio.current_time() + self._timing.connect, budget)
 
-    async def _attempt_failed(self, connection: Connection) -> None:
+    def _attempt_failed(self, connection: Connection) -> None:
         error = connection.error or ConnectionLost("the connection could not be used")
-        wanted = self.wanted
         if isinstance(error, ConnectRefused) or error.code in REFUSING_CODES:
-            if wanted is None or not self._give_up(wanted, error):
-                self._session.fail(error)
-            return
-        self._failures += 1
-        most = self._backoff
-        limit = most.attempts if self.has_connected else most.first_attempts
-        if self._failures >= limit:
-            if wanted is None or not self._give_up(wanted, error):
-                self._session.fail(error)
-            return
-        await self._pause()
+            self._budget_spent(error)
+        else:
+            self._failures += 1
+            self._last_error = error
 
     async def _pause(self) -> None:
         seconds = self._backoff.pause(self._failures, self._jitter)
@@ -258,7 +269,8 @@ class Supervisor:
         """A connection serves no more: take back what it was about."""
         session = self._session
         session.replying.connection_lost(connection)
-        session.listening.left(connection.cursor)
+        if session.listening.left(connection.cursor):
+            session.replying.owed = True
         if connection.view is not None:
             session.record.close_view(connection.view)
 
@@ -516,6 +528,8 @@ class Supervisor:
         error = connection.error
         serving = connection is self.connection
         if serving and not connection.retired:
+            self._failures += 1
+            self._last_error = error or self._last_error
             self._withdraw(connection)
             self._session.listener.connection_changed()
         if connection.started:

@@ -22,14 +22,15 @@ __all__ = ["single"]
 def single() -> Iterator[None]:
     """Put this around an owned nursery: a group of one exception becomes that one.
 
-    Cancellations beside it are dropped, since the exception supersedes them. A group of
-    nothing but cancellations is raised unchanged, for it must reach its scope.
+    Cancellations beside it are dropped, those that a nursery further in has grouped
+    among them, since the exception supersedes them. A group of nothing but
+    cancellations is raised unchanged, for it must reach its scope.
     """
     try:
         yield
     except BaseExceptionGroup as group:
-        rest = [e for e in group.exceptions if not isinstance(e, trio.Cancelled)]
-        if len(rest) != 1 or _only_cancelled(rest[0]):
+        rest = [e for e in group.exceptions if not _only_cancelled(e)]
+        if len(rest) != 1:
             raise
         alone = rest[0]
         context, cause = alone.__context__, alone.__cause__
