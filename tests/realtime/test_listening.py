@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from math import inf
+from typing import TYPE_CHECKING
 
 import attrs
 import pytest
@@ -19,6 +20,9 @@ from trialogue.realtime.listening import (
     SPOKEN_TURNS,
     Listening,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MS = SAMPLE_RATE // 1000
 SECOND = bytes(SAMPLE_RATE * 2)
@@ -193,12 +197,13 @@ def test_user_has_the_floor_from_the_first_word_to_the_answer() -> None:
     listening = Listening()
     listening.push(SECOND, 1.0, 0)
     floor = [listening.has_the_floor]
-    for step in (
+    steps: list[Callable[[], None]] = [
         lambda: listening.started(clock_from(), 0),
         lambda: listening.stopped(clock_from(), 900),
         lambda: listening.committed("turn", SAMPLE_RATE, 1.0 + ANSWER_DUE),
         listening.answered,
-    ):
+    ]
+    for step in steps:
         step()
         floor.append(listening.has_the_floor)
     assert floor == [False, True, True, True, False]
