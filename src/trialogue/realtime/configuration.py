@@ -106,11 +106,15 @@ class Configuration:
         Line ends and outer white space of the instructions may be normalised.
         """
         said = echo.instructions
-        if said is not UNCHANGED and said.strip() != self.instructions.strip():
+        if said is not UNCHANGED and _lines(said) != _lines(self.instructions):
             return False
         if echo.tool_names is not UNCHANGED:
             return sorted(echo.tool_names) == sorted(t.name for t in self.tools)
         return True
+
+
+def _lines(text: str) -> list[str]:
+    return text.strip().splitlines()
 
 
 def update_for(
