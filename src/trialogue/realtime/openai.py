@@ -92,15 +92,17 @@ class OpenAIRealtime:
             transcription=Transcription(),
             voice=UNCHANGED if voice is None else voice,
         )
-        self.__attrs_init__(
-            name,
-            defaults.merged(options or SessionOptions()),
-            _capabilities(capabilities),
-            base_url,
-            Secret(api_key) if isinstance(api_key, str) else api_key,
-            allow_insecure,
-            connect,
-        )
+        values = {
+            "name": name,
+            "options": defaults.merged(options or SessionOptions()),
+            "capabilities": _capabilities(capabilities),
+            "base_url": base_url,
+            "api_key": Secret(api_key) if isinstance(api_key, str) else api_key,
+            "allow_insecure": allow_insecure,
+            "connect": connect,
+        }
+        for field, value in values.items():
+            object.__setattr__(self, field, value)  # frozen: once, and here only
 
     def dialect(self) -> Dialect:
         """Return a fresh translator for one connection."""
