@@ -319,12 +319,25 @@ class Replying:
             response = self._remember(
                 Response(event.response_id, connection.generation, config)
             )
+        elif response.announced or not response.running:
+            self._announced_again(response, reply)
+            return
+        response.announced = True
         response.config, response.reply = config, reply
         response.out_of_band = event.out_of_band
         if reply is not None:
             reply.response = response
         response.answers_user = event.key is None and not event.out_of_band
         self._begin(connection, response, ours=event.key is not None)
+
+    def _announced_again(self, response: Response, reply: Reply | None) -> None:
+        """Announced twice, or only after its end: nothing begins any more."""
+        response.announced = True
+        if reply is not None and response.done is not None:
+            response.reply, reply.response = reply, response
+            self._unpost(reply)
+            self._settle(response, response.done)
+            self.advance()
 
     def _claim(self, connection: Connection, event: ResponseCreated) -> Reply | None:
         if event.answers is None:
