@@ -1,4 +1,4 @@
-"""Handoffs among other tool calls: parallel, in conflict, cancelled, finished, detached."""
+"""Handoffs among other calls: parallel, conflicting, cancelled, detached."""
 
 from __future__ import annotations
 
@@ -360,7 +360,7 @@ async def test_a_detached_tool_without_a_handoff_answers_like_any_other(
 async def test_a_tool_that_ignores_cancellation_is_named_and_the_handoff_goes_on(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    """After one second an event names it and where it is; nobody enters before it ends."""
+    """An event names it and its place after 1 s; nobody enters before it ends."""
 
     class Stubborn(Worker):
         @function_tool
