@@ -304,10 +304,12 @@ class Intake:
 
     def _left_behind(self, request: Request, event: ErrorReported) -> None:
         """Whoever waited for this request has left: the subscribers are told (S7)."""
-        agents = isinstance(request.subject, Configuration) and not request.subject.amends
+        config = request.subject if isinstance(request.subject, Configuration) else None
+        agents = config is not None and not config.amends
         refused = request.state is RequestState.REJECTED
         if refused and not request.waited and not agents:
-            self._session.publish(ErrorNotice(event.message, event.code, event.event_id))
+            notice = ErrorNotice(event.message, event.code, event.event_id)
+            self._session.publish(notice)
 
     def _unclaimed(self, connection: Connection, event: ErrorReported) -> None:
         # An empty commit under turn detection is a race between two who may commit.
@@ -329,15 +331,13 @@ class Intake:
         elif request.state is RequestState.ACKNOWLEDGED:
             assert isinstance(command, CreateItem)
             self.tell(record.confirmed(view, command.item.id))
-        elif isinstance(command, CreateItem) and request.subject is None:
+        elif isinstance(command, CreateItem) and not request.waited:
             # Nobody waits for this item: it is sent once more, last, and then dropped,
             # unless it is an output, which the next connection still needs.
-            if event.error_class is not ErrorClass.PERMANENT:
+            permanent = event.error_class is ErrorClass.PERMANENT
+            if request.subject is None and not permanent:
                 retry = connection.encode(CreateItem(command.item), subject="again")
                 connection.post([retry])
             elif not isinstance(command.item, FunctionCallOutput):
-                self.tell(record.drop_local(command.item.id))
-        elif isinstance(command, CreateItem) and not request.waited:
-            if not isinstance(command.item, FunctionCallOutput):
                 self.tell(record.drop_local(command.item.id))
         self._left_behind(request, event)

@@ -322,7 +322,8 @@ class Ledger:
     def _block(self, item_id: str) -> None:
         """The item stays: what was to take its place under its id cannot (S8)."""
         for entry in self:
-            if isinstance(entry.command, CreateItem) and item_of(entry.command) == item_id:
+            command = entry.command
+            if isinstance(command, CreateItem) and command.item.id == item_id:
                 entry.blocked = True
 
     def _first(self, wanted: Callable[[Request], bool]) -> Request | None:
