@@ -34,6 +34,12 @@ Drain = Callable[[], Awaitable[None]]
 BASE_URL = "wss://api.openai.com/v1/realtime"
 
 
+def _without_query(url: str) -> str:
+    """What of a URL may be shown: its query may hold a key (X1)."""
+    path, mark, _ = url.partition("?")
+    return repr(f"{path}{mark}…" if mark else path)
+
+
 @final
 @attrs.frozen(init=False)
 class OpenAIRealtime:
@@ -51,7 +57,7 @@ class OpenAIRealtime:
     name: str
     options: SessionOptions
     capabilities: Capabilities
-    base_url: str
+    base_url: str = attrs.field(repr=_without_query)
     api_key: Secret | None
     allow_insecure: bool
     connect: Connect | None
@@ -134,9 +140,8 @@ class OpenAIRealtime:
         )
 
     def _key(self) -> Secret:
-        if self.api_key is not None:
-            return self.api_key
-        key = os.environ.get("OPENAI_API_KEY", "")
+        given = self.api_key or Secret(os.environ.get("OPENAI_API_KEY", ""))
+        key = given.reveal().strip()  # a key read from a file ends with its line
         if not key:
             msg = "no API key: set OPENAI_API_KEY or give OpenAIRealtime(api_key=…)"
             raise ConfigurationError(msg)
