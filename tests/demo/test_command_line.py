@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from trialogue.demo import cli, conversation
-from trialogue.demo.speech import clip
+from trialogue.demo.speech import LINES, clip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -169,10 +169,8 @@ def test_what_cannot_be_meant_is_refused(
 def test_the_path_of_a_real_model_runs_against_serve(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the right key: the caller is heard, and handed over."""
-    pause = bytes(24_000)
-    short = pause + clip("caller_weather") + 2 * pause
-    monkeypatch.setattr(conversation, "caller_pcm", lambda muted: short)
+    """With the right key: a caller who says nothing is greeted all the same."""
+    monkeypatch.setattr(conversation, "caller_pcm", lambda muted: bytes(4800))
     monkeypatch.setenv("OPENAI_API_KEY", "right")
     output = tmp_path / "conversation.wav"
     serve = ("-m", "trialogue", "serve", "--port", "0", "--script", "demo")
@@ -182,9 +180,8 @@ def test_the_path_of_a_real_model_runs_against_serve(
     shown = capsys.readouterr().out
 
     assert code == 0
-    assert "caller   Hi, can you tell me about the weather please?" in shown
-    assert "handoff  Kelly -> Sunny" in shown
-    assert output.stat().st_size > len(short)
+    assert f"Kelly    {LINES['kelly_greeting'].text}" in shown
+    assert output.stat().st_size > 2 * len(clip("kelly_greeting"))
     # The table measures the local server; there is none of a real model.
     assert "reuse copy" not in shown
 
@@ -202,6 +199,33 @@ def test_a_wrong_key_is_one_line(
     assert code == 1
     assert len(told.splitlines()) == 1
     assert "wrong" not in told
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--json", "{}/no/rows.json"], ["--output", "{}/no/sound.wav"]]
+)
+def test_a_file_that_cannot_be_written_is_found_out_first(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not after half a minute of conversation."""
+    code = cli.main([argument.format(tmp_path) for argument in arguments])
+    captured = capsys.readouterr()
+
+    assert code == 1
+    assert captured.out == ""
+    assert len(captured.err.splitlines()) == 1
+    assert str(tmp_path) in captured.err
+
+
+@posix
+def test_a_server_that_does_not_come_up_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    code = cli.main(["--table-only"])
+
+    assert code == 1
+    assert "the local server's process did not come up" in capsys.readouterr().err
 
 
 @posix

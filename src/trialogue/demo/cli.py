@@ -189,6 +189,8 @@ def _check(parser: argparse.ArgumentParser, options: Options) -> None:
 
 
 async def _demo(options: Options) -> None:
+    if options.json is not None:
+        write_json(options.json, ())  # find out now whether it can be written
     if options.model is not None:
         await _converse(_real_model(options.model, options.base_url), options)
         return

@@ -85,10 +85,13 @@ async def converse(
             conversation was cut short.
 
     Raises:
+        ConfigurationError: the recording cannot be written; nothing was sent.
         TrialogueError: the session failed.
     """
     pcm = caller_pcm(muted)
     caller, agents = PcmInput(pcm), MemoryOutput()
+    if recording is not None:
+        write_stereo(recording, b"", None, agents)  # find out now whether it can be
     narrator = _Narrator(tell, trio.current_time())
     try:
         with single():

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["RULES", "TURNS", "Before", "ten_turns"]
 
+_BEFORE = "You are the one who hands the conversation over."
+_AFTER = "You are the one who is handed the conversation."
+
 TURNS = 10
 """Turns of the user, each with its answer, that the conversation holds already."""
 
@@ -23,7 +26,7 @@ class After(Agent):
     """Takes over, and speaks first."""
 
     name = "after"
-    instructions = "You are the one who is handed the conversation."
+    instructions = _AFTER
 
     async def on_enter(self, ctx: RunContext) -> None:
         """Speak, and then end the conversation."""
@@ -40,11 +43,11 @@ class Before(Agent):
     """Is told to hand over, and does, with the conversation or without."""
 
     name = "before"
-    instructions = "You are the one who hands the conversation over."
+    instructions = _BEFORE
 
     def __init__(self, context: ContextPolicy) -> None:
         super().__init__()
-        self.context = context
+        self.context: ContextPolicy = context
 
     async def on_enter(self, ctx: RunContext) -> None:
         """Have the model call the tool."""
@@ -66,7 +69,7 @@ def ten_turns() -> ChatContext:
 
 
 RULES = (
-    Rule(Call("hand_over"), agent=Before.instructions, override="Hand over"),
-    Rule(Say("Here I am.", ms=200), agent=After.instructions),
+    Rule(Call("hand_over"), agent=_BEFORE, override="Hand over"),
+    Rule(Say("Here I am.", ms=200), agent=_AFTER),
 )
 """What the model says to these two."""

@@ -12,11 +12,13 @@ from trialogue.demo.handing_over import TURNS, Before, ten_turns
 from trialogue.demo.measuring import Mode, Row, row_of
 from trialogue.demo.server_log import read_log
 from trialogue.demo.server_process import LOCAL_MODEL
-from trialogue.errors import TrialogueError
+from trialogue.errors import ConfigurationError, TrialogueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
+
+    from trialogue.agents.events import HandoffTimings
 
 __all__ = [
     "MODES",
@@ -85,21 +87,25 @@ class _Server:
 
     async def hand_over(self, mode: Mode, rtt_ms: float) -> Row:
         """Hand over once, on a session of its own, and return what it came to."""
+        timings = await self._handed_over(mode, rtt_ms)
+        log = await read_log(self._url)
+        own = [entry for entry in log if entry.connection >= self._seen]
+        self._seen = 1 + max((entry.connection for entry in log), default=-1)
+        return row_of(mode, rtt_ms, own, timings)
+
+    async def _handed_over(self, mode: Mode, rtt_ms: float) -> HandoffTimings:
         model = OpenAIRealtime(
             LOCAL_MODEL,
-            api_key=LOCAL_MODEL,
+            api_key="local",
             base_url=f"{self._url}?latency_ms={rtt_ms / 2:g}",
             capabilities={"mutable_instructions": mode.reuse},
         )
         with trio.move_on_after(_SECONDS):
             async with open_agent_session(model, chat_ctx=ten_turns()) as session:
                 await session.run(Before("keep" if mode.copy else "fresh"))
-        log = await read_log(self._url)
-        own = [entry for entry in log if entry.connection >= self._seen]
-        self._seen = 1 + max((entry.connection for entry in log), default=-1)
-        if not session.handoffs:
-            raise NotMeasured(f"no handoff took place: {mode}, {rtt_ms:g} ms")
-        return row_of(mode, rtt_ms, own, session.handoffs[-1])
+                if session.handoffs:
+                    return session.handoffs[-1]
+        raise NotMeasured(f"no handoff took place: {mode}, {rtt_ms:g} ms")
 
 
 # --- showing it ----------------------------------------------------------------------
@@ -172,6 +178,13 @@ def tool_driven(rows: Iterable[Row]) -> list[str]:
 
 
 def write_json(path: Path, rows: Iterable[Row]) -> None:
-    """Write the rows as `{"rows": [...]}`."""
+    """Write the rows as `{"rows": [...]}`.
+
+    Raises:
+        ConfigurationError: the file cannot be written.
+    """
     text = json.dumps({"rows": [row.to_json() for row in rows]}, indent=2)
-    path.write_text(f"{text}\n", encoding="utf-8")
+    try:
+        path.write_text(f"{text}\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"cannot write the rows to {path}: {error}") from error
