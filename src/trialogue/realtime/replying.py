@@ -79,6 +79,8 @@ class Session(Protocol):
 
     def turns_are_automatic(self) -> bool: ...
 
+    def speech_interrupts(self) -> bool: ...
+
     def repeat_update(self, connection: Connection, config: Configuration) -> None: ...
 
 
@@ -339,7 +341,9 @@ class Replying:
             self._settle(response, response.done)
             self.advance()
 
-    def _claim(self, connection: Connection, event: ResponseCreated) -> Reply | None:
+    def _claim(
+        self, connection: Connection, event: ResponseCreated | ResponseDone
+    ) -> Reply | None:
         if event.answers is None:
             keyless = not connection.model.capabilities.acknowledges_updates
             return self.slot.posted if keyless else None
@@ -361,6 +365,9 @@ class Replying:
         if stale or (reply is not None and reply.unwanted):
             self._discard(connection, response)
             return
+        if reply is not None and self._talks_over_the_user(response):
+            self._hold_back(connection, response, reply)
+            return
         serves = reply is None or reply.purpose == "owed"
         if serves and not response.out_of_band:
             self._serves_the_user(response)
@@ -376,6 +383,22 @@ class Replying:
         if config is None or wanted is None or config.void:
             return True
         return config.epoch is not wanted.epoch
+
+    def _talks_over_the_user(self, response: Response) -> bool:
+        """Whether it was asked for in the moment in which the user began to speak."""
+        session = self._session
+        interrupts = session.turns_are_automatic() and session.speech_interrupts()
+        speaking = interrupts and session.listening.speaking
+        return speaking and not response.out_of_band
+
+    def _hold_back(
+        self, connection: Connection, response: Response, reply: Reply
+    ) -> None:
+        """Nobody speaks now: the answer to the user's turn will serve this reply."""
+        response.reply = None
+        self.slot.requeue(reply)
+        reply.held_for_user = True
+        self._discard(connection, response)
 
     def _note_evidence(self, connection: Connection, reply: Reply) -> None:
         # The server has gone past the update without a word on it. The response is
@@ -486,8 +509,12 @@ class Replying:
         response = self._response(connection, event.response_id)
         if response.done is not None:
             return
+        if response.reply is None and event.key is not None:
+            self._bind_late(connection, response, event)
         response.done = event
-        connection.response_deadline = float("inf")
+        others = [r for r in self._responses.values() if r.running]
+        if not any(r.generation == connection.generation for r in others):
+            connection.response_deadline = float("inf")
         if event.usage is not None:
             self.usage += event.usage
         for item in event.items:
@@ -497,6 +524,16 @@ class Replying:
                 self._announce_call(response, item)
         self.slot.finished(response)
         self._conclude(connection, response, event)
+
+    def _bind_late(
+        self, connection: Connection, response: Response, event: ResponseDone
+    ) -> None:
+        """Its end says who asked for it, where its beginning was never announced."""
+        response.answers_user = False
+        response.reply = reply = self._claim(connection, event)
+        if reply is not None:
+            reply.response = response
+            self._unpost(reply)
 
     def _conclude(
         self, connection: Connection, response: Response, event: ResponseDone
@@ -561,6 +598,16 @@ class Replying:
     def cut_everything(self) -> None:
         """The user speaks, or somebody interrupts: silence at once."""
         self._cutting.cut_everything()
+
+    def close(self) -> None:
+        """The session takes no more work: nothing is asked for (again)."""
+        active = self.slot.active
+        under_way = (self.slot.posted, None if active is None else active.reply)
+        for reply in (*self.slot.queue, *under_way):
+            if reply is not None:
+                self.slot.drop(reply)
+                reply.unwanted = True
+                reply.finish(ReplyOutcome("interrupted"))
 
     # --- changes of agent and of connection ----------------------------------
 
@@ -657,6 +704,7 @@ class Replying:
             # Its scope is told of the failure as a whole; here it is merely over.
             posted.unwanted = True
             posted.finish(ReplyOutcome("interrupted"))
-        active = self.slot.active
-        if active is not None and active.config is config and not active.discard:
-            self._cutting.cut(active)
+        # One that has ended may still have much to play.
+        for response in tuple(self._responses.values()):
+            if response.config is config and not response.discard:
+                self._cutting.cut(response)

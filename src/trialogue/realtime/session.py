@@ -68,6 +68,7 @@ if TYPE_CHECKING:
 
     from trialogue.conversation.changes import Change
     from trialogue.conversation.context import ChatContext
+    from trialogue.dialects.events import Usage
     from trialogue.realtime.configuration import Configuration
     from trialogue.realtime.model import RealtimeModel
     from trialogue.tools.spec import ToolSpec
@@ -158,6 +159,11 @@ class RealtimeSession:
     def chat_ctx(self) -> ChatContext:
         """The conversation as it is now: an immutable, versioned snapshot."""
         return self.record.snapshot()
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens of all responses so far, the cancelled ones included."""
+        return self.replying.usage
 
     @property
     def late_answers(self) -> int:
@@ -411,7 +417,14 @@ class RealtimeSession:
         return reply.outcome
 
     def interrupt(self) -> None:
-        """Stop what is being said, now: cancelled, and truncated at what was heard."""
+        """Stop what is being said, now: cancelled, and truncated at what was heard.
+
+        A reply that was asked for and has not begun is stopped as soon as it appears;
+        what waits in the queue still gets its turn.
+        """
+        posted = self.replying.slot.posted
+        if posted is not None:
+            self.replying.leave(posted, silence=True)
         active = self.replying.slot.active
         if active is not None:
             self.replying.cut(active)
@@ -613,9 +626,7 @@ class RealtimeSession:
         """Take no more work; what is queued is not asked for any more."""
         self._closed = True
         self.supervisor.close()
-        for reply in tuple(self.replying.slot.queue):
-            self.replying.slot.drop(reply)
-            reply.finish(ReplyOutcome("interrupted"))
+        self.replying.close()
         self._broadcast.close()
         self.changed.pulse()
 
