@@ -46,9 +46,14 @@ PLAIN = Capabilities(
 
 
 class PlainDialect:
-    """Makes up the ids that the protocol lacks: `response-1`, `item-1`, `call-1`."""
+    """Makes up the ids that the protocol lacks: `response-1`, `item-1`, `call-1`.
 
-    def __init__(self) -> None:
+    A session knows items and responses by their ids alone, whatever connection they
+    came over: give each connection's dialect a `prefix` of its own.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
         self._counts: dict[str, int] = {}
         self._keys: deque[str] = deque()
         self._response: str | None = None
@@ -57,7 +62,11 @@ class PlainDialect:
 
     def encode(self, command: cmd.Command, *, event_id: str) -> Encoded:
         frame = self._frame(command)
-        return Encoded("" if frame is None else dumps(frame))
+        text = "" if frame is None else dumps(frame)
+        if isinstance(command, cmd.CreateResponse):
+            # The dialect knows which response answers it: `decode` gives it the key.
+            return Encoded(text, ("response", command.key))
+        return Encoded(text)
 
     def _frame(self, command: cmd.Command) -> dict[str, Any] | None:
         match command:
@@ -112,7 +121,7 @@ class PlainDialect:
 
     def _new(self, kind: str) -> str:
         self._counts[kind] = self._counts.get(kind, 0) + 1
-        return f"{kind}-{self._counts[kind]}"
+        return f"{self._prefix}{kind}-{self._counts[kind]}"
 
     def _responding(self) -> tuple[list[ev.Event], str]:
         if self._response is not None:
