@@ -69,6 +69,7 @@ async def test_the_caller_is_taken_to_the_weather_and_back(
     )
 
 
+@pytest.mark.behaviour("H14")
 async def test_tools_and_handoffs_are_told_with_their_timings(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
