@@ -185,8 +185,8 @@ async def test_a_handoff_answers_its_call_and_those_that_it_cancels(
     """The tool that returned the agent, a finished one and one that still ran."""
     calls = [
         Call("slow", {"name": "long", "seconds": 60}),
-        Call("transfer"),
         Call("quick"),
+        Call("transfer"),
     ]
     async with on_stage(prompted(*calls)) as stage:
         async with running(stage, Bench()):
@@ -194,8 +194,8 @@ async def test_a_handoff_answers_its_call_and_those_that_it_cancels(
             await until(lambda: ended(stage) == 2)
         assert [output for _, output in outputs(stage)] == [
             "stopped: handed off",
-            "transferred to Weather",
             "quick is done",
+            "transferred to Weather",
         ]
 
 

@@ -92,6 +92,13 @@ class AgentScope:
         """Whether nothing of the agent's is under way."""
         return not self.entering and not self.open_calls
 
+    def encloses(self, task: trio.lowlevel.Task) -> bool:
+        """Whether a task ends with this scope: it cannot wait for that."""
+        nursery = task.parent_nursery
+        while nursery is not None and nursery is not self.nursery:
+            nursery = nursery.parent_task.parent_nursery
+        return nursery is not None and not self.closed
+
     # --- life ----------------------------------------------------------------
 
     async def run(self) -> Transition | None:
@@ -113,6 +120,7 @@ class AgentScope:
                         # NB: the body ends before the nursery does; whoever starts a
                         # task from the reader looks at this first (core rule 2).
                         self.frozen = True
+                        self.session.watch_emptying(self)
         finally:
             self.closed = True
             self.emptied.set()
@@ -212,7 +220,6 @@ class AgentScope:
         self.frozen = True
         reason = f"handoff: {self.name} -> {self.decision.name}"
         self.nursery.cancel_scope.cancel(reason=reason)
-        self.session.watch_emptying(self)
 
     @staticmethod
     def _finishes(call: OpenCall) -> bool:

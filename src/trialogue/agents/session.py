@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import deque
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -62,11 +63,15 @@ if TYPE_CHECKING:
 
 __all__ = ["AgentSession", "open_agent_session"]
 
+log = logging.getLogger("trialogue.agents")
+
 LINGER = 2.0
 """Seconds of silence after the input's end before the conversation may be over: the
 server may just have heard a last sentence."""
 ENDING = 30.0
 """Seconds that generated speech gets to play out after `end()`."""
+STALLED = 1.0
+"""Seconds after which a cancelled scope that is not empty is spoken of."""
 EXIT = 5.0
 """Seconds that `on_exit` gets."""
 SILENCE = bytes(4800)
@@ -105,6 +110,8 @@ class AgentSession:
         self._without_user = 0
         self._settled: deque[Transition] = deque(maxlen=1000)
         self._running = False
+        self._run = trio.CancelScope()
+        self._end_by = math.inf
         self._handing_over = trio.Lock()
 
     def __repr__(self) -> str:
@@ -169,13 +176,15 @@ class AgentSession:
             raise HandoffError(msg)
         self._running = True
         try:
-            transition: Transition | None = await self._first(agent)
-            while transition is not None:
-                transition = await self._stage_one(transition)
+            with trio.CancelScope() as self._run:
+                transition: Transition | None = await self._first(agent)
+                while transition is not None:
+                    transition = await self._stage_one(transition)
         finally:
             self._running = False
             self._abandon(self.scope)
             self.scope = None
+            self.changed.pulse()
 
     def _abandon(self, scope: AgentScope | None) -> None:
         """The run is over: whoever waits for a handoff is told."""
@@ -197,6 +206,7 @@ class AgentSession:
 
     async def _stage_one(self, transition: Transition) -> Transition | None:
         scope = AgentScope(self, transition)
+        scope.patience.deadline = self._end_by
         if transition.config is None:
             transition.config = configuration_of(
                 transition.prepared, scope, ready=True, deadline=math.inf
@@ -210,7 +220,8 @@ class AgentSession:
                 raise
             following = self._return(transition, error)
         finally:
-            self.nursery.start_soon(self._exit, scope)
+            if self._nursery is not None:
+                self._nursery.start_soon(self._exit, scope)
         return following
 
     async def _exit(self, scope: AgentScope) -> None:
@@ -228,7 +239,7 @@ class AgentSession:
             previous.prepared,
             previous=previous.previous,
             enters=False,
-            owed=True,
+            owed=failed.speaks or failed.group is not None,
             restores=True,
         )
         restored.edited = undone(self.realtime, failed)
@@ -289,13 +300,21 @@ class AgentSession:
 
     def watch_emptying(self, scope: AgentScope) -> None:
         """Say so if a scope that was left does not become empty."""
-        self.nursery.start_soon(self._watch_emptying, scope)
+        if self._nursery is not None:
+            self._nursery.start_soon(self._watch_emptying, scope)
 
     async def _watch_emptying(self, scope: AgentScope) -> None:
-        with trio.move_on_after(1.0):
+        # NB: shielded, for what does not end is wanted to be known most of all when
+        # everything is being cancelled.
+        with trio.move_on_after(STALLED, shield=True):
             await scope.emptied.wait()
         if not scope.emptied.is_set() and scope.nursery is not None:
             for task in scope.nursery.child_tasks:
+                log.warning(
+                    "%s of agent %s was cancelled and does not end",
+                    task.name,
+                    scope.name,
+                )
                 frames = task.iter_await_frames()
                 stack = tuple(
                     f"{frame.f_code.co_qualname} ({frame.f_code.co_filename}:{line})"
@@ -333,7 +352,7 @@ class AgentSession:
             msg = f"handoff() needs an agent, not {target!r}"
             raise HandoffError(msg)
         inside = current_scope.get()
-        if inside is not None and not inside.closed:
+        if inside is not None and inside.encloses(trio.lowlevel.current_task()):
             raise remedy(handoff.agent)
         async with self._handing_over:
             transition = await self._hand_over(handoff)
@@ -457,11 +476,10 @@ class AgentSession:
         self.ending = True
         if now:
             self.realtime.interrupt()
+        limit = 0.0 if now else ENDING
+        self._end_by = min(self._end_by, trio.current_time() + limit)
         if self.scope is not None:
-            limit = 0.0 if now else ENDING
-            self.scope.patience.deadline = min(
-                self.scope.patience.deadline, trio.current_time() + limit
-            )
+            self.scope.patience.deadline = self._end_by
         self.changed.pulse()
 
     # --- the end -------------------------------------------------------------
@@ -518,11 +536,20 @@ class AgentSession:
                         self._nursery.start_soon(self._playout.run, name="playout")
                         if source is not None:
                             self._nursery.start_soon(self._listen, source, name="input")
-                        yield self
+                        try:
+                            yield self
+                        finally:
+                            await self._leave()
                         self._nursery.cancel_scope.cancel(reason="session block left")
             finally:
                 self._nursery = None
                 await _close(*(c for c in (source, output) if c is not None))
+
+    async def _leave(self) -> None:
+        """End a `run` that was started outside of the block that is being left."""
+        self._run.cancel(reason="session block left")
+        with trio.move_on_after(self.realtime.timing.close, shield=True):
+            await self.changed.until(lambda: not self._running)
 
 
 async def _close(*devices: AudioInput | AudioOutput) -> None:
