@@ -17,6 +17,7 @@ from trio_websocket import (
 )
 
 from trialogue._codec import b64decode, b64encode
+from trialogue.errors import ConfigurationError
 from trialogue.testing import (
     Call,
     Network,
@@ -388,3 +389,168 @@ async def test_leaving_the_block_says_goodbye_to_clients(
         nursery.cancel_scope.cancel()
     with pytest.raises(RuntimeError, match="not serving"):
         await server.connect()
+
+
+UPGRADE = (
+    b"GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+    b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+    b"Authorization: Bearer key\r\n\r\n"
+)
+TARGET = b"/v1/realtime?model=gpt-realtime"
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"\x81\x02hi",  # not masked
+        b"\x83\x80\0\0\0\0",  # an opcode that does not exist
+        b"\x81\x82\0\0\0\0\xff\xff",  # text that is not UTF-8
+    ],
+)
+async def test_a_malformed_frame_is_a_protocol_error_and_ends_the_connection(
+    autojump_clock: trio.testing.MockClock, frame: bytes
+) -> None:
+    async with open_realtime_server() as server:
+        async with await server.connect() as stream:
+            await stream.send_all(UPGRADE % TARGET)
+            await stream.receive_some()
+            await stream.send_all(frame)
+            received = b""
+            with trio.fail_after(30):
+                while data := await stream.receive_some():
+                    received += data
+        assert len(server.protocol_errors) == 1
+        assert server.connections[0].close_code == 1002
+        assert b"\x03\xea" in received  # the close frame's 1002
+
+
+async def test_a_vanished_client_is_closed_abnormally_without_protocol_error(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Also in the middle of a frame: a cut socket is no breach of the protocol."""
+    async with open_realtime_server() as server:
+        async with await server.connect() as stream:
+            await stream.send_all(UPGRADE % TARGET)
+            await stream.receive_some()
+            await stream.send_all(b"\x81\xfe")
+        await trio.testing.wait_all_tasks_blocked()
+        assert server.connections[0].close_code == 1006
+        assert server.protocol_errors == []
+
+
+@pytest.mark.parametrize("rest", [b"", b"\0nonsense\r\n\r\n"])
+async def test_what_is_no_upgrade_is_no_connection(
+    autojump_clock: trio.testing.MockClock, rest: bytes
+) -> None:
+    async with open_realtime_server() as server:
+        async with await server.connect() as stream:
+            if rest:
+                await stream.send_all(rest)
+            with trio.fail_after(61):
+                assert await stream.receive_some() == b""
+        assert server.connections == []
+
+
+async def test_a_latency_that_is_no_number_is_refused(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_realtime_server() as server, await server.connect() as stream:
+        await stream.send_all(UPGRADE % (TARGET + b"&latency_ms=soon"))
+        assert b" 400 " in await stream.receive_some()
+
+
+async def test_binary_frames_are_refused_and_the_session_goes_on(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_realtime_server() as server, dial(server) as client:
+        await client.read()
+        await client.ws.send_message(b"\0\1")
+        assert (await client.read())["error"]["code"] == "invalid_event"
+        await client.update()
+        assert (await client.read())["type"] == "session.updated"
+
+
+async def test_requests_can_be_late_doubled_or_out_of_order(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    faults = [
+        late("session.update", seconds=3),
+        duplicate("session.update", nth=2),
+        hold("session.update", nth=3),
+    ]
+    async with open_realtime_server(faults=faults) as server, dial(server) as client:
+        await client.read()
+        for number in range(1, 5):
+            await client.update(instructions=str(number))
+        seen = [await client.read() for _ in range(5)]
+    assert [event["session"]["instructions"] for event in seen] == list("22431")
+
+
+async def test_faults_can_be_planned_for_one_connection_and_one_content(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    server = RealtimeServer(seed=1)
+    server.inject(
+        swallow(
+            "session.updated",
+            connection=1,
+            match=lambda event: event["session"]["instructions"] == "b",
+        )
+    )
+    async with server.serving():
+        for expected in ("ab", "a"):
+            async with dial(server) as client:
+                await client.read()
+                for letter in "ab":
+                    await client.update(instructions=letter)
+                seen = ""
+                with trio.move_on_after(1):
+                    while True:
+                        seen += (await client.read())["session"]["instructions"]
+            assert seen == expected
+    notes = [entry.note for entry in server.connections[1].find("session.updated")]
+    assert notes == ["", "drop"]
+
+
+async def test_silence_can_take_the_pongs_along(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    fault = silence(after="session.updated", pongs=False)
+    async with open_realtime_server(faults=[fault]) as server, dial(server) as client:
+        await client.read()
+        await client.update()
+        await client.until("session.updated")
+        with trio.move_on_after(30) as patience:
+            await client.ws.ping()
+        assert patience.cancelled_caught
+
+
+async def test_an_error_of_the_script_ends_the_server_as_itself(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    def brain(turn: object) -> str:
+        raise ZeroDivisionError
+
+    async def ask() -> None:
+        async with open_realtime_server(brain) as server, await server.connect() as it:
+            # A masked response.create, with a mask of zeros, right behind the request.
+            text = b'{"type":"response.create"}'
+            head = b"\x81" + bytes([0x80 | len(text)]) + bytes(4)
+            await it.send_all(UPGRADE % TARGET + head + text)
+            await trio.sleep_forever()
+
+    with pytest.raises(ZeroDivisionError):
+        await ask()
+
+
+async def test_misuse_is_named() -> None:
+    server = RealtimeServer()
+    with pytest.raises(RuntimeError, match="listen"):
+        _ = server.url
+    async with server.serving():
+        with pytest.raises(RuntimeError, match="already"):
+            async with server.serving():
+                pass
+    with pytest.raises(ConfigurationError, match="exactly one"):
+        cut()

@@ -15,6 +15,7 @@ import trio
 
 from trialogue._codec import dumps, loads
 from trialogue.dialects.openai.wire import unstructure
+from trialogue.realtime.unwrapping import single
 from trialogue.testing.connection import Connection, LogEntry, elided
 from trialogue.testing.faults import (
     Action,
@@ -117,6 +118,7 @@ class Peer:
     close_timeout: float
     _inbound: DelayLine[_Arriving] = attrs.field(factory=DelayLine, init=False)
     _outbound: DelayLine[_Leaving] = attrs.field(factory=DelayLine, init=False)
+    _accepted: trio.Event = attrs.field(factory=trio.Event, init=False)
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _room: trio.Event = attrs.field(factory=trio.Event, init=False)
     _read_again: float = attrs.field(default=0.0, init=False)
@@ -138,11 +140,12 @@ class Peer:
             with self._scope:
                 self._leave(_Accept(subprotocol))
                 self._emit(greeting)
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._read)
-                    nursery.start_soon(self._think)
-                    nursery.start_soon(self._write)
-                    nursery.start_soon(self._ping)
+                with single():
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._read)
+                        nursery.start_soon(self._think)
+                        nursery.start_soon(self._write)
+                        nursery.start_soon(self._ping)
         finally:
             self._ended(ABNORMAL)
             self.connection.closed = trio.current_time()
@@ -159,6 +162,7 @@ class Peer:
     # Reading
 
     async def _read(self) -> None:
+        await self._accepted.wait()
         while True:
             await trio.sleep_until(self._read_again)
             frame = await self.socket.receive()
@@ -376,6 +380,7 @@ class Peer:
             match self._outbound.take():
                 case _Accept(subprotocol):
                     await self.socket.accept(subprotocol)
+                    self._accepted.set()
                 case _Send(text, None):
                     await self.socket.send_text(text)
                 case _Send(text, int(count)):

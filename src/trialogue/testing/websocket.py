@@ -39,7 +39,9 @@ __all__ = [
 ]
 
 MAX_MESSAGE: Final = 32 * 2**20
+MAX_HEAD: Final = 64 * 2**10
 _CHUNK: Final = 65536
+_END: Final = b"\r\n\r\n"
 
 
 @attrs.frozen
@@ -98,6 +100,7 @@ class ServerSocket:
         self._frames: deque[Frame] = deque()
         self._parts: list[str] = []
         self._size = 0
+        self._early = b""
 
     @property
     def open(self) -> bool:
@@ -106,21 +109,28 @@ class ServerSocket:
 
     async def request(self) -> Request | None:
         """Return the upgrade request, or None if what came is none."""
-        try:
-            while True:
+        head = b""
+        while _END not in head:
+            try:
                 data = await self._stream.receive_some(_CHUNK)
-                if not data:
-                    return None
-                self._ws.receive_data(bytes(data))
-                for event in self._ws.events():
-                    if isinstance(event, Request):
-                        return event
-        except (RemoteProtocolError, trio.BrokenResourceError):
+            except trio.BrokenResourceError:
+                return None
+            head += data
+            if not data or len(head) > MAX_HEAD:
+                return None
+        # NB: wsproto forgets what a client sends right behind its request; we keep it.
+        head, _, self._early = head.partition(_END)
+        try:
+            self._ws.receive_data(head + _END)
+        except RemoteProtocolError:
             return None
+        return next((e for e in self._ws.events() if isinstance(e, Request)), None)
 
     async def accept(self, subprotocol: str | None) -> None:
-        """Complete the upgrade."""
+        """Complete the upgrade; to be done before anything is received."""
         await self._write(self._ws.send(AcceptConnection(subprotocol=subprotocol)))
+        if self._early:
+            self._feed(self._early)
 
     async def refuse(self, status: int, body: bytes = b"") -> None:
         """Answer the upgrade with an HTTP status."""
@@ -202,14 +212,14 @@ class ServerSocket:
 
     async def send_part(self, text: str, count: int) -> None:
         """Send the first bytes of a text message, and leave it at that."""
-        await self._write(self._ws.send(TextMessage(data=text))[:count])
+        await self._send(TextMessage(data=text), count)
 
-    async def _send(self, event: Event) -> None:
+    async def _send(self, event: Event, count: int | None = None) -> None:
         try:
             data = self._ws.send(event)
         except LocalProtocolError:
             return  # closing has begun: there is nothing left to say
-        await self._write(data)
+        await self._write(data[:count])
 
     async def _write(self, data: bytes) -> None:
         # The peer may be gone; the reader finds that out, and ends the connection.
