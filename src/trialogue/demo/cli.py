@@ -69,8 +69,8 @@ class UsageError(Exception):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo, and return the exit code.
 
-    0 when it went well, 1 if a session failed, 2 if the command line or the environment
-    lacks something, 130 after Ctrl-C.
+    0 when it went well, 1 if a session failed or the output's reader left, 2 if the
+    command line or the environment lacks something, 130 after Ctrl-C.
     """
     options = _parse(argv)
     try:
@@ -81,6 +81,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(error, 1)
     except KeyboardInterrupt:
         return _complain("stopped", 130)
+    except BrokenPipeError:
+        # Whoever read along has left, as `head` does; nothing can be said to them.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 0
 
 
@@ -149,7 +153,7 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--runs",
         type=_positive,
-        default=3,
+        default=5,
         metavar="N",
         help="make each handoff so often and take the median (default: %(default)s)",
     )

@@ -51,7 +51,7 @@ async def measure(
     tell: Callable[[Row], None],
     *,
     round_trips_ms: Iterable[float] = ROUND_TRIPS_MS,
-    runs: int = 3,
+    runs: int = 5,
 ) -> list[Row]:
     """Measure each mode at each distance.
 
