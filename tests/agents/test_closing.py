@@ -1,15 +1,20 @@
 """Leaving a session: at any moment, by any way, within the close deadline."""
 
+# Agents give their instructions as text, one of the types that the base class allows.
+# mypy: disable-error-code="mutable-override"
+
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
 import trio
-from stage import Prompted, Weather, model_of, prompted, until
 
+from stage import Prompted, Weather, model_of, prompted, until
 from trialogue import (
     Agent,
     AgentSession,
@@ -17,6 +22,7 @@ from trialogue import (
     RunContext,
     ServerError,
     SessionClosed,
+    SessionOptions,
     Timing,
     function_tool,
     open_agent_session,
@@ -37,7 +43,7 @@ from trialogue.testing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 CLOSE = Timing().close
 SOON = 0.05
@@ -54,6 +60,11 @@ class Resting(Agent):
         await trio.sleep_forever()
 
 
+async def never() -> str:
+    while True:
+        await trio.sleep(3600)
+
+
 class Busy(Prompted):
     """Has tools that never end, and hands over."""
 
@@ -63,22 +74,19 @@ class Busy(Prompted):
     async def work(self, ctx: RunContext) -> str:
         """Work for ever."""
         self.began = True
-        await trio.sleep_forever()
-        return ""
+        return await never()
 
     @function_tool(on_handoff="finish")
     async def finish(self, ctx: RunContext) -> str:
         """Work for ever, and ask for the time to finish."""
         self.began = True
-        await trio.sleep_forever()
-        return ""
+        return await never()
 
     @function_tool(on_handoff="detach")
     async def detach(self, ctx: RunContext) -> str:
         """Work for ever, whoever is current."""
         self.began = True
-        await trio.sleep_forever()
-        return ""
+        return await never()
 
     @function_tool
     async def talk(self, ctx: RunContext) -> str:
@@ -137,9 +145,7 @@ SCENES = {
     "on_enter": Scene(Resting, lambda _, s, __: s.realtime.settled),
     "a reply": Scene(Busy, on_air),
     "a tool": Scene(Busy, began, (Call("work"),)),
-    "a detached tool": Scene(
-        Busy, weather_entered, (Call("detach"), Call("transfer"))
-    ),
+    "a detached tool": Scene(Busy, weather_entered, (Call("detach"), Call("transfer"))),
     "a tool that talks": Scene(Busy, began, (Call("talk"),)),
     "a late acknowledgement": Scene(
         Busy,
@@ -217,16 +223,17 @@ async def leaving(
     model = model_of(server, capabilities=flags)
     left_at = 0.0
     with trio.CancelScope() as host, expected(way):
-        async with trio.open_nursery() as outside:
-            async with open_agent_session(
-                model, audio=(None, MemoryOutput())
-            ) as session, trio.open_nursery() as inside:
-                nursery = outside if way == "outside" else inside
-                nursery.start_soon(session.run, agent)
-                await until(lambda: scene.ready(server, session, agent))
-                await trio.sleep(0.5)
-                left_at = trio.current_time()
-                leave(way, inside, host, session)
+        async with (
+            trio.open_nursery() as outside,
+            open_agent_session(model, audio=(None, MemoryOutput())) as session,
+            trio.open_nursery() as inside,
+        ):
+            nursery = outside if way == "outside" else inside
+            nursery.start_soon(session.run, agent)
+            await until(lambda: scene.ready(server, session, agent))
+            await trio.sleep(0.5)
+            left_at = trio.current_time()
+            leave(way, inside, host, session)
     return trio.current_time() - left_at, session
 
 
@@ -255,3 +262,237 @@ def expected(way: str) -> Iterator[None]:
     while isinstance(leaf, ExceptionGroup):
         (leaf,) = leaf.exceptions
     assert type(leaf) is Left
+
+
+# --- servers that do not answer ----------------------------------------------------
+
+DEAF = {
+    "silent at the update": silence(before="session.updated"),
+    "silent in a response": silence(after="response.created"),
+    "silent, pings too": silence(after="response.created", pongs=False),
+    "stalled at the update": stall(after="session.update"),
+    "stalled in a response": stall(after="response.create"),
+}
+
+
+@pytest.mark.behaviour("C6", "H13")
+@pytest.mark.parametrize("way", ["leave", "raise", "cancel", "end"])
+@pytest.mark.parametrize("fault", DEAF)
+async def test_leaving_a_server_that_never_answers_takes_at_most_the_close_deadline(
+    autojump_clock: trio.testing.MockClock, fault: str, way: str
+) -> None:
+    """Whether it has fallen silent or has stopped reading."""
+    scene = Scene(Busy, lambda _, s, __: s.realtime.connection is not None)
+    took, session, _ = await left_after(scene, way, DEAF[fault])
+    assert took <= CLOSE + SOON
+    assert not any(session.realtime.open_work.values())
+
+
+@pytest.mark.behaviour("C6")
+@pytest.mark.parametrize("close", [0.2, 1.0])
+async def test_the_close_deadline_is_the_programs_to_set(
+    autojump_clock: trio.testing.MockClock, close: float
+) -> None:
+    """A server that never answers the close costs exactly what was allowed."""
+    faults = [stall(after="session.update")]
+    with trio.fail_after(60):
+        async with RealtimeServer(faults=faults).serving() as server:
+            timing = Timing(close=close)
+            async with open_agent_session(model_of(server), timing=timing) as session:
+                with trio.move_on_after(0.5):
+                    await session.run(Busy())
+                left_at = trio.current_time()
+            took = trio.current_time() - left_at
+    assert took == pytest.approx(close, abs=SOON)
+
+
+@pytest.mark.behaviour("C6")
+@pytest.mark.parametrize("way", ["leave", "cancel"])
+async def test_user_code_that_refuses_to_be_cancelled_is_named(
+    autojump_clock: trio.testing.MockClock,
+    caplog: pytest.LogCaptureFixture,
+    way: str,
+) -> None:
+    """Nobody can end it; the log says which task of which agent is waited for."""
+
+    class Stubborn(Agent):
+        instructions = "You are stubborn."
+        began = True
+
+        async def on_enter(self, ctx: RunContext) -> None:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(10)
+
+    scene = Scene(Stubborn, lambda _, s, __: s.realtime.settled)
+    took, _, _ = await left_after(scene, way)
+    assert 9 < took < 10 + CLOSE
+    assert "Stubborn.on_enter of agent Stubborn" in caplog.text
+
+
+# --- what is over refuses work -----------------------------------------------------
+
+WORK: dict[str, Callable[[AgentSession], Any]] = {
+    "run": lambda s: s.run(Busy()),
+    "handoff": lambda s: s.handoff(Weather()),
+    "handoff_soon": lambda s: s.handoff_soon(Weather()),
+    "generate_reply": lambda s: s.generate_reply(),
+    "push_audio": lambda s: s.push_audio(bytes(960)),
+    "update_chat_ctx": lambda s: s.update_chat_ctx(s.chat_ctx),
+    "update_instructions": lambda s: s.update_instructions("Be brief."),
+    "nursery": lambda s: s.nursery,
+    "realtime.update_session": lambda s: s.realtime.update_session(instructions="x"),
+    "realtime.update_instructions": lambda s: s.realtime.update_instructions("x"),
+    "realtime.update_tools": lambda s: s.realtime.update_tools([]),
+    "realtime.update_options": lambda s: s.realtime.update_options(SessionOptions()),
+    "realtime.update_chat_ctx": lambda s: s.realtime.update_chat_ctx(s.chat_ctx),
+    "realtime.generate_reply": lambda s: s.realtime.generate_reply(),
+    "realtime.push_audio": lambda s: s.realtime.push_audio(bytes(960)),
+    "realtime.commit_audio": lambda s: s.realtime.commit_audio(),
+    "realtime.clear_audio": lambda s: s.realtime.clear_audio(),
+    "realtime.truncate": lambda s: s.realtime.truncate("item", 100),
+}
+HARMLESS: dict[str, Callable[[AgentSession], Any]] = {
+    "end": lambda s: s.end(),
+    "end now": lambda s: s.end(now=True),
+    "interrupt": lambda s: s.interrupt(),
+    "wait_for_playout": lambda s: s.wait_for_playout(),
+    "chat_ctx": lambda s: s.chat_ctx,
+    "repr": repr,
+}
+
+
+async def performed(act: Callable[[AgentSession], Any], session: AgentSession) -> None:
+    outcome = act(session)
+    if inspect.isawaitable(outcome):
+        await outcome
+
+
+async def check_that_it_refuses_work(session: AgentSession, *but: str) -> None:
+    """Everything that would be work raises, everything else returns, at once."""
+    now = trio.current_time()
+    for name, act in WORK.items():
+        if name not in but:
+            with pytest.raises(SessionClosed, match=r"closed|left"):
+                await performed(act, session)
+    for act in HARMLESS.values():
+        await performed(act, session)
+    assert trio.current_time() == now
+
+
+@pytest.mark.behaviour("C7")
+async def test_a_session_that_was_left_refuses_work_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Every method raises SessionClosed without waiting, and nothing is sent."""
+    with trio.fail_after(60):
+        async with RealtimeServer(prompted(LONG)).serving() as server:
+            async with open_agent_session(model_of(server)) as session:
+                with trio.move_on_after(1):
+                    await session.run(Busy())
+            sent = len(server.connections[0].entries)
+            await check_that_it_refuses_work(session)
+            await trio.sleep(5)
+            assert len(server.connections[0].entries) == sent
+            assert server.dials == 1
+
+
+@pytest.mark.behaviour("C7", "R4")
+async def test_a_session_that_died_refuses_work_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Its block is cancelled; what still runs there is told, and why."""
+    faults = [reject("response.create", code="insufficient_quota")]
+    causes: list[BaseException | None] = []
+    with trio.fail_after(60):
+        async with RealtimeServer(faults=faults).serving() as server:
+            with pytest.raises(ServerError, match="insufficient_quota") as caught:
+                await refused_after_death(server, causes)
+            assert causes == [caught.value]
+            assert caught.value.code == "insufficient_quota"
+            assert not caught.value.recoverable
+            await trio.sleep(30)
+            assert server.dials == 1
+
+
+async def refused_after_death(
+    server: RealtimeServer, causes: list[BaseException | None]
+) -> None:
+    async with open_agent_session(model_of(server)) as session:
+        try:
+            await session.run(Busy())
+        finally:
+            with trio.move_on_after(10, shield=True):
+                await check_that_it_refuses_work(session, "nursery")
+                with pytest.raises(SessionClosed) as refused:
+                    session.push_audio(b"")
+                causes.append(refused.value.__cause__)
+
+
+# --- a session as a guest ----------------------------------------------------------
+
+
+@pytest.mark.behaviour("C13")
+async def test_a_session_in_a_hosts_nursery_is_gone_when_the_host_cancels(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """In the middle of a reply, and although the server has stopped reading."""
+    faults = [stall(after="response.create")]
+
+    async def converse(server: RealtimeServer) -> None:
+        async with open_agent_session(model_of(server)) as session:
+            await session.run(Busy())
+
+    with trio.fail_after(60):
+        async with RealtimeServer(prompted(LONG), faults=faults).serving() as server:
+            async with trio.open_nursery() as host:
+                host.start_soon(converse, server)
+                await trio.sleep(1)
+                assert server.live[0].find("response.create")
+                left_at = trio.current_time()
+                host.cancel_scope.cancel()
+            assert trio.current_time() - left_at <= CLOSE + SOON
+
+
+@pytest.mark.behaviour("C13")
+@pytest.mark.parametrize("end", ["quota", "bug"])
+async def test_of_two_sessions_one_may_fail_without_the_other_noticing(
+    autojump_clock: trio.testing.MockClock, end: str
+) -> None:
+    """One dies of its provider, or of its own agent; the other talks on."""
+    faults = [reject("response.create", code="insufficient_quota")]
+    raised: list[Exception] = []
+
+    class Buggy(Prompted):
+        async def on_enter(self, ctx: RunContext) -> None:
+            await trio.sleep(2)
+            msg = "a bug"
+            raise RuntimeError(msg)
+
+    async def failing(server: RealtimeServer) -> None:
+        try:
+            async with open_agent_session(model_of(server)) as session:
+                await session.run(Busy() if end == "quota" else Buggy())
+        except (ServerError, RuntimeError) as error:
+            raised.append(error)
+
+    with trio.fail_after(60):
+        async with (
+            RealtimeServer(faults=faults if end == "quota" else []).serving() as sick,
+            RealtimeServer(prompted(LONG)).serving() as sound,
+        ):
+            output = MemoryOutput()
+            async with (
+                open_agent_session(model_of(sound), audio=(None, output)) as session,
+                trio.open_nursery() as host,
+            ):
+                host.start_soon(session.run, Busy())
+                host.start_soon(failing, sick)
+                await until(lambda: raised)
+                assert not sick.live
+                outcome = await session.generate_reply()
+                assert outcome.outcome == "completed"
+                await session.wait_for_playout()
+                assert len(output.runs) == 1
+                session.end()
+            assert sound.dials == 1
+        assert type(raised[0]) is (ServerError if end == "quota" else RuntimeError)
