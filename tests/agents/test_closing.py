@@ -61,8 +61,8 @@ class Resting(Agent):
 
 
 async def never() -> str:
-    while True:
-        await trio.sleep(3600)
+    await trio.Event().wait()
+    return "never"
 
 
 class Busy(Prompted):
