@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import attrs
 import trio
 
 from trialogue.conversation.items import FunctionCallOutput
@@ -59,11 +60,24 @@ from trialogue.realtime.replies import Reply
 
 if TYPE_CHECKING:
     from trialogue.conversation.changes import Change
+    from trialogue.conversation.items import Item
     from trialogue.realtime.connection import Connection
     from trialogue.realtime.ledger import Request
     from trialogue.realtime.parts import SessionParts
 
 __all__ = ["Intake"]
+
+UNDELIVERED = "The tool's output could not be delivered."
+
+
+def _acceptable(item: Item) -> Item | None:
+    """Return what to send instead of an item that is refused for what it says.
+
+    A call has to be answered, if only by saying that there is no answer.
+    """
+    if isinstance(item, FunctionCallOutput):
+        return attrs.evolve(item, output=UNDELIVERED)
+    return None
 
 
 class Intake:
@@ -81,6 +95,7 @@ class Intake:
             self._late(event)
         else:
             self._current(connection, event)
+            self._settle_doubts(connection)
 
     def _first(self, connection: Connection, event: Event) -> None:
         if isinstance(event, SessionStarted):
@@ -298,7 +313,9 @@ class Intake:
             case CreateResponse() if isinstance(request.subject, Reply):
                 session.replying.refused(connection, request.subject, event)
             case CreateItem() | DeleteItem():
-                self._item_refused(connection, request, event)
+                permanent = event.error_class is ErrorClass.PERMANENT
+                self._item_refused(connection, request, event, permanent=permanent)
+                self._left_behind(request, event)
             case _:
                 self._left_behind(request, event)
 
@@ -318,8 +335,19 @@ class Intake:
             return
         self._session.publish(ErrorNotice(event.message, event.code, event.event_id))
 
+    def _settle_doubts(self, connection: Connection) -> None:
+        """An error named nothing, and an answer passed over these: they were meant."""
+        for request in connection.ledger.take_doubted():
+            if request.doubt is not None:
+                self._item_refused(connection, request, request.doubt, permanent=False)
+
     def _item_refused(
-        self, connection: Connection, request: Request, event: ErrorReported
+        self,
+        connection: Connection,
+        request: Request,
+        event: ErrorReported,
+        *,
+        permanent: bool,
     ) -> None:
         record, view, command = self._session.record, connection.view, request.command
         assert view is not None
@@ -334,10 +362,9 @@ class Intake:
         elif isinstance(command, CreateItem) and not request.waited:
             # Nobody waits for this item: it is sent once more, last, and then dropped,
             # unless it is an output, which the next connection still needs.
-            permanent = event.error_class is ErrorClass.PERMANENT
-            if request.subject is None and not permanent:
-                retry = connection.encode(CreateItem(command.item), subject="again")
+            again = _acceptable(command.item) if permanent else command.item
+            if request.subject is None and again is not None:
+                retry = connection.encode(CreateItem(again), subject="again")
                 connection.post([retry])
             elif not isinstance(command.item, FunctionCallOutput):
                 self.tell(record.drop_local(command.item.id))
-        self._left_behind(request, event)

@@ -210,6 +210,7 @@ class Ledger:
         self.late_answers = 0
         self._ordered = ordered
         self._owed: dict[str, Request] = {}
+        self._doubted: list[Request] = []
 
     def __len__(self) -> int:
         return len(self._owed)
@@ -264,6 +265,13 @@ class Ledger:
             if item_of(entry.command) is not None and entry.answer is not None:
                 state = RequestState.REJECTED if entry.doubt else RequestState.IMPLIED
                 self.settle(entry, state, entry.doubt)
+                if entry.doubt:
+                    self._doubted.append(entry)
+
+    def take_doubted(self) -> list[Request]:
+        """Return, once, the requests that were rejected by doubt."""
+        taken, self._doubted = self._doubted, []
+        return taken
 
     def rejected(self, error: ErrorReported) -> Request | None:
         """Settle the request at fault and return it; None if none could be named.
