@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from quality.mutation import Patch, mutant
 
-
 # --- the user speaks during a handoff ---------------------------------------------
 
 
