@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import re
 import tomllib
+import wave
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import trio
+import trio.testing
 
 from quality.rows import load_rows
+from trialogue import OpenAIRealtime
+from trialogue.testing import (
+    Call,
+    Mark,
+    RealtimeServer,
+    Reply,
+    Say,
+    Settings,
+    Turn,
+    quiet,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -38,6 +58,104 @@ def test_the_example_is_one_program() -> None:
     (example,) = blocks("python")
 
     compile(example, "README.md", "exec")
+
+
+def test_the_example_holds_its_conversation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As printed, but for where the model is: a caller's WAV in, the agents' WAV out.
+
+    The caller asks for the weather and names a city; what the agents say is found in
+    the recording by its watermark.
+    """
+    server = RealtimeServer(forecaster, settings=Settings(keys=frozenset({"sk-env"})))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-env")
+    monkeypatch.setattr("trialogue.OpenAIRealtime", served_by(server))
+    monkeypatch.setattr("trio.run", served_run(server))
+    record(Path("caller.wav"), caller(server))
+    (example,) = blocks("python")
+
+    exec(compile(example, "README.md", "exec"), {"__name__": "__main__"})
+
+    assert order_of(server.heard(recorded(Path("agents.wav")))) == [
+        "You are Kelly, a friendly greeter.",
+        "You are Sunny, a weather specialist.\n\n"
+        "Introduce yourself and ask which city.",
+        "You are Sunny, a weather specialist.",
+    ]
+    (connection,) = server.connections
+    outputs = [
+        entry.event["item"]["output"]
+        for entry in connection.find("conversation.item.create", "in")
+    ]
+    assert outputs == ["transferred to Weather", "It is sunny in Oslo."]
+    assert '"voice": "marin"' in json.dumps(
+        connection.find("session.update", "in")[0].event
+    )
+
+
+def forecaster(turn: Turn) -> Reply:
+    """Transfers for the weather, looks it up for a city, and reads the result."""
+    if turn.output is None and "weather" in turn.user_text and not turn.override:
+        return [Say("One moment."), Call("transfer_to_weather")]
+    if turn.output is None and "Oslo" in turn.user_text:
+        return Call("lookup_weather", {"location": "Oslo"})
+    return Say(turn.output or "Hello, I am Sunny. Which city?")
+
+
+def caller(server: RealtimeServer) -> bytes:
+    """Two sentences, with time in between to be answered."""
+    say = server.utterances.say
+    return (
+        quiet(500)
+        + say("What is the weather?")
+        + quiet(6000)
+        + say("In Oslo, please.")
+        + quiet(1000)
+    )
+
+
+def served_by(server: RealtimeServer) -> Callable[..., OpenAIRealtime]:
+    """OpenAIRealtime, where the API is this server."""
+
+    def model(*args: Any, **options: Any) -> OpenAIRealtime:
+        options["base_url"] = "ws://localhost/v1/realtime"
+        return OpenAIRealtime(*args, connect=server.connect, **options)
+
+    return model
+
+
+def served_run(server: RealtimeServer) -> Callable[..., None]:
+    """`trio.run`, with the server beside the program and no time spent waiting."""
+    run = trio.run
+
+    async def served(main: Callable[[], Awaitable[None]]) -> None:
+        with trio.fail_after(120):
+            async with server.serving():
+                await main()
+
+    def patched(main: Callable[[], Awaitable[None]]) -> None:
+        run(served, main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+    return patched
+
+
+def record(path: Path, pcm: bytes) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 24_000, 0, "NONE", "not compressed"))
+        file.writeframes(pcm)
+
+
+def recorded(path: Path) -> bytes:
+    with wave.open(str(path), "rb") as file:
+        return file.readframes(file.getnframes())
+
+
+def order_of(marks: list[tuple[Mark, str, tuple[str, ...]]]) -> list[str]:
+    """The instructions under which was spoken, without repeats in a row."""
+    spoken = [instructions for _, instructions, _ in marks]
+    return [text for text, _ in itertools.groupby(spoken)]
 
 
 def test_the_interpreters_of_the_classifiers_start_at_the_required_one() -> None:

@@ -1,8 +1,13 @@
 """A host application of the built wheel, run where nothing but the wheel is installed.
 
 Not a test module: ``nox -s wheel`` runs it, isolated and with warnings as errors, in a
-new environment. It ends with an exit status of 0, or says what is missing.
+new environment. It ends with an exit status of 0, or says what is missing. The host
+holds sessions in its own nurseries, on real time and real sockets: the providers are
+local servers that come with the wheel.
 """
+
+# Agents give their instructions as text, one of the types that the base class allows.
+# mypy: disable-error-code="mutable-override"
 
 from __future__ import annotations
 
@@ -13,8 +18,34 @@ import importlib.util
 import pkgutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
 
 import trialogue
+from trialogue import (
+    Agent,
+    AgentSession,
+    OpenAIRealtime,
+    RunContext,
+    ServerError,
+    Timing,
+    function_tool,
+    open_agent_session,
+)
+from trialogue.testing import (
+    Call,
+    RealtimeServer,
+    Reply,
+    Say,
+    Turn,
+    open_realtime_server,
+    reject,
+    stall,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 EXTRAS = ("orjson", "pybase64")
 
@@ -42,10 +73,117 @@ def check_imports() -> int:
     return len(names)
 
 
+CLOSE = 1.0
+SLACK = 0.5
+"""Seconds that a busy machine may need beside the deadline."""
+
+
+class Host(Agent):
+    """Greets, and hands over when the model calls its tool."""
+
+    instructions = "You are the host."
+
+    async def on_enter(self, ctx: RunContext) -> None:
+        await ctx.session.generate_reply(instructions="Hand over.")
+
+    @function_tool
+    async def transfer(self, ctx: RunContext) -> Agent:
+        """Transfer to the guest."""
+        return Guest()
+
+
+class Guest(Agent):
+    """Talks for as long as anybody listens."""
+
+    instructions = "You are the guest."
+
+
+def script(turn: Turn) -> Reply:
+    return Call("transfer") if turn.override else Say("I am the guest. " * 20)
+
+
+async def converse(
+    server: RealtimeServer, tell: Callable[[AgentSession], None] = lambda _: None
+) -> None:
+    """What the host starts in its nursery: one conversation over TCP."""
+    model = OpenAIRealtime(api_key="sk-local", base_url=server.url)
+    async with open_agent_session(model, timing=Timing(close=CLOSE)) as session:
+        tell(session)
+        await session.run(Host())
+
+
+async def until(happened: Callable[[], object]) -> None:
+    while not happened():  # noqa: ASYNC110 - the host only watches
+        await trio.sleep(0.01)
+
+
+async def check_cancelling() -> None:
+    """The host cancels its nursery: the session is gone within the close deadline."""
+    async with open_realtime_server(script, port=0) as server:
+        seconds = await seconds_to_cancel(server)
+        assert seconds < SLACK, f"a willing server took {seconds:.2f} s"
+        await until(lambda: not server.live)
+        (connection,) = server.connections
+        assert connection.close_code == 1000, connection
+        assert not server.protocol_errors, server.protocol_errors
+    faults = [stall(after="response.create", nth=2)]
+    async with open_realtime_server(script, port=0, faults=faults) as server:
+        seconds = await seconds_to_cancel(server)
+        assert seconds < CLOSE + SLACK, f"a server that is stuck took {seconds:.2f} s"
+    print("a session is gone when its host cancels")
+
+
+async def seconds_to_cancel(server: RealtimeServer) -> float:
+    """Converse until the second agent was asked to speak, then cancel."""
+    async with trio.open_nursery() as host:
+        host.start_soon(converse, server)
+        await until(
+            lambda: server.live and len(server.live[0].find("response.create")) == 2
+        )
+        began = trio.current_time()
+        host.cancel_scope.cancel()
+    return trio.current_time() - began
+
+
+async def check_independence() -> None:
+    """Of two sessions one fails, and the other does not notice."""
+    sessions: list[AgentSession] = []
+    quota = [reject("response.create", code="insufficient_quota")]
+    async with (
+        open_realtime_server(script, port=0) as sound,
+        open_realtime_server(script, port=0, faults=quota) as sick,
+        trio.open_nursery() as host,
+    ):
+        host.start_soon(converse, sound, sessions.append)
+        assert await code_of_failure(sick) == "insufficient_quota"
+        (session,) = sessions
+        await until(lambda: isinstance(session.agent, Guest))
+        reply = await session.generate_reply()
+        assert reply.outcome == "completed", reply
+        session.end(now=True)
+    assert sound.dials == 1
+    print("of two sessions one fails alone")
+
+
+async def code_of_failure(server: RealtimeServer) -> str | None:
+    try:
+        await converse(server)
+    except ServerError as error:
+        return error.code
+    return None
+
+
+async def check_sessions(*checks: Callable[[], Awaitable[None]]) -> None:
+    with trio.fail_after(60):
+        for check in checks:
+            await check()
+
+
 def main() -> None:
     """Check what was installed, and run it."""
     check_installation()
     print(f"the wheel is whole: {check_imports()} modules import")
+    trio.run(check_sessions, check_cancelling, check_independence)
 
 
 if __name__ == "__main__":
