@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 import trio
 
-from trialogue.conversation.items import FunctionCall, Item
+from trialogue.conversation.items import FunctionCall, Item, Message
 from trialogue.dialects.commands import (
     CancelResponse,
     CreateResponse,
@@ -658,9 +658,9 @@ class Replying:
         self._out_of_band.clear()
         active = self.slot.active
         if active is not None and active.generation == connection.generation:
-            self._lost(active)
+            self._lost(connection, active)
 
-    def _lost(self, response: Response) -> None:
+    def _lost(self, connection: Connection, response: Response) -> None:
         response.lost = True
         self.slot.finished(response)
         listener, reply = self._session.listener, response.reply
@@ -669,6 +669,8 @@ class Replying:
         if again:
             listener.cut(response)
             self._session.record.forget(response.items)
+        elif not response.discard:
+            self._keep_what_came(connection, response)
         self._forget_unannounced(response)
         response.ended.set()
         if reply is not None and again and not reply.unwanted and not response.discard:
@@ -679,6 +681,14 @@ class Replying:
         if (again or response.stopped) and response.answers_user:
             self.owed = True
         listener.response_done(response)
+
+    def _keep_what_came(self, connection: Connection, response: Response) -> None:
+        """What arrived plays on and no more will come: the words so far stand."""
+        for item in self.items_of(response):
+            unfinished = isinstance(item, Message) and item.status == "in_progress"
+            if unfinished and connection.view is not None:
+                ended = attrs.evolve(item, status="incomplete")
+                self._session.record.item_done(connection.view, ended)
 
     def _forget_unannounced(self, response: Response) -> None:
         """A call that was not complete when its connection ended was never made.

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 import trio
 
-from trialogue.conversation.items import AudioUnintelligible, Item, Message
+from trialogue.conversation.items import (
+    AudioUnintelligible,
+    ImageContent,
+    Item,
+    Message,
+    TextContent,
+)
 from trialogue.dialects.commands import (
     Command,
     CreateItem,
@@ -100,6 +106,17 @@ class Session(Protocol):
     def fail(self, error: TrialogueError) -> None: ...
 
     def new_connection(self, generation: int, model: RealtimeModel) -> Connection: ...
+
+    def turns_are_automatic(self) -> bool: ...
+
+
+def _is_spoken_turn(item: Item) -> bool:
+    written = TextContent | ImageContent
+    return (
+        isinstance(item, Message)
+        and item.role == "user"
+        and not all(isinstance(part, written) for part in item.content)
+    )
 
 
 class Supervisor:
@@ -313,12 +330,16 @@ class Supervisor:
         return CreateItem(attrs.evolve(item, content=content))
 
     def _user_waits(self) -> bool:
-        """After a change of connection somebody may owe the user an answer."""
+        """After a change of connection somebody may owe the user an answer.
+
+        Only where turn detection would have answered: what the program wrote, or
+        committed by hand, is answered when it asks for that.
+        """
         items = self._session.record.items
-        last = next((i for i in reversed(items) if isinstance(i, Message)), None)
+        spoken = bool(items) and _is_spoken_turn(items[-1])
         nobody = not self._session.listener.running_calls()
-        later = last is not None and last.role == "user" and items[-1] is last
-        return self.has_connected and later and nobody
+        answers = self._session.turns_are_automatic()
+        return self.has_connected and spoken and nobody and answers
 
     def _sent(self, connection: Connection, config: Configuration) -> None:
         connection.sent_config = config
