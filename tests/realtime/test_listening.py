@@ -81,7 +81,6 @@ def test_before_the_first_connection_everything_is_kept_for_it() -> None:
     assert listening.fresh_start() == 0
 
 
-@pytest.mark.behaviour("U6")
 def test_manual_turn_is_given_again_from_its_start_however_long_it_is() -> None:
     """Where nobody finds turns, all that is not committed is the open turn."""
     listening = Listening()
@@ -379,7 +378,7 @@ def play(bound: int, lengths: list[tuple[int, int]], script: list[tuple]) -> Cal
     return call
 
 
-@pytest.mark.behaviour("H5", "C2")
+@pytest.mark.behaviour("H5")
 @given(spans, events)
 @example([(72, 48)], [("push", 100), ("write", 90), ("drop",), ("connect",)])
 def test_every_sample_of_a_turn_exists_once_in_order_through_any_change(

@@ -232,7 +232,7 @@ async def hand_over() -> tuple[Plain, Sequence[object]]:
     return provider, items
 
 
-@pytest.mark.behaviour("H2", "T1")
+@pytest.mark.behaviour("H2")
 async def test_conversation_with_a_tool_and_a_handoff(
     autojump_clock: MockClock,
 ) -> None:
@@ -302,7 +302,6 @@ def opened(provider: Plain) -> AbstractAsyncContextManager[RealtimeSession]:
     return open_session(PlainModel(provider), instructions="Be kind.")
 
 
-@pytest.mark.behaviour("U6")
 async def test_manual_turn_is_heard_and_answered_by_itself(
     autojump_clock: MockClock,
 ) -> None:
@@ -340,7 +339,6 @@ async def test_cancelled_reply_is_stopped_and_the_next_one_works(
     assert kinds == ["setup", "reply", "stop", "reply"]
 
 
-@pytest.mark.behaviour("C2")
 async def test_lost_connection_is_replaced_and_given_the_conversation(
     autojump_clock: MockClock,
 ) -> None:
