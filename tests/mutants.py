@@ -119,3 +119,85 @@ def incomplete_call_is_run(patch: Patch) -> None:
         'item.status == "completed"',
         "item.status is not None",
     )
+
+
+# --- tools and closing ------------------------------------------------------------
+
+
+@mutant("T1", "calls that a handoff leaves open are not answered")
+def open_calls_are_forgotten(patch: Patch) -> None:
+    patch.source(
+        "trialogue.agents.scope:AgentScope._close",
+        "self.decision.outputs += outputs",
+        "pass",
+    )
+
+
+@mutant("T1", "a call with wrong arguments holds up its siblings' answers")
+def wrong_arguments_are_not_answered(patch: Patch) -> None:
+    patch.source(
+        "trialogue.agents.scope:AgentScope._start",
+        "opened.settle(BadArguments(str(error)))",
+        "pass",
+    )
+
+
+@mutant("T3", "the calls of an interrupted response are not answered")
+def interrupted_results_are_dropped(patch: Patch) -> None:
+    patch.source(
+        "trialogue.agents.scope:AgentScope.response_done",
+        "if group is not None:",
+        "if group is not None and not response.cut:",
+    )
+
+
+@mutant("T11", "a call that comes after the commit is left without an answer")
+def late_call_is_not_answered(patch: Patch) -> None:
+    patch.source(
+        "trialogue.agents.playing:Stage.call_refused",
+        "self._session.realtime.add_items([output])",
+        "pass",
+    )
+
+
+@mutant("H9", "of two targets the first is taken")
+def first_target_wins(patch: Patch) -> None:
+    patch.source(
+        "trialogue.agents.calls:CallGroup.agree", "if len(kinds) <= 1:", "if kinds:"
+    )
+
+
+@mutant("H9", "the decision does not wait for a sibling that may hand over as well")
+def siblings_are_not_waited_for(patch: Patch) -> None:
+    patch.source(
+        "trialogue.agents.scope:AgentScope._wait_for_siblings",
+        "lambda: not group.may_still_hand_off",
+        "lambda: True",
+    )
+
+
+@mutant("H10", "a tool that was cancelled hands over if it returns all the same")
+def cancelled_tool_hands_over(patch: Patch) -> None:
+    patch.source(
+        "trialogue.agents.scope:AgentScope._work",
+        "elif opened.interrupted:",
+        "elif False:",
+    )
+
+
+@mutant("H13", "a run outside of the block goes on when the block is left")
+def run_survives_its_session(patch: Patch) -> None:
+    patch.source(
+        "trialogue.agents.session:AgentSession._leave",
+        'self._run.cancel(reason="session block left")',
+        "pass",
+    )
+
+
+@mutant("C6", "a farewell may take as long as connecting")
+def farewell_takes_its_time(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.connection:Connection.serve",
+        "close_timeout=self.timing.close",
+        "close_timeout=self.timing.connect",
+    )
