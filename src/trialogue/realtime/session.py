@@ -51,7 +51,6 @@ from trialogue.realtime.ledger import (
 from trialogue.realtime.listener import Listener
 from trialogue.realtime.listening import Listening
 from trialogue.realtime.notices import AudioDropped, MalformedFrame
-from trialogue.realtime.replies import Reply, ReplyOutcome, Turn
 from trialogue.realtime.replying import Replying
 from trialogue.realtime.signal import Signal
 from trialogue.realtime.supervisor import Backoff, Supervisor
@@ -71,6 +70,7 @@ if TYPE_CHECKING:
     from trialogue.dialects.events import Usage
     from trialogue.realtime.configuration import Configuration
     from trialogue.realtime.model import RealtimeModel
+    from trialogue.realtime.replies import Reply, ReplyOutcome, Turn
     from trialogue.tools.spec import ToolSpec
 
 __all__ = ["RealtimeSession"]
@@ -110,6 +110,7 @@ class RealtimeSession:
         self.timing = timing or Timing()
         self.changed = Signal()
         self.body = trio.CancelScope()
+        self._turnstile = trio.StrictFIFOLock()
         self.traffic = Traffic()
         self._model = model
         self._closed = False
@@ -217,11 +218,15 @@ class RealtimeSession:
 
     async def _agreement(self, deadline: float) -> bool:
         """Wait until a connection serves the configuration that is wanted, or not."""
+        await trio.lowlevel.checkpoint_if_cancelled()
         self.check_open()
-        with trio.CancelScope(deadline=deadline):
-            await self.changed.until(
-                lambda: self._closed or self.failure is not None or self.settled
-            )
+        if not self.settled or self._turnstile.locked():
+            # Whoever has to wait goes on in the order of the calls.
+            with trio.CancelScope(deadline=deadline):
+                async with self._turnstile:
+                    await self.changed.until(
+                        lambda: self._closed or self.failure is not None or self.settled
+                    )
         self.check_open()
         return self.settled
 
