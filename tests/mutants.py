@@ -188,7 +188,7 @@ def cancelled_tool_hands_over(patch: Patch) -> None:
 @mutant("H13", "a run outside of the block goes on when the block is left")
 def run_survives_its_session(patch: Patch) -> None:
     patch.source(
-        "trialogue.agents.session:AgentSession._leave",
+        "trialogue.agents.session:AgentSession._open",
         'self._run.cancel(reason="session block left")',
         "pass",
     )
@@ -200,4 +200,112 @@ def farewell_takes_its_time(patch: Patch) -> None:
         "trialogue.realtime.connection:Connection.serve",
         "close_timeout=self.timing.close",
         "close_timeout=self.timing.connect",
+    )
+
+
+# --- the session without agents ---------------------------------------------------
+
+
+@mutant("S5", "an error that only quotes the item's id is nobody's")
+def quoted_ids_are_not_looked_for(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.ledger:Ledger._at_fault",
+        "self._first(lambda r: _names(r) in error.refs and _fits(r, error))",
+        "None",
+    )
+
+
+@mutant("S5", "a rejected request waits for its deadline all the same")
+def rejection_does_not_settle(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.ledger:Ledger.rejected",
+        "self.settle(request, state, error)",
+        "request.error = error",
+    )
+
+
+@mutant("S11", "whoever gives up takes the request off the table")
+def leaving_strikes_the_request_off(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.ledger:Ledger.expect",
+        "request.waited = False",
+        "request.waited = False; self._owed.pop(request.event_id, None)",
+    )
+
+
+@mutant("S16", "what was refused only for its predecessor is not sent again")
+def followers_are_not_sent_again(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.updating:Updating.track",
+        "if not again or not connection.live:",
+        "if True:",
+    )
+
+
+@mutant("R5", "a response whose caller has left is let run")
+def unwanted_response_runs(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.replying:Replying._begin",
+        "(reply is not None and reply.unwanted)",
+        "False",
+    )
+
+
+@mutant("R6", "a response that is cancelled at once is heard until it ends")
+def cancelled_response_is_heard(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.replying:Replying._discard",
+        "response.discard = True",
+        "pass",
+    )
+
+
+@mutant("C1", "a close that refuses the session is taken for a drop")
+def refusing_close_is_retried(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.supervisor:Supervisor._attempt_failed",
+        "or error.code in REFUSING_CODES",
+        "",
+    )
+
+
+@mutant("C1", "every refused upgrade is tried again")
+def refused_upgrade_is_retried(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.upgrade:refusal", "status >= 500", "status >= 400"
+    )
+
+
+@mutant("C11", "a caller that gives up cuts the frame that is being written")
+def withdrawing_cuts_the_frame(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.connection:Connection._write_batch",
+        "await link.send(frame)",
+        "self._sending = trio.CancelScope()\n"
+        "            with self._sending: await link.send(frame)",
+    )
+    patch.source(
+        "trialogue.realtime.connection:Connection.withdraw_requests",
+        "for batch in tuple(self._control):",
+        "if hasattr(self, '_sending'): self._sending.cancel()\n"
+        "        for batch in tuple(self._control):",
+    )
+
+
+@mutant("C12", "the frames of a batch whose requester has left are skipped")
+def rest_of_a_batch_is_skipped(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.connection:Connection._write_batch",
+        "for frame in frames:",
+        "for frame in (r.frame for r in batch.requests if r.frame and"
+        " (r.waited or r.subject != 'waited')):",
+    )
+
+
+@mutant("C12", "a batch that was withdrawn leaves all the same")
+def withdrawn_batch_leaves(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.connection:Connection.withdraw",
+        "self._control.remove(batch)",
+        "pass",
     )
