@@ -199,9 +199,12 @@ class Record:
         """The server holds the item, behind `previous_item_id`.
 
         None means first where the server holds nothing yet. Otherwise the item keeps
-        the place that the record has for it, or goes last with a warning (S13).
+        the place that the record has for it, or goes last with a warning (S13). One
+        that was deleted before its announcement came stays deleted.
         """
-        if not view.closed:
+        overtaken = item.id in view.unannounced and item.id not in view
+        view.unannounced.discard(item.id)
+        if not (view.closed or overtaken):
             if item.id in self._entries.local:
                 # The answer to the deletion of what it replaces may have been lost.
                 view.order.discard(item.id)
@@ -241,6 +244,8 @@ class Record:
         """
         replaced = item.id in self._entries.local and item.id in view
         if not (view.closed or replaced or self._entries.is_gone(item.id)):
+            if item.id not in view:
+                view.unannounced.add(item.id)
             self._entries.local.pop(item.id, None)
             self._entries.absorb(item, done=True)
             self._places.place(view, item, previous_item_id, previous_known)
@@ -296,6 +301,7 @@ class Record:
         """
         if not view.closed and item_id not in view:
             message = Message(item_id, "user", (AudioPending(),))
+            view.unannounced.add(item_id)
             known = previous_item_id is not None
             self._entries.absorb(message)
             self._places.place(view, message, previous_item_id, known)

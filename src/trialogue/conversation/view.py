@@ -16,7 +16,7 @@ class View:
     """The ids that one connection's server holds, in the server's order.
 
     Made by `Record.open_view`, changed by the record only. `order`, `guessed`,
-    `reserved` and `leaving` are the record's own bookkeeping.
+    `reserved`, `leaving` and `unannounced` are the record's own bookkeeping.
 
     Attributes:
         generation: counts the views of one record from 1.
@@ -32,6 +32,7 @@ class View:
         self.guessed: set[str] = set()
         self.reserved: list[str] = []
         self.leaving: set[str] = set()
+        self.unannounced: set[str] = set()
 
     @property
     def ids(self) -> tuple[str, ...]:
