@@ -354,6 +354,9 @@ class Intake:
         if isinstance(command, DeleteItem):
             if event.error_class is ErrorClass.BENIGN:
                 self.tell(record.deleted(view, command.item_id))
+            elif request.subject is None and not request.waited:
+                again = connection.encode(DeleteItem(command.item_id), subject="again")
+                connection.post([again])
             else:
                 record.delete_refused(view, command.item_id)
         elif request.state is RequestState.ACKNOWLEDGED:
@@ -362,9 +365,9 @@ class Intake:
         elif isinstance(command, CreateItem) and not request.waited:
             # Nobody waits for this item: it is sent once more, last, and then dropped,
             # unless it is an output, which the next connection still needs.
-            again = _acceptable(command.item) if permanent else command.item
-            if request.subject is None and again is not None:
-                retry = connection.encode(CreateItem(again), subject="again")
+            item = _acceptable(command.item) if permanent else command.item
+            if request.subject is None and item is not None:
+                retry = connection.encode(CreateItem(item), subject="again")
                 connection.post([retry])
             elif not isinstance(command.item, FunctionCallOutput):
                 self.tell(record.drop_local(command.item.id))
