@@ -6,16 +6,23 @@ before its response has ended, for an item that is still being made cannot be ed
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Protocol
 
+from trialogue.conversation.edits import Create, Delete
 from trialogue.conversation.items import Message
+from trialogue.conversation.order import ROOT
+from trialogue.conversation.replay import plan_replay
 from trialogue.dialects.commands import CancelResponse, DeleteItem, TruncateItem
+from trialogue.realtime.syncing import Sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from trialogue.conversation.edits import Operation
     from trialogue.conversation.items import Item
     from trialogue.conversation.record import Record
+    from trialogue.conversation.view import View
     from trialogue.realtime.connection import Connection
     from trialogue.realtime.listener import Listener
     from trialogue.realtime.replies import CutItem, Response, ResponseSlot
@@ -97,7 +104,9 @@ class Cutting:
             return
         commands: list[Any] = []
         view = connection.view
-        if response.discard or (response.cut and not response.emitted):
+        if response.generation != connection.generation:
+            self._retell(connection, response)
+        elif response.discard or (response.cut and not response.emitted):
             commands = [
                 DeleteItem(item.id)
                 for item in self._replying.items_of(response)
@@ -108,10 +117,32 @@ class Cutting:
             commands = [self._heard(connection, item) for item in held]
         response.cut_items.clear()
         commands = [c for c in commands if c is not None]
+        if not connection.model.capabilities.mutable_chat_context:
+            commands = []  # what was said cannot be taken back there
         for command in commands:
             if isinstance(command, DeleteItem) and view is not None:
                 self._session.record.delete_requested(view, command.item_id)
         self.post(connection, commands)
+
+    def _retell(self, connection: Connection, response: Response) -> None:
+        """This server was given the speech in words: it is given only those heard."""
+        record, view = self._session.record, connection.view
+        editable = connection.model.capabilities.mutable_chat_context
+        if view is None or not connection.live or not editable:
+            return
+        for cut in response.cut_items:
+            if cut.item_id in view:
+                sync = Sync(self._in_fewer_words(view, cut.item_id))
+                self.post(connection, sync.commands)
+                sync.note(record, view)
+
+    def _in_fewer_words(self, view: View, item_id: str) -> tuple[Operation, ...]:
+        record = self._session.record
+        item = record.get(item_id)
+        heard = () if item is None else plan_replay((item,)).items
+        before = takewhile(lambda other: other != item_id, record.ids)
+        anchor = next((i for i in reversed(tuple(before)) if i in view), ROOT)
+        return (Delete(item_id), *(Create(item, anchor) for item in heard))
 
     @staticmethod
     def _heard(connection: Connection, item: CutItem) -> Any:
