@@ -264,8 +264,8 @@ def cancelled_response_is_heard(patch: Patch) -> None:
 def refusing_close_is_retried(patch: Patch) -> None:
     patch.source(
         "trialogue.realtime.supervisor:Supervisor._attempt_failed",
-        "or error.code in REFUSING_CODES",
-        "",
+        "error.code in REFUSING_CODES",
+        "False",
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 import trio
+import trio.testing
 
 from stage import Prompted, Weather, model_of, outputs, prompted, running, until
 from stage import on_stage as on_the_stage

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 import trio
+import trio.testing
 
 from stage import Prompted, Weather, model_of, prompted, until
 from trialogue import (
@@ -221,7 +222,7 @@ async def leaving(
     agent = scene.agent()
     flags = {"mutable_chat_context": not scene.fixed}
     model = model_of(server, capabilities=flags)
-    left_at = 0.0
+    left: list[tuple[float, AgentSession]] = []
     with trio.CancelScope() as host, expected(way):
         async with (
             trio.open_nursery() as outside,
@@ -232,9 +233,10 @@ async def leaving(
             nursery.start_soon(session.run, agent)
             await until(lambda: scene.ready(server, session, agent))
             await trio.sleep(0.5)
-            left_at = trio.current_time()
+            left.append((trio.current_time(), session))
             leave(way, inside, host, session)
-    return trio.current_time() - left_at, session
+    ((left_at, session_left),) = left
+    return trio.current_time() - left_at, session_left
 
 
 def leave(
@@ -256,12 +258,8 @@ def expected(way: str) -> Iterator[None]:
     if way != "raise":
         yield
         return
-    with pytest.raises(ExceptionGroup) as caught:
+    with pytest.RaisesGroup(Left, flatten_subgroups=True):
         yield
-    leaf: BaseException = caught.value
-    while isinstance(leaf, ExceptionGroup):
-        (leaf,) = leaf.exceptions
-    assert type(leaf) is Left
 
 
 # --- servers that do not answer ----------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from stage import (
     Greeter,
@@ -271,7 +272,7 @@ async def test_a_tool_that_returned_an_agent_hands_over_although_the_user_speaks
         @staticmethod
         async def look_up(ctx: RunContext) -> str:
             await trio.sleep(2)
-            return Weather.instructions
+            return "You are Sunny, and careful."
 
     class ToCareful(Worker):
         @function_tool(on_interrupt="cancel")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from stage import Prompted, Weather, on_stage, outputs, prompted, running, speak, until
 from trialogue import Agent, RunContext, ToolError, function_tool

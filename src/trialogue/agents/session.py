@@ -529,6 +529,7 @@ class AgentSession:
     async def _open(
         self, source: AudioInput | None, output: AudioOutput
     ) -> AsyncIterator[AgentSession]:
+        close = self.realtime.timing.close
         async with running_session(self.realtime):
             try:
                 with single():
@@ -539,23 +540,24 @@ class AgentSession:
                         try:
                             yield self
                         finally:
-                            await self._leave()
+                            self._run.cancel(reason="session block left")
+                            with trio.move_on_after(close, shield=True):
+                                await self._run_is_over()
                         self._nursery.cancel_scope.cancel(reason="session block left")
             finally:
                 self._nursery = None
-                await _close(*(c for c in (source, output) if c is not None))
+                for device in (source, output):
+                    with trio.move_on_after(1, shield=True):
+                        await _close(device)
 
-    async def _leave(self) -> None:
-        """End a `run` that was started outside of the block that is being left."""
-        self._run.cancel(reason="session block left")
-        with trio.move_on_after(self.realtime.timing.close, shield=True):
-            await self.changed.until(lambda: not self._running)
+    async def _run_is_over(self) -> None:
+        """Wait for a `run` that was started outside of the block being left."""
+        await self.changed.until(lambda: not self._running)
 
 
-async def _close(*devices: AudioInput | AudioOutput) -> None:
-    for device in devices:
-        with trio.move_on_after(1, shield=True):
-            await device.aclose()
+async def _close(device: AudioInput | AudioOutput | None) -> None:
+    if device is not None:
+        await device.aclose()
 
 
 @asynccontextmanager
