@@ -38,6 +38,7 @@ from trialogue.testing import (
     open_realtime_server,
     refuse_connect,
     refuse_upgrade,
+    reject,
     silence,
     silent_connect,
     stall,
@@ -122,6 +123,29 @@ async def test_a_refusal_behind_the_upgrade_is_a_typed_error_without_a_retry(
         assert server.dials == 1
         assert server.connections[0].close_code == code
         assert "sk-" not in f"{caught.value!r} {caught.value}"
+
+
+@pytest.mark.behaviour("C1")
+@pytest.mark.parametrize(
+    "fault",
+    [
+        close(3000, before="session.created"),
+        close(4000, before="session.created"),
+        reject("session.created", code="invalid_api_key"),
+        reject("session.created", code="invalid_model"),
+    ],
+    ids=["close 3000", "close 4000", "error about the key", "error about the model"],
+)
+async def test_a_close_or_an_error_in_place_of_the_first_event_is_a_refusal(
+    autojump_clock: trio.testing.MockClock, fault: Any
+) -> None:
+    """Either alone is enough: a typed error, and nobody dials again."""
+    async with RealtimeServer(faults=[fault]).serving() as server:
+        with trio.fail_after(30), pytest.raises(ConnectRefused):
+            async with open_session(model_of(server)):
+                pytest.fail("the block began without a session")
+        await trio.sleep(60)
+        assert server.dials == 1
 
 
 @pytest.mark.behaviour("C1")

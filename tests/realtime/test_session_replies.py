@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -34,11 +35,13 @@ from trialogue.testing import (
 from trialogue.testing.scheduling import CancelAtStep
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from trialogue.realtime.replies import ReplyOutcome, Response
     from trialogue.realtime.session import RealtimeSession
+    from trialogue.testing import Brain, Reply
 
+NO_MORE = Fail("insufficient_quota", "No more.")
 QUIET = {"owed": 0, "queued": 0, "posted": 0, "active": 0, "turn": 0}
 
 
@@ -74,8 +77,12 @@ class Loudspeaker(Listener):
         return [CutItem(self.items[i], ms[i], ms[i]) for i in chosen]
 
 
-def say(text: str = "Hello there.", ms: int = 1000) -> Any:
-    return lambda turn: Say(text, ms=ms)
+def always(reply: Reply) -> Brain:
+    return lambda turn: reply
+
+
+def say(text: str = "Hello there.", ms: int = 1000) -> Brain:
+    return always(Say(text, ms=ms))
 
 
 def sent(server: RealtimeServer, kind: str) -> list[Any]:
@@ -242,12 +249,9 @@ async def test_out_of_band_replies_run_beside_the_conversations_own(
                 nursery.start_soon(ask, "own")
                 await until(lambda: session.open_work["active"])
                 for name in ("one", "two"):
-                    beside = {
-                        "out_of_band": True,
-                        "input": [words],
-                        "metadata": {"n": name},
-                    }
-                    nursery.start_soon(lambda n=name, b=beside: ask(n, **b))
+                    metadata = {"n": name}
+                    asking = partial(ask, name, out_of_band=True, input=[words])
+                    nursery.start_soon(partial(asking, metadata=metadata))
         assert {n: r.outcome for n, r in results.items()} == dict.fromkeys(
             ("own", "one", "two"), "completed"
         )
@@ -255,7 +259,9 @@ async def test_out_of_band_replies_run_beside_the_conversations_own(
         records = {r.id: r for r in server.connections[0].responses}
         beside = [records[str(results[n].response_id)] for n in ("one", "two")]
         own = records[str(results["own"].response_id)]
-        assert all(not r.in_conversation and r.created < own.done for r in beside)
+        assert own.done is not None
+        assert not any(r.in_conversation for r in beside)
+        assert all(r.created < own.done for r in beside)
         assert [(r.metadata or {})["n"] for r in beside] == ["one", "two"]
         assert session.chat_ctx.ids == tuple(own.item_ids)
         await at_rest(session)
@@ -368,7 +374,10 @@ async def test_a_response_that_comes_after_its_caller_timed_out_is_never_heard(
     speaker = Loudspeaker()
     async with realtime_stage(
         say(ms=8000),
-        server={"faults": [late("response.create", seconds=3.0)]},
+        server={
+            "faults": [late("response.create", seconds=3.0)],
+            "network": Network(one_way=0.1),
+        },
         listener=speaker,
     ) as (server, session):
         await until(lambda: session.settled)
@@ -444,7 +453,8 @@ async def test_instructions_of_a_reply_add_to_the_sessions_unless_told_to_replac
 async def test_a_failed_reply_raises_in_its_awaiter_and_nowhere_else(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    replies = iter([[Say("Well"), Fail("server_error", "Out of luck.")], "Better."])
+    failing: Reply = [Say("Well"), Fail("server_error", "Out of luck.")]
+    replies: Iterator[Reply] = iter([failing, "Better."])
     async with realtime_stage(lambda turn: next(replies)) as (server, session):
         async with collecting(session) as events:
             with pytest.raises(ResponseFailed, match=r"Out of luck\.") as caught:
@@ -461,10 +471,9 @@ async def test_a_reply_that_fails_for_good_ends_the_session(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """Quota exhausted in a response: the session raises it, nothing dials again."""
-    brain = lambda turn: Fail("insufficient_quota", "No more.")  # noqa: E731
     with trio.fail_after(30):
         with pytest.raises(ServerError) as caught:  # noqa: PT012
-            async with realtime_stage(brain) as (server, session):
+            async with realtime_stage(always(NO_MORE)) as (server, session):
                 with pytest.raises(ResponseFailed):
                     await session.generate_reply()
                 await trio.sleep_forever()
@@ -512,7 +521,7 @@ async def test_an_interrupted_reply_returns_what_was_heard(
 async def test_an_incomplete_reply_returns_what_there_is(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    brain = lambda turn: [Say("So far."), Stop("max_output_tokens")]  # noqa: E731
+    brain = always([Say("So far."), Stop("max_output_tokens")])
     async with realtime_stage(brain) as (_, session):
         outcome = await session.generate_reply()
         assert (outcome.outcome, outcome.text) == ("incomplete", "So far.")
@@ -552,7 +561,7 @@ async def test_a_response_that_falls_silent_ends_its_connection(
 ) -> None:
     """15 s without an event: lost if a part was heard, never waited for without end."""
     speaker = Loudspeaker()
-    brain = lambda turn: [Say("Well.", ms=300), Pause(3000), Say("So.")]  # noqa: E731
+    brain = always([Say("Well.", ms=300), Pause(3000), Say("So.")])
     async with realtime_stage(brain, listener=speaker) as (server, session):
         began = trio.current_time()
         with trio.fail_after(60):

@@ -53,6 +53,15 @@ def with_notes(context: ChatContext, *ids: str) -> ChatContext:
     return context
 
 
+def in_front(context: ChatContext, *ids: str) -> ChatContext:
+    """Put notes in front of everything, so that each is anchored on the one before."""
+    after = "root"
+    for item_id in ids:
+        context = context.insert(note(item_id), after)
+        after = item_id
+    return context
+
+
 def held(server: RealtimeServer, connection: int = -1) -> list[str]:
     return [item.id for item in server.connections[connection].conversation]
 
@@ -363,7 +372,8 @@ async def test_a_rejected_item_does_not_take_its_followers_with_it(
         )
     ]
     async with realtime_stage(server={"faults": faults}) as (server, session):
-        edited = with_notes(session.chat_ctx, "item_a", "item_b", "item_c", "item_d")
+        await seeded_with(session, "item_y", "item_z")
+        edited = in_front(session.chat_ctx, "item_a", "item_b", "item_c", "item_d")
         with trio.fail_after(10):
             report = await session.update_chat_ctx(edited)
         assert outcomes(report) == {
@@ -372,8 +382,8 @@ async def test_a_rejected_item_does_not_take_its_followers_with_it(
             "item_c": ACKNOWLEDGED,
             "item_d": ACKNOWLEDGED,
         }
-        assert held(server) == ["item_a", "item_c", "item_d"]
-        assert session.chat_ctx.ids == ("item_a", "item_c", "item_d")
+        assert held(server) == ["item_a", "item_c", "item_d", "item_y", "item_z"]
+        assert list(session.chat_ctx.ids) == held(server)
         await until(lambda: session.open_work["owed"] == 0)
 
 
@@ -392,13 +402,14 @@ async def test_several_rejected_items_are_reported_one_by_one(
         )
     ]
     async with realtime_stage(server={"faults": faults}) as (server, session):
+        await seeded_with(session, "item_z")
         ids = [f"item_{letter}" for letter in "abcdef"]
         with trio.fail_after(10):
-            report = await session.update_chat_ctx(with_notes(session.chat_ctx, *ids))
+            report = await session.update_chat_ctx(in_front(session.chat_ctx, *ids))
         assert outcomes(report) == {
             i: REJECTED if i in bad else ACKNOWLEDGED for i in ids
         }
-        assert held(server) == ["item_b", "item_d", "item_e"]
+        assert held(server) == ["item_b", "item_d", "item_e", "item_z"]
         assert list(session.chat_ctx.ids) == held(server)
 
 

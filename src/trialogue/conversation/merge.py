@@ -65,6 +65,7 @@ def reanchor(
     operations: Sequence[Operation],
     missing: Collection[str],
     *,
+    faulty: Collection[str] = (),
     order: Iterable[str] = (),
 ) -> tuple[Create, ...]:
     """Return the creations to send again because the server lacks `missing`.
@@ -77,6 +78,7 @@ def reanchor(
     Args:
         operations: what was sent.
         missing: ids of the items that were refused, or that have gone.
+        faulty: those of them that were refused whatever they were anchored on.
         order: the ids that the server held before, in order. Needed to place the
             followers of an item that `operations` did not create; without it they go
             last.
@@ -97,9 +99,9 @@ def reanchor(
         return anchor
 
     for operation in operations:
-        if isinstance(operation, Create) and (
-            operation.after in missing or operation.after in again
-        ):
+        if not isinstance(operation, Create) or operation.item_id in faulty:
+            continue
+        if operation.after in missing or operation.after in again:
             after = surviving(operation.after)
             again[operation.item_id] = attrs.evolve(operation, after=after)
     return tuple(again.values())

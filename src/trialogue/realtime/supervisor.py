@@ -241,7 +241,14 @@ class Supervisor:
 
     def _attempt_failed(self, connection: Connection) -> None:
         error = connection.error or ConnectionLost("the connection could not be used")
-        if isinstance(error, ConnectRefused) or error.code in REFUSING_CODES:
+        if error.code in REFUSING_CODES and not isinstance(error, ConnectRefused):
+            refused = ConnectRefused(
+                f"{error}; check the key and the model",
+                code=error.code,
+                reason=error.reason,
+            )
+            refused.__cause__, error = error, refused
+        if isinstance(error, ConnectRefused):
             self._budget_spent(error)
         else:
             self._failures += 1

@@ -10,6 +10,7 @@ from trialogue.conversation.diff import diff, forgotten, merge, reanchor
 from trialogue.conversation.edits import Create, Delete, Operation
 from trialogue.conversation.order import ROOT
 from trialogue.dialects.commands import Command, CreateItem, DeleteItem
+from trialogue.dialects.events import ErrorClass
 from trialogue.realtime.ledger import RequestState
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from trialogue.conversation.context import ChatContext
     from trialogue.conversation.record import Record
     from trialogue.conversation.view import View
+    from trialogue.dialects.events import ErrorReported
     from trialogue.realtime.ledger import Request
 
 __all__ = ["Sync", "apply_here", "followers_of_missing", "plan_sync"]
@@ -84,13 +86,21 @@ def followers_of_missing(
         held: the ids that it holds now.
     """
     refused = [
-        request.command
+        (request.command, request.error)
         for request in requests
         if request.state is RequestState.REJECTED
         and isinstance(request.command, CreateItem)
     ]
-    missing = {command.item.id for command in refused}
+    missing = {command.item.id for command, _ in refused}
+    faulty = {c.item.id for c, error in refused if _at_fault_itself(c, error)}
     # An anchor may have vanished while the creation was on its way.
-    anchors = {command.after for command in refused} - {None, ROOT}
+    anchors = {command.after for command, _ in refused} - {None, ROOT}
     missing |= {anchor for anchor in anchors if anchor and anchor not in held}
-    return reanchor(operations, missing, order=order) if missing else ()
+    return reanchor(operations, missing, faulty=faulty, order=order) if missing else ()
+
+
+def _at_fault_itself(command: CreateItem, error: ErrorReported | None) -> bool:
+    """Whether it would be refused behind any other item as well, as far as is known."""
+    if error is None or command.after in error.refs:
+        return False
+    return bool(error.refs) or error.error_class is ErrorClass.PERMANENT
