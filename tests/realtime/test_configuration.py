@@ -255,3 +255,17 @@ async def test_edit_belongs_to_its_owners_epoch_and_waits_for_its_own_verdict() 
     assert not edit.void, "refusing an edit takes back only the edit"
     assert held.accepted
     assert config().epoch is not config().epoch
+
+
+def test_an_option_that_the_next_agent_does_not_set_goes_back_to_its_default() -> None:
+    """A tool choice forced by one agent does not bind the next."""
+    forced = config(options=SessionOptions(tool_choice="required", speed=1.2))
+    update = update_for(config(), forced)
+    assert fields_of(update.options) == {"tool_choice": "auto", "speed": 1.0}
+
+
+def test_an_option_without_a_known_default_needs_a_fresh_connection() -> None:
+    """Nobody can tell which reasoning effort a server would have chosen."""
+    held = config(options=SessionOptions(reasoning_effort="high"))
+    reason = must_replace(config(), held, edits_context=False, assistant_audio=False)
+    assert reason == "an option cannot be taken back"

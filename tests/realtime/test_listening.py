@@ -68,7 +68,7 @@ def test_it_is_never_given_what_belongs_to_a_committed_turn() -> None:
     listening = Listening()
     heard(listening, 10, cursor=0)
     listening.started(clock_from(), 4000)
-    listening.stopped(clock_from(), 9500)
+    listening.stopped(clock_from(), 9500, 10.0)
     listening.committed("turn", 10 * SAMPLE_RATE, inf)
     listening.left(10 * SAMPLE_RATE)
     assert listening.fresh_start() == 9500 * MS
@@ -161,7 +161,7 @@ def test_committed_turn_is_kept_as_sound_until_its_words_are_known() -> None:
     audio = bytes(range(256)) * 375  # two seconds
     listening.push(audio, 0.0, 0)
     listening.started(clock_from(), 500)
-    listening.stopped(clock_from(), 1500)
+    listening.stopped(clock_from(), 1500, 2.0)
     listening.committed("turn", listening.ring.end, inf)
     assert listening.sound_of("turn") == audio[1000 * MS : 3000 * MS]
     listening.transcribed("turn")
@@ -198,7 +198,7 @@ def test_user_has_the_floor_from_the_first_word_to_the_answer() -> None:
     floor = [listening.has_the_floor]
     steps: list[Callable[[], None]] = [
         lambda: listening.started(clock_from(), 0),
-        lambda: listening.stopped(clock_from(), 900),
+        lambda: listening.stopped(clock_from(), 900, 1.0),
         lambda: listening.committed("turn", SAMPLE_RATE, 1.0 + ANSWER_DUE),
         listening.answered,
     ]
@@ -325,7 +325,7 @@ class Call:
             end_ms = -(-len(provider.received) // MS)
             # The rest of the frame is received all the same.
             rest = samples[samples.index(provider.received[-1]) + 1 :]
-            self.listening.stopped(self.clock, end_ms)
+            self.listening.stopped(self.clock, end_ms, 0.0)
             self.items.append(provider.received[began:])
             assert self.cursor is not None
             self.listening.committed(f"item-{len(self.items)}", self.cursor, inf)

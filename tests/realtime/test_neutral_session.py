@@ -260,7 +260,6 @@ async def test_conversation_with_a_tool_and_a_handoff(
     assert sum(line.startswith("output") for line in lines) == 2
 
 
-@pytest.mark.xfail(strict=True, reason="an item without an echo is put last")
 async def test_item_that_is_never_echoed_stands_where_it_was_added(
     autojump_clock: MockClock,
 ) -> None:
@@ -276,7 +275,6 @@ async def test_item_that_is_never_echoed_stands_where_it_was_added(
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="an output is replayed without its call")
 async def test_result_is_not_replayed_where_its_call_cannot_be(
     autojump_clock: MockClock,
 ) -> None:
@@ -321,7 +319,6 @@ async def test_manual_turn_is_heard_and_answered_by_itself(
     assert kinds == ["setup", "audio", "end_of_turn"]
 
 
-@pytest.mark.xfail(strict=True, reason="what was cut is deleted where nothing can be")
 async def test_cancelled_reply_is_stopped_and_the_next_one_works(
     autojump_clock: MockClock,
 ) -> None:

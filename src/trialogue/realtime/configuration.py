@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from trialogue.dialects.commands import UpdateSession
-from trialogue.dialects.options import UNCHANGED, SessionOptions, given
+from trialogue.dialects.options import UNCHANGED, ServerVAD, SessionOptions, given
 from trialogue.errors import TrialogueError
 from trialogue.realtime.ledger import Request
 from trialogue.realtime.model import RealtimeModel
@@ -26,6 +26,19 @@ if TYPE_CHECKING:
 __all__ = ["Configuration", "is_empty", "must_replace", "update_for"]
 
 _FORMATS = ("input_format", "output_format")
+_DEFAULTS: dict[str, Any] = {
+    "speed": 1.0,
+    "output_modalities": ("audio",),
+    "turn_detection": ServerVAD(),
+    "transcription": None,
+    "noise_reduction": None,
+    "tool_choice": "auto",
+    "max_output_tokens": "inf",
+    "truncation": "auto",
+    "prompt": None,
+    "include": None,
+}
+"""What an option becomes again when the next agent does not set it."""
 
 
 @attrs.define(eq=False)
@@ -129,13 +142,25 @@ def update_for(
     if held is None:
         options = config.options if first else _without_formats(config.options)
         return UpdateSession(config.instructions, config.tools, options)
-    options = _without_formats(config.options.changed_from(held.options))
+    changed = config.options.changed_from(held.options)
+    back = {k: _DEFAULTS[k] for k in _taken_back(config, held) if k in _DEFAULTS}
+    options = _without_formats(attrs.evolve(changed, **back))
     same_words = config.instructions == held.instructions
     return UpdateSession(
         UNCHANGED if same_words else config.instructions,
         UNCHANGED if config.tools == held.tools else config.tools,
         options,
     )
+
+
+def _taken_back(config: Configuration, held: Configuration) -> set[str]:
+    """The options that one owner has changed and the next one does not set."""
+    mine = given(config.options)
+    return {
+        name
+        for name, value in given(held.options).items()
+        if name not in mine and not (name in _DEFAULTS and _DEFAULTS[name] == value)
+    }
 
 
 def _without_formats(options: SessionOptions) -> SessionOptions:
@@ -171,5 +196,8 @@ def must_replace(
         "the conversation is fixed": edits_context and not can.mutable_chat_context,
         "options are fixed": bool(given(update.options)) and not can.mutable_options,
         "the voice was heard": voice,
+        "an option cannot be taken back": bool(
+            _taken_back(config, held) - _DEFAULTS.keys() - set(_FORMATS)
+        ),
     }
     return next((reason for reason, applies in reasons.items() if applies), None)

@@ -90,6 +90,8 @@ class Handler(Protocol):
 
     def overdue(self, connection: Connection, request: Request) -> None: ...
 
+    def unanswered(self, connection: Connection, request: Request) -> None: ...
+
     def timer(self) -> float: ...
 
     def on_timer(self, now: float) -> None: ...
@@ -266,6 +268,7 @@ class Connection:
             request.written_at = now
             if request.answer is None:
                 self.ledger.settle(request, RequestState.ACKNOWLEDGED)
+                self._handler.unanswered(self, request)
         self.rearm()
         self._changed.pulse()
         for frame in frames:
@@ -366,6 +369,8 @@ class Connection:
         self.retired = True
         self.retire_at = now + self.timing.linger
         self.response_deadline = math.inf
+        for batch in tuple(self._control):
+            self.withdraw(batch)
         for request in self.ledger:
             self.ledger.settle(request, RequestState.LOST)
         self.rearm()

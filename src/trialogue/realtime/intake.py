@@ -262,14 +262,19 @@ class Intake:
                     session.replying.cut_everything()
                 session.listener.user_started_speaking()
             case SpeechStopped(item_id, ms):
-                session.listening.stopped(connection.clock, ms)
+                now = trio.current_time()
+                session.listening.stopped(connection.clock, ms, now)
+                connection.rearm()
                 session.publish(UserStoppedSpeaking(item_id))
                 session.listener.user_stopped_speaking()
             case AudioCommitted(item_id, previous):
                 self._committed(connection, item_id, previous)
             case AudioCleared():
-                connection.ledger.answered(("cleared", None))
-                session.listening.cleared(connection.cursor or 0)
+                asked = connection.ledger.answered(("cleared", None))
+                upto = None if asked is None else asked.subject
+                if not isinstance(upto, int):
+                    upto = connection.cursor or 0
+                session.listening.cleared(upto)
                 self.tell(session.record.speech_abandoned(view))
 
     def _committed(

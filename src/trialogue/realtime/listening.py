@@ -115,9 +115,10 @@ class Listening:
         self._turn_start = clock.at_ms(audio_start_ms)
         self._turn_end = None
 
-    def stopped(self, clock: AudioClock, audio_end_ms: int) -> None:
-        """Turn detection heard it end."""
+    def stopped(self, clock: AudioClock, audio_end_ms: int, now: float) -> None:
+        """Turn detection heard it end; the commit should follow at once."""
         self._turn_end = clock.at_ms(audio_end_ms)
+        self._confirm_by = now + CONFIRMATION
 
     def committed(self, item_id: str, upto: int, due: float) -> None:
         """The buffer became an item: it ends at the turn's end, or else at `upto`."""
@@ -126,6 +127,7 @@ class Listening:
         self._spoken[item_id] = self.ring.slice(begin, end)
         self._committed_to = max(self._committed_to, end)
         self._turn_start = self._turn_end = None
+        self._confirm_by = math.inf
         self.speaking = False
         self.answer_due = due
         self._bound_spoken()

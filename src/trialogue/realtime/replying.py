@@ -186,9 +186,7 @@ class Replying:
     def _hold_for_user(self) -> None:
         """While a turn of the user's is unanswered, its answer serves whoever asks."""
         active = self.slot.active
-        answered_in_vain = (
-            active is not None and active.answers_user and active.discard
-        )
+        answered_in_vain = active is not None and active.answers_user and active.discard
         if self.owed or answered_in_vain or self._user_has_the_floor():
             for reply in self.slot.queue:
                 new = reply.attempts == 0 and reply.within is None

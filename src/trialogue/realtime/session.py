@@ -47,6 +47,7 @@ from trialogue.realtime.ledger import (
     RequestReport,
     RequestState,
     UpdateReport,
+    item_of,
 )
 from trialogue.realtime.listener import Listener
 from trialogue.realtime.listening import Listening
@@ -496,6 +497,13 @@ class RealtimeSession:
         """A server did not answer in time: the connection is of no more use."""
         what = type(request.command).__name__
         connection.end(ConnectionLost(f"{what} was not answered in time"))
+
+    def unanswered(self, connection: Connection, request: Request) -> None:
+        """A request that no server answers was written: that is all there will be."""
+        item_id = item_of(request.command)
+        created = isinstance(request.command, CreateItem)
+        if created and item_id is not None and connection.view is not None:
+            self._intake.tell(self.record.confirmed(connection.view, item_id))
 
     def timer(self) -> float:
         """When `on_timer` wants to be called."""

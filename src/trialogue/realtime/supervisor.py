@@ -16,6 +16,8 @@ import trio
 
 from trialogue.conversation.items import (
     AudioUnintelligible,
+    FunctionCall,
+    FunctionCallOutput,
     ImageContent,
     Item,
     Message,
@@ -212,13 +214,17 @@ class Supervisor:
                     connection.generation, connection.session_id or "", seconds
                 )
             )
-        else:
+        elif self._needs_connection():
             self._attempt_failed(connection)
 
     async def _bring_up(self, connection: Connection) -> None:
         with trio.CancelScope(deadline=self._connect_deadline()):
             await self._changed.until(
-                lambda: connection.started or connection.ended.is_set()
+                lambda: (
+                    connection.started
+                    or connection.ended.is_set()
+                    or not self._needs_connection()
+                )
             )
         if not connection.started:
             connection.end(ConnectionLost("the provider sent no first event in time"))
@@ -230,7 +236,10 @@ class Supervisor:
             )
         )
         wrong_model = self.wanted is not None and self.wanted.model != connection.model
-        if not connection.ended.is_set() and not wrong_model:
+        # NB: a handoff given up meanwhile leaves the present connection as it is; to
+        # adopt this one all the same would cut what is being said there.
+        usable = not connection.ended.is_set() and not wrong_model
+        if usable and self._needs_connection():
             self._adopt(connection)
 
     def _connect_deadline(self) -> float:
@@ -303,15 +312,30 @@ class Supervisor:
         requests = [
             connection.encode(update, patience=self._timing.update, subject=config)
         ]
-        for command in self._replay():
-            try:
-                requests.append(connection.encode(command))
-            except ConversionError as error:
-                self._session.publish(ErrorNotice(f"not replayed: {error}"))
+        requests += self._encode_replay(connection)
         config.requests = requests
         connection.post(requests)
         self._sent(connection, config)
         self._session.replying.owed |= self._user_waits()
+
+    def _encode_replay(self, connection: Connection) -> list[Request]:
+        requests: list[Request] = []
+        left_out: set[str] = set()
+        for command in self._replay():
+            item = command.item if isinstance(command, CreateItem) else None
+            if isinstance(item, FunctionCallOutput) and item.call_id in left_out:
+                # An output travels with its call or not at all (S19); it is not under
+                # way either, so it keeps its place.
+                assert connection.view is not None
+                self._session.record.confirmed(connection.view, item.id)
+                continue
+            try:
+                requests.append(connection.encode(command))
+            except ConversionError as error:
+                self._session.publish(ErrorNotice(f"not replayed: {error}"))
+                if isinstance(item, FunctionCall):
+                    left_out.add(item.call_id)
+        return requests
 
     def _replay(self) -> list[Command]:
         session = self._session
@@ -350,6 +374,7 @@ class Supervisor:
 
     def _sent(self, connection: Connection, config: Configuration) -> None:
         connection.sent_config = config
+        self._session.listening.manual = config.options.turn_detection is None
         if not connection.model.capabilities.acknowledges_updates:
             self._agreed(connection, config)
 
@@ -492,7 +517,8 @@ class Supervisor:
 
     def configured(self, connection: Connection, event: Configured) -> None:
         """An update was accepted: find out which one, by comparing the echo."""
-        owed = [r for r in connection.ledger if r.answer == event.answers]
+        written = [r for r in connection.ledger if r.written_at is not None]
+        owed = [r for r in written if r.answer == event.answers]
         match = next((r for r in owed if self._is_echo(r, event)), None)
         if match is None:
             if owed:
