@@ -1,0 +1,549 @@
+"""One conversation, told many times, with something going wrong at a seeded moment.
+
+A seed fixes everything: the variant of the conversation, what goes wrong and where, and
+Trio's schedule. `tell` runs it in virtual time and returns what broke the rules that
+hold for every run, whatever went wrong.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import random
+import sys
+from collections import Counter
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+import trio.testing
+
+from stage import model_of, speak, until
+from trialogue import Agent, Handoff, RunContext, function_tool
+from trialogue.agents.events import HandoffFailed, HandoffStarted, ToolStarted
+from trialogue.agents.session import AgentSession, open_agent_session
+from trialogue.audio import MemoryInput, MemoryOutput
+from trialogue.conversation.items import FunctionCall, FunctionCallOutput
+from trialogue.errors import ConnectionLost, HandoffError, ServerError
+from trialogue.realtime.connection import Timing
+from trialogue.realtime.notices import ReplyStarted
+from trialogue.testing import (
+    Call,
+    Fault,
+    Network,
+    Pace,
+    RealtimeServer,
+    Say,
+    Settings,
+    Turn,
+    Utterances,
+    close,
+    cut,
+    duplicate,
+    hold,
+    late,
+    lose,
+    reject,
+    silence,
+    stall,
+    swallow,
+)
+from trialogue.testing.faults import Delay, Drop, Hold, Silence, Stall
+from trialogue.testing.scheduling import CancelAtStep, seeded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+__all__ = ["Plan", "Run", "Variant", "plan", "tell"]
+
+KELLY = "You are Kelly, a friendly greeter."
+SUNNY = "You are Sunny, a weather specialist."
+SPOKEN_OF = {"Greeter": KELLY, "Weather": SUNNY}
+TOOLS_OF = {KELLY: ("transfer_to_weather",), SUNNY: ("transfer_to_greeter",)}
+EXPECTED = (ConnectionLost, HandoffError, ServerError, trio.Cancelled)
+"""What a run may raise: the provider failed, and says so."""
+
+ITEM_REQUESTS = ("conversation.item.create", "conversation.item.delete")
+
+MOST_STEPS = 60_000
+MOST_SECONDS = 600.0
+CLOSING = Timing().close
+HEARTBEAT = 31.0
+"""Seconds after which a server that does not even answer pings is given up."""
+PATIENCE = 45.0
+"""Virtual seconds in which any single fault is over: 15 s unanswered, then a redial."""
+
+
+class _Entering(Agent):
+    """Counts how often it is entered."""
+
+    words = ""
+
+    def __init__(self, entered: Counter[int], policy: Any) -> None:
+        super().__init__(self.words)
+        self.entered, self.policy = entered, policy
+        self.number = len(entered)
+        entered[self.number] = 0
+
+    async def on_enter(self, ctx: RunContext) -> None:
+        self.entered[self.number] += 1
+        if self.number:
+            with suppress(ServerError):
+                await ctx.session.generate_reply(instructions="Introduce yourself.")
+
+
+class Greeter(_Entering):
+    words = KELLY
+
+    @function_tool
+    async def transfer_to_weather(self, ctx: RunContext) -> Handoff:
+        """Transfer to the weather specialist."""
+        return Handoff(Weather(self.entered, self.policy), context=self.policy)
+
+
+class Weather(_Entering):
+    words = SUNNY
+
+    @function_tool
+    async def transfer_to_greeter(self, ctx: RunContext) -> Handoff:
+        """Transfer back to the greeter."""
+        return Handoff(Greeter(self.entered, self.policy), context=self.policy)
+
+
+@attrs.frozen
+class Variant:
+    """How the conversation is held."""
+
+    fresh: bool = False
+    policy: str = "keep"
+    one_way: float = 0.0
+    spoken: bool = False
+
+
+@attrs.frozen
+class Plan:
+    """One run: the seed, the variant, and what goes wrong."""
+
+    seed: int
+    variant: Variant
+    step: int | None = None
+    fault: Fault | None = None
+
+
+class _TimedCancel(CancelAtStep):
+    """Also notes when."""
+
+    fired_at = math.inf
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        fired = self.fired
+        super().before_task_step(task)
+        if self.fired and not fired:
+            self.fired_at = trio.current_time()
+
+
+class _Brain:
+    """The script. The samples of each reply carry the number of its response."""
+
+    def __init__(self) -> None:
+        self.responses: list[tuple[int, int]] = []
+
+    def __call__(self, turn: Turn) -> Any:
+        number = len(self.responses)
+        self.responses.append((turn.connection, turn.ordinal))
+        sound = (2 * number + 2).to_bytes(2, "little") * (24 * 150)
+        words, asked = turn.user_text.lower(), turn.output is None
+        if "Kelly" in turn.instructions:
+            if "weather" in words and asked and "Introduce" not in turn.instructions:
+                return [Say("One moment.", sound), Call("transfer_to_weather")]
+            return Say("Kelly speaking.", sound)
+        if "back" in words and asked and "Introduce" not in turn.instructions:
+            return [Say("Back to Kelly.", sound), Call("transfer_to_greeter")]
+        return Say("Sunny speaking.", sound)
+
+
+@attrs.define(eq=False)
+class Run:
+    """One conversation under way, and what was seen of it."""
+
+    plan: Plan
+    server: RealtimeServer
+    brain: _Brain
+    utterances: Utterances
+    output: MemoryOutput = attrs.field(factory=MemoryOutput)
+    microphone: MemoryInput | None = None
+    session: AgentSession | None = None
+    events: list[tuple[float, Any]] = attrs.field(factory=list)
+    entered: Counter[int] = attrs.field(factory=Counter)
+    problems: list[str] = attrs.field(factory=list)
+    raised: BaseException | None = None
+    quiet: bool = False
+    steps: int = 0
+    seconds: float = 0.0
+    entries: list[tuple[str, str]] = attrs.field(factory=list)
+    held: list[Any] = attrs.field(factory=list)
+
+    @classmethod
+    def of(cls, planned: Plan) -> Run:
+        brain, utterances = _Brain(), Utterances()
+        variant = planned.variant
+        server = RealtimeServer(
+            brain,
+            network=Network(one_way=variant.one_way),
+            faults=() if planned.fault is None else (planned.fault,),
+            settings=Settings(pace=Pace(delta_ms=(50,))),
+            utterances=utterances,
+            seed=planned.seed,
+        )
+        run = cls(planned, server, brain, utterances)
+        run.microphone = MemoryInput() if variant.spoken else None
+        return run
+
+    # --- the story -----------------------------------------------------------------
+
+    async def main(self) -> None:
+        """Serve, hold the conversation, and see everything closed."""
+        with (
+            trio.CancelScope() as limits,
+            trio.move_on_after(MOST_SECONDS) as time,
+            CancelAtStep(MOST_STEPS, limits) as runaway,
+        ):
+            async with self.server.serving():
+                await self._held()
+                with trio.move_on_after(10):
+                    await until(lambda: not self.server.live)
+                self._judge_end()
+        self._check(not runaway.fired, "it never came to rest (task steps)")
+        self._check(not time.cancelled_caught, "it hung")
+
+    def _judge_end(self) -> None:
+        fault, live = self.plan.fault, self.server.live
+        # A server that reads no more cannot see that it is left.
+        deaf = fault is not None and isinstance(fault.action, Stall)
+        self._check(deaf or not live, f"still served: {live}")
+
+    async def _held(self) -> None:
+        began = trio.current_time()
+        with trio.CancelScope() as scope, _TimedCancel(self.plan.step, scope) as sweep:
+            try:
+                await self._session()
+            except BaseExceptionGroup as group:
+                self._raised(group)
+                if group.split(trio.Cancelled)[0] is not None:
+                    raise
+            except Exception as error:
+                self._raised(error)
+        self.steps, self.seconds = sweep.steps, trio.current_time() - began
+        closing = trio.current_time() - sweep.fired_at
+        self._check(closing <= CLOSING + 0.001, f"closing took {closing} s")
+
+    def _raised(self, error: BaseException) -> None:
+        self.raised = error
+        for leaf in _leaves(error):
+            self._check(isinstance(leaf, EXPECTED), f"raised {leaf!r}")
+
+    async def _session(self) -> None:
+        flags = {"mutable_instructions": False} if self.plan.variant.fresh else {}
+        model = model_of(self.server, capabilities=flags)
+        audio = self.microphone, self.output
+        async with (
+            open_agent_session(model, audio=audio, seed=self.plan.seed) as self.session,
+            trio.open_nursery() as tasks,
+        ):
+            await tasks.start(self._note_events)
+            first = Greeter(self.entered, self.plan.variant.policy)
+            tasks.start_soon(self.session.run, first)
+            await self._talk()
+            tasks.cancel_scope.cancel()
+
+    async def _note_events(self, task_status: trio.TaskStatus[None]) -> None:
+        assert self.session is not None
+        async with self.session.subscribe(buffer=100_000) as subscription:
+            task_status.started()
+            async for event in subscription:
+                self.events.append((trio.current_time(), event))
+
+    async def _talk(self) -> None:
+        await self._calm("after the beginning")
+        for words, wanted in (
+            ("What is the weather?", Weather),
+            ("Take me back.", Greeter),
+        ):
+            for _ in range(3):
+                await self._say(words)
+                await self._calm(f"after {words!r}")
+                if self._agent_is(wanted):
+                    break
+                await trio.sleep(HEARTBEAT)
+            arrived = self._agent_is(wanted) or self._deafened()
+            self._check(arrived, f"never got to {wanted.__name__}")
+        self._look()
+
+    def _deafened(self) -> bool:
+        """Whether the user speaks to a server that says nothing but "pong".
+
+        Nobody but the server hears that the user spoke: nothing is owed, and nothing
+        can be found missing.
+        """
+        action = None if self.plan.fault is None else self.plan.fault.action
+        silent = isinstance(action, Silence) and action.pongs
+        return silent and self.plan.variant.spoken
+
+    def _agent_is(self, wanted: type[Agent]) -> bool:
+        return self.session is not None and isinstance(self.session.agent, wanted)
+
+    async def _say(self, words: str) -> None:
+        assert self.session is not None
+        if self.microphone is not None:
+            await speak(self.microphone, self.utterances.say(words, 400), 700)
+            return
+        realtime = self.session.realtime
+        edited = realtime.chat_ctx.add_message("user", words)
+        await realtime.update_chat_ctx(edited)
+        with trio.move_on_after(PATIENCE), suppress(ServerError, HandoffError):
+            await self.session.generate_reply()
+
+    async def _calm(self, when: str) -> None:
+        """Wait until nobody owes anybody anything, and nothing is heard."""
+        assert self.session is not None
+        realtime = self.session.realtime
+        with trio.move_on_after(PATIENCE) as patience:
+            calm_for = 0
+            while calm_for < 4:
+                await trio.sleep(0.05)
+                calm_for = calm_for + 1 if self._is_calm() else 0
+            await self.session.wait_for_playout()
+        if patience.cancelled_caught:
+            state = f"{realtime!r} {realtime.open_work} settled={realtime.settled}"
+            floor = f"owed={realtime.replying.owed} floor={realtime.user_has_the_floor}"
+            self._check(False, f"no rest {when}: {state} {floor} {self.session.scope}")
+
+    def _is_calm(self) -> bool:
+        assert self.session is not None
+        realtime, scope = self.session.realtime, self.session.scope
+        owed = realtime.replying.owed or realtime.user_has_the_floor
+        busy = any(realtime.open_work.values()) or scope is None or not scope.quiet
+        return realtime.settled and not owed and not busy
+
+    def _look(self) -> None:
+        """The conversation is quiet: keep what the server holds of it."""
+        assert self.session is not None
+        self.quiet = True
+        live = [one for one in self.server.live if one.index == self._serving()]
+        self._check(len(live) == 1, f"not one live connection: {self.server.live}")
+        self.held = [held.item for one in live for held in one.conversation]
+
+    def _serving(self) -> int:
+        return self.server.connections[-1].index
+
+    # --- the rules -----------------------------------------------------------------
+
+    def _check(self, good: object, problem: str) -> None:
+        if not good:
+            self.problems.append(problem)
+
+    def judge(self) -> None:
+        """Hold the run against the rules that hold for every run."""
+        errors = self.server.protocol_errors
+        self._check(not errors, f"protocol errors: {errors}")
+        twice = {n: count for n, count in self.entered.items() if count > 1}
+        self._check(not twice, f"on_enter ran twice: {twice}")
+        self.entries = [
+            (e.direction, e.type) for c in self.server.connections for e in c.entries
+        ]
+        if self.session is None:
+            return
+        work = self.session.realtime.open_work
+        self._check(not any(work.values()), f"left behind: {work}")
+        self._judge_calls()
+        self._judge_sound()
+        if self.quiet and not self._deafened() and not self._request_lost():
+            self._judge_server()
+
+    def _judge_calls(self) -> None:
+        assert self.session is not None
+        items = self.session.chat_ctx.items
+        outputs = Counter(i.call_id for i in items if isinstance(i, FunctionCallOutput))
+        calls = [i.call_id for i in items if isinstance(i, FunctionCall)]
+        run = {e.call_id for _, e in self.events if isinstance(e, ToolStarted)}
+        for call in calls:
+            least = int(call in run or self.quiet)
+            right = least <= outputs[call] <= 1
+            self._check(right, f"{call} has {outputs[call]} outputs in the record")
+        self._check(len(calls) == len(set(calls)), f"a call stands twice: {calls}")
+
+    def _request_lost(self) -> bool:
+        """Whether a server that keeps the order of its answers lost what was asked.
+
+        The answer to what was asked behind it then implies that it was done.
+        """
+        fault = self.plan.fault
+        if fault is None or fault.type not in ITEM_REQUESTS:
+            return False
+        return isinstance(fault.action, Drop | Hold | Delay)
+
+    def _judge_server(self) -> None:
+        outputs = Counter(i.call_id for i in self.held if i.type.endswith("_output"))
+        calls = [i.call_id for i in self.held if i.type == "function_call"]
+        for call in calls:
+            right = outputs[call] == 1
+            self._check(right, f"{call} has {outputs[call]} outputs at the server")
+        stray = set(outputs) - set(calls)
+        self._check(not stray, f"outputs without a call at the server: {stray}")
+
+    def _judge_sound(self) -> None:
+        """Nothing was heard that was made under another agent's configuration."""
+        pcm = self.output.pcm
+        started = {
+            e.response_id: (at, e.agent)
+            for at, e in self.events
+            if isinstance(e, ReplyStarted)
+        }
+        seen: set[tuple[int, str]] = set()
+        for mark, instructions, tools in self.server.heard(pcm):
+            at = 2 * mark.position
+            number = (int.from_bytes(pcm[at : at + 2], "little") & ~1) // 2 - 1
+            key = (number, instructions)
+            if key not in seen:
+                seen.add(key)
+                self._judge_response(number, instructions, tools, started)
+
+    def _judge_response(
+        self,
+        number: int,
+        instructions: str,
+        tools: Sequence[str],
+        started: dict[str, tuple[float, str | None]],
+    ) -> None:
+        index, ordinal = self.brain.responses[number]
+        record = self.server.connections[index].responses[ordinal]
+        base = next(p for p in TOOLS_OF if instructions.startswith(p))
+        self._check(tuple(tools) == TOOLS_OF[base], f"heard under {tools}: {base}")
+        if record.id not in started:
+            self._check(self.plan.step, f"heard of {record.id}, which never began")
+            return
+        at, agent = started[record.id]
+        self._check(SPOKEN_OF.get(str(agent)) == base, f"{agent} spoke under {base!r}")
+        current = self._current_at(at)
+        right = base in {SPOKEN_OF[name] for name in current}
+        self._check(right, f"made under {base!r} while {current} was current")
+
+    def _current_at(self, time: float) -> set[str]:
+        """Return who was current then; both, if it changed in that very instant."""
+        current = {"Greeter"}
+        for at, event in self.events:
+            if at > time:
+                break
+            if isinstance(event, HandoffStarted):
+                current = {event.next} | (current if at == time else set())
+            elif isinstance(event, HandoffFailed) and event.previous is not None:
+                current = {event.previous} | (current if at == time else set())
+        return current
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from _leaves(one)
+    else:
+        yield error
+
+
+# --- plans -------------------------------------------------------------------------
+
+
+@cache
+def _plain(variant: Variant) -> tuple[int, tuple[tuple[str, str], ...]]:
+    """Return the steps and the frames of a run in which nothing goes wrong."""
+    run = tell(Plan(0, variant))
+    assert not run.problems, run.problems
+    assert run.raised is None
+    frames = (f for f in run.entries if f[1] != "input_audio_buffer.append")
+    return run.steps, tuple(frames)
+
+
+def _variant(rng: random.Random) -> Variant:
+    return Variant(
+        fresh=rng.random() < 0.3,
+        policy="fresh" if rng.random() < 0.3 else "keep",
+        one_way=rng.choice((0.0, 0.03)),
+        spoken=rng.random() < 0.25,
+    )
+
+
+def plan(kind: str, seed: int) -> Plan:
+    """Return the plan of a seed: "cancel", "fault", or "both"."""
+    rng = random.Random(f"{kind} {seed}")
+    variant = _variant(rng)
+    steps, frames = _plain(variant)
+    step = rng.randint(1, steps) if kind != "fault" else None
+    fault = _fault(rng, frames) if kind != "cancel" else None
+    return Plan(seed, variant, step, fault)
+
+
+def _fault(rng: random.Random, frames: Sequence[tuple[str, str]]) -> Fault:
+    """Pick a frame (the rare types as often as the others), and what happens to it."""
+    counts = Counter(frames)
+    if rng.random() < 0.5:
+        direction, kind = rng.choice(frames)
+    else:
+        direction, kind = rng.choice(sorted(counts))
+    nth = rng.randint(1, counts[direction, kind])
+    return rng.choice(_faults(rng, direction, kind, nth))
+
+
+def _faults(rng: random.Random, direction: str, kind: str, nth: int) -> list[Fault]:
+    side: Any = {rng.choice(("before", "after")): kind}
+    seconds = rng.choice((0.02, 0.1, 1.0, 5.5, 20.0))
+    faults = [
+        cut(**side, nth=nth),
+        close(1011, reason="keepalive", **side, nth=nth),
+        silence(**side, nth=nth, pongs=rng.random() < 0.5),
+        late(kind, seconds=seconds, nth=nth),
+        hold(kind, frames=rng.randint(1, 3), nth=nth),
+        duplicate(kind, nth=nth),
+    ]
+    if direction == "out":
+        part = rng.randint(1, 40)
+        return [*faults, swallow(kind, nth=nth), cut(before=kind, after_bytes=part)]
+    code = rng.choice(("server_error", "invalid_value", None))
+    return [
+        *faults,
+        lose(kind, nth=nth),
+        stall(after=kind, seconds=rng.choice((3.0, float("inf"))), nth=nth),
+        reject(kind, code=code, null_id=rng.random() < 0.5, nth=nth),
+        reject(kind, code=code, null_id=rng.random() < 0.5, nth=nth),
+    ]
+
+
+# --- runs --------------------------------------------------------------------------
+
+
+def tell(planned: Plan) -> Run:
+    """Run a plan in virtual time, and judge it."""
+    run = Run.of(planned)
+    with _unraisable(run.problems):
+        with seeded(planned.seed):
+            clock = trio.testing.MockClock(autojump_threshold=0)
+            trio.run(run.main, clock=clock)
+        gc.collect()
+    run.judge()
+    return run
+
+
+@contextmanager
+def _unraisable(problems: list[str]) -> Iterator[None]:
+    """What cannot be raised, such as a ResourceWarning in a finalizer, is a problem."""
+    before = sys.unraisablehook
+
+    def note(args: sys.UnraisableHookArgs) -> None:
+        problems.append(f"unraisable: {args.exc_value!r} in {args.object!r}")
+
+    sys.unraisablehook = note
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
