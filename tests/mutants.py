@@ -309,3 +309,56 @@ def withdrawn_batch_leaves(patch: Patch) -> None:
         "self._control.remove(batch)",
         "pass",
     )
+
+
+@mutant("H4", "a configuration that is refused for good is tried on a fresh connection")
+def permanent_refusal_is_retried(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.supervisor:Supervisor.update_refused",
+        "error.error_class is ErrorClass.PERMANENT",
+        "False",
+    )
+
+
+@mutant("H4", "what an agent had said plays on when its handoff has failed")
+def failed_agent_talks_on(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.replying:Replying.config_failed",
+        "for response in tuple(self._responses.values()):",
+        "for response in filter(None, (self.slot.active,)):",
+    )
+
+
+@mutant("H4", "a lost update is never said again, on this connection or another")
+def unanswered_update_is_forgotten(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.ledger:Request.deadline",
+        "return self.written_at + self.patience",
+        "return float('inf')",
+    )
+
+
+@mutant("H7", "an error in on_enter is swallowed")
+def on_enter_error_is_swallowed(patch: Patch) -> None:
+    patch.source(
+        "trialogue.agents.scope:AgentScope._enter",
+        "following = await self.agent.on_enter(ctx)",
+        "try:\n"
+        "            following = await self.agent.on_enter(ctx)\n"
+        "        except Exception:\n"
+        "            following = None",
+    )
+
+
+@mutant("H22", "the items that the context policy deleted are not brought back")
+def deleted_history_stays_deleted(patch: Patch) -> None:
+    patch.source(
+        "trialogue.agents.handoff:undone", "record.restore(failed.snapshot)", "pass"
+    )
+
+
+@mutant("H22", "the call's output goes on saying that the transfer took place")
+def failed_transfer_reads_transferred(patch: Patch) -> None:
+    patch.source(
+        "trialogue.agents.handoff:_truth", "output.output == transferred", "False"
+    )

@@ -8,18 +8,18 @@ the wrong configuration shows. Every handoff is judged by `Watch.check`.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
-from stage import Stage, on_stage
 
+from stage import Stage, on_stage
 from trialogue import Agent, Handoff, RunContext, function_tool
 from trialogue.agents.events import AgentEntered, HandoffFailed, HandoffStarted
 from trialogue.conversation.items import FunctionCallOutput
 from trialogue.realtime.notices import ReplyStarted
 from trialogue.testing import Call, Network, Say, Turn
-from trialogue.testing.watermark import FRAME_SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -66,7 +66,7 @@ class Watched(Agent):
 class Sunny(Watched):
     """Speaks first, and looks around while doing so."""
 
-    instructions = "You are Sunny, a weather specialist."
+    instructions: Any = "You are Sunny, a weather specialist."
 
     async def begin(self, ctx: RunContext) -> None:
         await ctx.session.generate_reply(instructions="Introduce yourself.")
@@ -75,7 +75,7 @@ class Sunny(Watched):
 class Kelly(Watched):
     """Hands over when the model calls its tool."""
 
-    instructions = "You are Kelly, a friendly greeter."
+    instructions: Any = "You are Kelly, a friendly greeter."
     policy: Any = "keep"
 
     @function_tool
@@ -87,7 +87,7 @@ class Kelly(Watched):
 async def until(predicate: Any, seconds: float = 60.0) -> None:
     """Wait, in virtual time, until something is true; fail after a while."""
     with trio.fail_after(seconds):
-        while not predicate():
+        while not predicate():  # noqa: ASYNC110 - on a mock clock
             await trio.sleep(0.02)
 
 
@@ -180,7 +180,7 @@ class Watch:
             if entry.type == "response.content_part.added" and part["type"] == "audio":
                 self.speakers.append(entry.event["response_id"])
 
-    # --- the verdict -----------------------------------------------------------------
+    # --- the verdict -----------------------------------------------------------
 
     def check(self) -> None:
         """Nothing was said, and no tool ran, under the wrong configuration.
@@ -214,9 +214,9 @@ class Watch:
     def silence_after(self, moment: float) -> float:
         """Return the longest time without a sound after a moment, up to the last."""
         times = [moment, *(at for at, _, _ in self.heard() if at >= moment)]
-        return max(b - a for a, b in zip(times, times[1:], strict=False))
+        return max(b - a for a, b in pairwise(times))
 
-    # --- what the test does ------------------------------------------------------------
+    # --- what the test does ----------------------------------------------------
 
     async def quiet(self) -> None:
         """Wait until nothing is asked for, said, or played any more."""
@@ -261,21 +261,23 @@ async def watched(
     fixed = {"mutable_instructions": False} if fresh else {}
     flags = {**(capabilities or {}), **fixed}
     with trio.fail_after(seconds):
-        async with on_stage(
-            think,
-            server=server,
-            model={"capabilities": flags},
-            userdata=watch,
-            **session,
-        ) as watch._stage:
-            async with trio.open_nursery() as nursery:
-                await nursery.start(_listen, watch)
-                nursery.start_soon(_run, watch, first or Kelly())
-                await until(lambda: watch.session.realtime.settled)
-                yield watch
-                watch.session.end()
-                await watch.over.wait()
-                nursery.cancel_scope.cancel()
+        async with (
+            on_stage(
+                think,
+                server=server,
+                model={"capabilities": flags},
+                userdata=watch,
+                **session,
+            ) as watch._stage,
+            trio.open_nursery() as nursery,
+        ):
+            await nursery.start(_listen, watch)
+            nursery.start_soon(_run, watch, first or Kelly())
+            await until(lambda: watch.session.realtime.settled)
+            yield watch
+            watch.session.end()
+            await watch.over.wait()
+            nursery.cancel_scope.cancel()
 
 
 async def _run(watch: Watch, first: Agent) -> None:

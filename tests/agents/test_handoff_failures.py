@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import trio
-from watched import Kelly, Sunny, Watch, asks_for, brain, for_sunny, say, until, watched
 
 from trialogue import Handoff, HandoffError, RunContext
 from trialogue.agents.events import (
@@ -31,6 +30,7 @@ from trialogue.testing import (
     silent_connect,
     swallow,
 )
+from watched import Kelly, Sunny, Watch, asks_for, brain, for_sunny, say, until, watched
 
 FAILED = "handoff failed: Sunny could not take over"
 PERMANENT = (
@@ -64,7 +64,7 @@ async def transfer(watch: Watch) -> float:
 
 
 async def goes_on_with(watch: Watch, name: str) -> None:
-    """The next words of the user are answered by this agent, its tools and its voice."""
+    """The next words of the user are answered by this agent, its tools, its voice."""
     await watch.quiet()
     assert watch.raised is None
     assert type(watch.session.agent).__name__ == name
@@ -367,7 +367,7 @@ async def test_the_outputs_of_siblings_survive_a_failed_handoff(
 async def test_what_the_failed_agent_still_had_to_say_is_cut(
     autojump_clock: trio.testing.MockClock, fresh: bool
 ) -> None:
-    """A long introduction, generated in no time, falls silent when the handoff fails."""
+    """A long introduction, made in no time, falls silent when the handoff fails."""
 
     def think(turn: Any) -> Any:
         introducing = "Introduce" in (turn.override or "")
