@@ -53,6 +53,7 @@ class Configuration:
         carried: a reply has left ahead of the answer, with this configuration in it.
         amends: an edit of what its owner had; refusing it takes back only the edit.
         requests: the batch that asks the server for it.
+        base: what an edit is an edit of, until the server has had its say.
         unanswered: nobody waits for the answer any more; the next update says all.
         refusals: how often a server refused it for a reason that may pass.
         deadline: when the whole attempt to agree on it has failed (Trio's clock).
@@ -69,6 +70,7 @@ class Configuration:
     deadline: float = math.inf
     carried: bool = False
     amends: bool = False
+    base: Configuration | None = attrs.field(default=None, repr=False)
     unanswered: bool = False
     refusals: int = 0
     requests: list[Request] = attrs.field(factory=list, repr=False)
@@ -88,12 +90,14 @@ class Configuration:
     def accept(self) -> None:
         """The server agreed. Only the first verdict counts."""
         self.unanswered = False
+        self.base = None
         if not self.verdict.is_set():
             self.acknowledged_at = trio.current_time()
             self.verdict.set()
 
     def fail(self, error: TrialogueError) -> None:
         """It cannot be had. Only the first verdict counts."""
+        self.base = None
         if not self.verdict.is_set():
             self.error = error
             self.verdict.set()

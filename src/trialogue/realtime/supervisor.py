@@ -468,9 +468,20 @@ class Supervisor:
             first = connection.encode(update, patience=patience, subject=config)
             requests = [first, *requests]
         connection.post(requests)
-        self.wanted = config
+        config.base, self.wanted = self.wanted, config
         self._sent(connection, config)
         return requests
+
+    def take_back(self, connection: Connection, config: Configuration) -> None:
+        """An edit never left: what was wanted before is wanted again (C12)."""
+        before = config.base
+        if before is None or not connection.live:
+            return
+        if self.wanted is config:
+            self.wanted = before
+        if connection.sent_config is config:
+            connection.sent_config = before
+        self._changed.pulse()
 
     def repeat_update(self, connection: Connection, config: Configuration) -> None:
         """The server went past an update without a word: say it in full once more."""

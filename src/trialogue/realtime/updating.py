@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
-from trialogue.dialects.commands import CreateItem
+from trialogue.dialects.commands import CreateItem, DeleteItem
 from trialogue.dialects.options import UNCHANGED, SessionOptions, Unchanged
 from trialogue.realtime.configuration import Configuration
 from trialogue.realtime.ledger import (
@@ -123,7 +123,6 @@ class Updating:
                 await pending.settled()
             held = () if connection.view is None else connection.view.ids
             again = followers_of_missing(requests, sync.operations, order, held)
-        self._give_up_waiting(requests)
         report = report_on(requests)
         if not again or not connection.live:
             return report
@@ -140,18 +139,28 @@ class Updating:
         later = await self.track(connection, resent, Sync(()), deadline)
         return UpdateReport(kept) + later
 
-    @staticmethod
-    def _give_up_waiting(requests: Sequence[Request]) -> None:
+    def _withdraw(self, connection: Connection, requests: Sequence[Request]) -> None:
+        connection.withdraw_requests(requests)
         for request in requests:
+            if request.state is RequestState.NOT_SENT:
+                self._take_back(connection, request)
+            rejected = request.state is RequestState.REJECTED
+            if rejected and isinstance(request.command, CreateItem):
+                self._drop(request.command)
             pending = request.state is RequestState.PENDING
             if pending and isinstance(request.subject, Configuration):
                 request.subject.unanswered = True
 
-    def _withdraw(self, connection: Connection, requests: Sequence[Request]) -> None:
-        connection.withdraw_requests(requests)
-        for request in requests:
-            not_taken = request.state in {RequestState.REJECTED, RequestState.NOT_SENT}
-            if not_taken and isinstance(request.command, CreateItem):
-                self._session.tell(
-                    self._session.record.drop_local(request.command.item.id)
-                )
+    def _take_back(self, connection: Connection, request: Request) -> None:
+        """What never left is as if it had not been asked for."""
+        if isinstance(request.subject, Configuration):
+            self._session.supervisor.take_back(connection, request.subject)
+        elif isinstance(request.command, CreateItem):
+            self._drop(request.command)
+        elif isinstance(request.command, DeleteItem) and connection.view is not None:
+            self._session.record.delete_refused(
+                connection.view, request.command.item_id
+            )
+
+    def _drop(self, command: CreateItem) -> None:
+        self._session.tell(self._session.record.drop_local(command.item.id))
