@@ -271,9 +271,7 @@ def refusing_close_is_retried(patch: Patch) -> None:
 
 @mutant("C1", "every refused upgrade is tried again")
 def refused_upgrade_is_retried(patch: Patch) -> None:
-    patch.source(
-        "trialogue.realtime.upgrade:refusal", "status >= 500", "status >= 400"
-    )
+    patch.source("trialogue.realtime.upgrade:refusal", "status >= 500", "status >= 400")
 
 
 @mutant("C11", "a caller that gives up cuts the frame that is being written")
@@ -361,4 +359,52 @@ def deleted_history_stays_deleted(patch: Patch) -> None:
 def failed_transfer_reads_transferred(patch: Patch) -> None:
     patch.source(
         "trialogue.agents.handoff:_truth", "output.output == transferred", "False"
+    )
+
+
+# --- barge-in ---------------------------------------------------------------------
+
+
+@mutant("U3", "the user's voice does not stop the sound")
+def voice_stops_nothing(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.intake:Intake._speech",
+        "session.replying.cut_everything()",
+        "pass",
+    )
+
+
+@mutant("U3", "speech is truncated at what was received, not at what was heard")
+def truncated_at_what_was_received(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.cutting:Cutting._heard",
+        "min(item.heard_ms, item.received_ms)",
+        "item.received_ms",
+    )
+
+
+@mutant("U3", "speech that was replayed in words is truncated as sound")
+def replayed_words_are_truncated(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.cutting:Cutting.tidy",
+        "if response.generation != connection.generation:",
+        "if False:",
+    )
+
+
+@mutant("U3", "a reply that crosses the user's first words is heard over them")
+def crossing_reply_is_heard(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.replying:Replying._talks_over_the_user",
+        "return speaking and not response.out_of_band",
+        "return False",
+    )
+
+
+@mutant("C2", "words that the lost server had not reported are not sent again")
+def words_not_yet_noticed_are_forgotten(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.listening:Listening._open_from",
+        "start = self._committed_to if self.manual else self._sent_to - LOOKBACK",
+        "start = self._sent_to",
     )

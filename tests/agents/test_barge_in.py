@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 import trio
-from stage import Greeter, Line, Stage, Weather, on_stage, until
 
+from stage import Greeter, Line, Stage, Weather, on_stage, until
 from trialogue import Agent, RunContext, function_tool
 from trialogue.agents.events import HandoffStarted
 from trialogue.conversation.items import FunctionCallOutput, Message
@@ -68,7 +68,10 @@ class Conversation:
 
     stage: Stage
     line: Line
-    session: AgentSession
+
+    @property
+    def session(self) -> AgentSession:
+        return self.stage.session
 
     def say(self, seconds: float = 0.6) -> tuple[bytes, float]:
         """Say something from now on; return its audio and when it ends."""
@@ -119,7 +122,7 @@ async def calling(
         nursery.start_soon(line.run)
         nursery.start_soon(stage.session.run, agent)
         with trio.fail_after(60):
-            yield Conversation(stage, line, stage.session)
+            yield Conversation(stage, line)
         nursery.cancel_scope.cancel()
 
 
@@ -137,7 +140,7 @@ async def test_the_users_voice_stops_the_sound_and_truncates_at_what_was_heard(
 ) -> None:
     """At once, within 20 ms, and never past what the server has sent."""
     agent = Teller()
-    options = {
+    options: dict[str, Any] = {
         "network": Network(one_way=one_way),
         "settings": Settings(pace=Pace(burst=burst)),
     }
@@ -332,7 +335,10 @@ async def test_a_sentence_survives_the_loss_of_its_connection(
 ) -> None:
     """Whole on the next connection, answered once, and once in the record."""
     faults = [attrs.evolve(MOMENTS[moment], connection=0)]
-    options = {"network": Network(one_way=one_way), "faults": faults}
+    options: dict[str, Any] = {
+        "network": Network(one_way=one_way),
+        "faults": faults,
+    }
     brain = telling(Say("Hello.", ms=300))
     async with calling(Teller(), brain, **options) as call:
         await trio.sleep(2)
