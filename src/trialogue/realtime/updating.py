@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
+from trialogue.conversation.edits import Create
+from trialogue.conversation.items import Message
 from trialogue.dialects.commands import CreateItem, DeleteItem
 from trialogue.dialects.options import UNCHANGED, SessionOptions, Unchanged
 from trialogue.realtime.configuration import Configuration
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from trialogue.conversation.context import ChatContext
     from trialogue.conversation.record import Record
     from trialogue.realtime.connection import Connection
+    from trialogue.realtime.listener import Listener
     from trialogue.realtime.supervisor import Supervisor
     from trialogue.tools.spec import ToolSpec
 
@@ -38,6 +41,9 @@ class Session(Protocol):
 
     @property
     def connection(self) -> Connection | None: ...
+
+    @property
+    def listener(self) -> Listener: ...
 
     @property
     def wanted(self) -> Configuration | None: ...
@@ -74,7 +80,15 @@ class Updating:
         requests = self._encode_update(connection, edited, sync)
         if connection.view is not None:
             sync.note(session.record, connection.view)
+        self._tell_turns(sync)
         return await self.track(connection, requests, sync, deadline)
+
+    def _tell_turns(self, sync: Sync) -> None:
+        """What the user wrote is a turn like any other."""
+        for operation in sync.operations:
+            item = operation.item if isinstance(operation, Create) else None
+            if isinstance(item, Message) and item.role == "user":
+                self._session.listener.user_turn(item.id)
 
     def _edited(
         self,
