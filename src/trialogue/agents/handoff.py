@@ -105,6 +105,10 @@ class Transition:
         if not self.settled.is_set():
             self.error = error
             self.settled.set()
+        if self.error is None:
+            # What a return would need: kept, it would be a chain back to the start.
+            self.previous = self.group = self.snapshot = self.edited = None
+            self.outputs = []
 
 
 def configuration_of(

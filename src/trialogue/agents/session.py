@@ -108,7 +108,8 @@ class AgentSession:
         self._nursery: trio.Nursery | None = None
         self._input_ended_at = math.inf
         self._without_user = 0
-        self._settled: deque[Transition] = deque(maxlen=1000)
+        self._measured: deque[HandoffTimings] = deque(maxlen=1000)
+        self._latest: Transition | None = None
         self._running = False
         self._run = trio.CancelScope()
         self._end_by = math.inf
@@ -154,7 +155,11 @@ class AgentSession:
     @property
     def handoffs(self) -> list[HandoffTimings]:
         """The timings of each handoff that was agreed, the last thousand of them."""
-        return [t.timings for t in self._settled if t.timings is not None]
+        return [*self._measured, *self._being_measured()]
+
+    def _being_measured(self) -> list[HandoffTimings]:
+        timings = None if self._latest is None else self._latest.timings
+        return [] if timings is None else [timings]
 
     # --- the run loop --------------------------------------------------------
 
@@ -281,7 +286,8 @@ class AgentSession:
         """The server agreed with the new agent's configuration."""
         measure(self.realtime, transition)
         if transition.timings is not None:
-            self._settled.append(transition)
+            self._measured += self._being_measured()
+            self._latest = transition
             self.publish(HandoffCompleted(transition.timings))
         transition.finish()
         self.changed.pulse()
