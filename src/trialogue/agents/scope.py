@@ -186,9 +186,13 @@ class AgentScope:
     # --- handing over --------------------------------------------------------
 
     async def hand_over(self, handoff: Handoff) -> Transition | None:
-        """Prepare a handoff and decide on it; None if it came too late."""
+        """Prepare a handoff and decide on it; None if it came too late.
+
+        The one that made this scope current settles first.
+        """
         requested = trio.current_time()
         prepared = await prepare(self.session, handoff)
+        await self.transition.settled.wait()
         transition = Transition(
             prepared, previous=self.transition, speaks=handoff.reply == "auto"
         )
@@ -196,7 +200,8 @@ class AgentScope:
 
     def decide(self, transition: Transition, requested: float) -> bool:
         """The handoff is decided in this step: from here on the epoch is the next's."""
-        if self.frozen or self.decision is not None or self.error is not None:
+        failed = self.error is not None or self.transition.error is not None
+        if self.frozen or self.decision is not None or failed:
             self.session.publish(HandoffDiscarded(transition.name))
             return False
         assert self.nursery is not None
@@ -376,7 +381,7 @@ class AgentScope:
             return
         standing = group.agree()
         if standing is not None and standing.target is not None:
-            if not self.config.verdict.is_set():
+            if not self.transition.settled.is_set():
                 return  # a second handoff waits for the first to settle
             requested = standing.returned_at or trio.current_time()
             transition = Transition(

@@ -370,7 +370,8 @@ class AgentSession:
     async def _hand_over(self, handoff: Handoff) -> Transition:
         scope = self._current()
         requested = trio.current_time()
-        await self.changed.until(lambda: scope.frozen or scope.config.verdict.is_set())
+        settled = scope.transition.settled
+        await self.changed.until(lambda: scope.frozen or settled.is_set())
         with trio.move_on_after(BUDGET):
             await self.changed.until(
                 lambda: scope.frozen or self.realtime.replying.slot.active is None
@@ -421,7 +422,8 @@ class AgentSession:
         "interrupted" with what was heard.
         """
         inside = current_scope.get()
-        scope = self._current() if inside is None or inside.closed else inside
+        own = inside if inside is not None and not inside.closed else None
+        scope = own or self._current()
         scope.asked = True
         command = CreateResponse(
             self.realtime.replying.new_key(),
@@ -432,11 +434,13 @@ class AgentSession:
         )
         return await self.realtime.reply(
             command,
-            config=scope.config,
+            # From outside it is asked of whoever is wanted: the next agent, once a
+            # handoff is decided.
+            config=None if own is None else own.config,
             add_instructions=None if replace else instructions,
             if_busy=if_busy,
             within=current_turn.get(),
-            silence=lambda: scope.decision is None,
+            silence=lambda: own is None or own.decision is None,
         )
 
     def ask_to_speak(self, scope: AgentScope) -> None:

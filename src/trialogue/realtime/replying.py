@@ -103,6 +103,10 @@ class Replying:
         """Queue a wish for a reply, and post it at once if it may go."""
         command = wish.pop("command", None) or CreateResponse(self._new_key())
         reply = Reply(command.key, command=command, **wish)
+        if self._session.wanted is not None and self._foreign(reply.config):
+            # Its agent has handed over: no later step would ever ask for it.
+            reply.finish(ReplyOutcome("interrupted"))
+            return reply
         self._queue(reply)
         self.advance()
         if reply in self.slot.queue:
