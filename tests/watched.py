@@ -50,7 +50,7 @@ class Watched(Agent):
     """An agent that notes what it does."""
 
     async def on_enter(self, ctx: RunContext) -> None:
-        ctx.userdata.entered.append(type(self).__name__)
+        ctx.userdata.entered.append(who(str(self.instructions)))
         await self.begin(ctx)
 
     async def begin(self, ctx: RunContext) -> None:
@@ -59,7 +59,7 @@ class Watched(Agent):
     @function_tool
     async def look(self, ctx: RunContext, made_by: str) -> str:
         """Look around."""
-        ctx.userdata.ran.append((type(self).__name__, made_by))
+        ctx.userdata.ran.append((who(str(self.instructions)), made_by))
         return "clear sky"
 
 

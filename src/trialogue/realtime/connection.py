@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 import trio
 
-from trialogue.dialects.commands import AppendAudio
+from trialogue.dialects.commands import AppendAudio, UpdateSession
 from trialogue.errors import ConnectionLost, ProtocolError
 from trialogue.realtime.input_ring import SAMPLE_RATE, AudioClock, InputRing
-from trialogue.realtime.ledger import Ledger, Request, RequestState
+from trialogue.realtime.ledger import Ledger, Request, RequestState, item_of
 from trialogue.realtime.signal import Signal
 
 if TYPE_CHECKING:
@@ -169,9 +169,11 @@ class Connection:
         event_id = self._new_event_id()
         encoded = self._dialect.encode(command, event_id=event_id)
         patience = self.timing.answer if patience is None else patience
-        return Request(
-            command, event_id, encoded.text, encoded.answer, patience, subject
-        )
+        answer = encoded.answer
+        update = isinstance(command, UpdateSession) or item_of(command) is not None
+        if update and not self.model.capabilities.acknowledges_updates:
+            answer = None  # taken as soon as it was written
+        return Request(command, event_id, encoded.text, answer, patience, subject)
 
     def post(
         self, requests: Sequence[Request], *, after_audio: int | None = None

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trialogue.conversation.record import Record
+    from trialogue.dialects.dialect import Capabilities
     from trialogue.realtime.configuration import Configuration
     from trialogue.realtime.connection import Connection
     from trialogue.realtime.listener import Listener
@@ -245,6 +246,7 @@ class Replying:
         reply.carried = not self._agreed(config, connection)
         command = self._configured(reply, config, connection)
         try:
+            _check_carries(command, connection.model.capabilities)
             patience = connection.timing.reply_start
             reply.request = connection.encode(command, patience=patience, subject=reply)
         except ConversionError as error:
@@ -720,3 +722,17 @@ class Replying:
         for response in tuple(self._responses.values()):
             if response.config is config and not response.discard:
                 self._cutting.cut(response)
+
+
+def _check_carries(command: CreateResponse, can: Capabilities) -> None:
+    """Raise `ConversionError` for what replies of this model cannot carry."""
+    own = command.instructions is not UNCHANGED or command.tools is not UNCHANGED
+    if own and not can.per_response_configuration:
+        msg = (
+            "a reply of this model cannot have instructions or tools of its own; "
+            "change the session's, or add a message to the conversation"
+        )
+        raise ConversionError(msg)
+    if command.tool_choice is not UNCHANGED and not can.per_response_tool_choice:
+        msg = "a reply of this model cannot force or forbid tools: give no tool_choice"
+        raise ConversionError(msg)
