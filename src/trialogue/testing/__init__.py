@@ -23,6 +23,7 @@ from trialogue.testing.faults import (
 )
 from trialogue.testing.machine import Committed, Pace, ResponseRecord, Settings
 from trialogue.testing.network import Network
+from trialogue.testing.scheduling import CancelAtStep, seeded
 from trialogue.testing.script import (
     Brain,
     Call,
@@ -42,6 +43,7 @@ from trialogue.testing.watermark import Mark, config_hash, decode
 __all__ = [
     "Brain",
     "Call",
+    "CancelAtStep",
     "Committed",
     "Connection",
     "Cue",
@@ -75,6 +77,7 @@ __all__ = [
     "refuse_connect",
     "refuse_upgrade",
     "reject",
+    "seeded",
     "silence",
     "silent_connect",
     "stall",
