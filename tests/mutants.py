@@ -62,6 +62,15 @@ def first_words_pass_for_an_answer(patch: Patch) -> None:
     )
 
 
+@mutant("H6", "an answer that was asked for falls with the agent that owed it")
+def owed_answer_falls_with_its_agent(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.replying:Replying.created",
+        "owed = reply is not None and reply.answers_user",
+        "owed = False",
+    )
+
+
 @mutant("H6", "an answer broken off by the decision counts as given")
 def broken_off_answer_counts(patch: Patch) -> None:
     patch.source(

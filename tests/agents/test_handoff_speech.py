@@ -25,7 +25,7 @@ from trialogue.testing import (
 
 KELLY = Greeter.instructions
 SUNNY = Weather.instructions
-INTRODUCTION = f"{SUNNY}\n\nIntroduce yourself."
+MAX = "You are Max, who knows everything."
 WORDS = "will it rain in Paris tomorrow"
 SPOKEN = 0.8
 """Seconds that the words take."""
@@ -36,9 +36,10 @@ COMMIT = 3.0
 class Busy(Greeter):
     """Its tool takes its time before it hands over."""
 
-    def __init__(self, commit_at: float) -> None:
+    def __init__(self, commit_at: float, target: Agent) -> None:
         super().__init__()
         self.commit_at = commit_at
+        self.target = target
 
     async def on_enter(self, ctx: RunContext) -> None:
         await ctx.session.generate_reply(instructions="Please transfer.")
@@ -47,12 +48,12 @@ class Busy(Greeter):
     async def transfer_to_weather(self, ctx: RunContext) -> Agent:
         """Transfer to the weather specialist."""
         await trio.sleep_until(self.commit_at)
-        return Weather()
+        return self.target
 
 
 def talk(turn: Turn) -> Any:
     """Transfers when told to, introduces itself when told to, else answers the user."""
-    name = "Sunny" if "Sunny" in turn.instructions else "Kelly"
+    name = next(n for n in ("Kelly", "Sunny", "Max") if n in turn.instructions)
     if "transfer" in (turn.override or ""):
         return [Say("One moment.", ms=400), Call("transfer_to_weather")]
     if "Introduce" in (turn.override or ""):
@@ -118,7 +119,13 @@ class Scene:
 
 
 async def spoken_at(
-    offset: float, *, fresh: bool, one_way: float, **server: Any
+    offset: float,
+    *,
+    fresh: bool,
+    one_way: float,
+    through: Agent | None = None,
+    handoffs: int = 1,
+    **server: Any,
 ) -> Scene:
     """Let the user speak at an offset from the decision; return when all is quiet."""
     utterances = Utterances()
@@ -135,10 +142,10 @@ async def spoken_at(
         commit_at = trio.current_time() + COMMIT
         ends = line.say(clip, commit_at + offset)
         scene = Scene(stage, clip, commit_at, ends, one_way)
-        nursery.start_soon(stage.session.run, Busy(commit_at))
+        nursery.start_soon(stage.session.run, Busy(commit_at, through or Weather()))
         with trio.fail_after(30):
             await trio.sleep_until(max(commit_at, scene.spoken_to))
-            await until(lambda: stage.of(HandoffCompleted))
+            await until(lambda: len(stage.of(HandoffCompleted)) == handoffs)
             await trio.sleep(4)
         assert not any(stage.session.realtime.open_work.values())
         nursery.cancel_scope.cancel()
@@ -273,6 +280,31 @@ async def test_an_answer_that_was_due_on_the_old_connection_is_given_on_the_fres
     assert scene.answers_by(KELLY) == []
     assert scene.answers_by(SUNNY) == [list(range(70))]
     check_recorded(scene)
+
+
+@pytest.mark.behaviour("H6")
+@pytest.mark.parametrize("fresh", [False, True], ids=["reuse", "fresh"])
+@pytest.mark.parametrize("stay", [0.0, 0.1, 0.15])
+async def test_an_answer_that_is_owed_passes_on_through_a_chain_of_handoffs(
+    autojump_clock: trio.testing.MockClock, stay: float, fresh: bool
+) -> None:
+    """Whoever owed it hands over before it is heard: then the next one answers."""
+
+    class Through(Agent):
+        instructions = "You are Sunny, a weather specialist."
+
+        async def on_enter(self, ctx: RunContext) -> Handoff:
+            await trio.sleep(stay)
+            return Handoff(Agent(MAX), reply="none")
+
+    scene = await spoken_at(
+        -1.34, fresh=fresh, one_way=0.03, through=Through(), handoffs=2
+    )
+    assert scene.answers_by(KELLY) == []
+    assert scene.answers_by(SUNNY) == []
+    assert scene.answers_by(MAX) == [list(range(70))]
+    check_recorded(scene)
+    check_nothing_went_wrong(scene)
 
 
 # --- what the old agent says ------------------------------------------------------

@@ -87,6 +87,8 @@ class Reply:
         carried: it left with its own instructions and tools.
         held_for_user: it once waited because the user was speaking; the turn's own
             response then serves it.
+        answers_user: it answers a turn of the user's; if it is taken back, somebody
+            else has to.
         unwanted: nobody waits any more; cancel what may still appear.
     """
 
@@ -102,6 +104,7 @@ class Reply:
     response: Response | None = None
     carried: bool = False
     held_for_user: bool = False
+    answers_user: bool = False
     unwanted: bool = False
     attempts: int = 0
     outcome: ReplyOutcome | None = None

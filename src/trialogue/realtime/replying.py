@@ -186,6 +186,7 @@ class Replying:
             self.owed = False
             command = CreateResponse(self._new_key())
             owed = Reply(command.key, wanted, command=command, purpose="owed")
+            owed.answers_user = True
             self.slot.queue.insert(0, owed)
 
     def _hold_for_user(self) -> None:
@@ -298,6 +299,7 @@ class Replying:
             self.slot.blocked = self.slot.active is None
             self._watch(connection)
         else:
+            self.owed |= reply.unwanted and reply.answers_user
             self._fail(reply, ServerError(error.message, code=error.code))
             self.advance()
 
@@ -333,7 +335,8 @@ class Replying:
         response.out_of_band = event.out_of_band
         if reply is not None:
             reply.response = response
-        response.answers_user = event.key is None and not event.out_of_band
+        owed = reply is not None and reply.answers_user
+        response.answers_user = owed or (event.key is None and not event.out_of_band)
         self._begin(connection, response, ours=event.key is not None)
 
     def _announced_again(self, response: Response, reply: Reply | None) -> None:
@@ -624,6 +627,7 @@ class Replying:
             if self._foreign(reply.config):
                 self.slot.drop(reply)
                 reply.finish(ReplyOutcome("interrupted"))
+                self.owed |= reply.answers_user
         posted = self.slot.posted
         if posted is not None and self._foreign(posted.config):
             posted.unwanted = True
@@ -657,6 +661,7 @@ class Replying:
             self.slot.requeue(posted)
             if posted.unwanted:
                 self.slot.drop(posted)
+                self.owed |= posted.answers_user
         for reply in self._out_of_band:
             reply.fail(ConnectionLost("the connection ended before the reply did"))
         self._out_of_band.clear()
@@ -678,7 +683,8 @@ class Replying:
         self._forget_unannounced(response)
         response.ended.set()
         if reply is not None and again and not reply.unwanted and not response.discard:
-            self.slot.requeue(reply)
+            if not reply.answers_user:  # else it is owed, below
+                self.slot.requeue(reply)
         elif reply is not None:
             response.heard_ms = listener.heard_ms(response)
             reply.finish(response.result(self.items_of(response)))
