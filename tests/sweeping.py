@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import gc
 import math
-import random
 import sys
 from collections import Counter
 from contextlib import contextmanager, suppress
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -39,16 +37,6 @@ from trialogue.testing import (
     Settings,
     Turn,
     Utterances,
-    close,
-    cut,
-    duplicate,
-    hold,
-    late,
-    lose,
-    reject,
-    silence,
-    stall,
-    swallow,
 )
 from trialogue.testing.faults import Delay, Drop, Hold, Silence, Stall
 from trialogue.testing.scheduling import CancelAtStep, seeded
@@ -57,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
-__all__ = ["Plan", "Run", "Variant", "plan", "tell"]
+__all__ = ["Plan", "Run", "Variant", "tell"]
 
 KELLY = "You are Kelly, a friendly greeter."
 SUNNY = "You are Sunny, a weather specialist."
@@ -450,73 +438,6 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
             yield from _leaves(one)
     else:
         yield error
-
-
-# --- plans -------------------------------------------------------------------------
-
-
-@cache
-def _plain(variant: Variant) -> tuple[int, tuple[tuple[str, str], ...]]:
-    """Return the steps and the frames of a run in which nothing goes wrong."""
-    run = tell(Plan(0, variant))
-    assert not run.problems, run.problems
-    assert run.raised is None
-    frames = (f for f in run.entries if f[1] != "input_audio_buffer.append")
-    return run.steps, tuple(frames)
-
-
-def _variant(rng: random.Random) -> Variant:
-    return Variant(
-        fresh=rng.random() < 0.3,
-        policy="fresh" if rng.random() < 0.3 else "keep",
-        one_way=rng.choice((0.0, 0.03)),
-        spoken=rng.random() < 0.25,
-    )
-
-
-def plan(kind: str, seed: int) -> Plan:
-    """Return the plan of a seed: "cancel", "fault", or "both"."""
-    rng = random.Random(f"{kind} {seed}")
-    variant = _variant(rng)
-    steps, frames = _plain(variant)
-    step = rng.randint(1, steps) if kind != "fault" else None
-    fault = _fault(rng, frames) if kind != "cancel" else None
-    return Plan(seed, variant, step, fault)
-
-
-def _fault(rng: random.Random, frames: Sequence[tuple[str, str]]) -> Fault:
-    """Pick a frame (the rare types as often as the others), and what happens to it."""
-    counts = Counter(frames)
-    if rng.random() < 0.5:
-        direction, kind = rng.choice(frames)
-    else:
-        direction, kind = rng.choice(sorted(counts))
-    nth = rng.randint(1, counts[direction, kind])
-    return rng.choice(_faults(rng, direction, kind, nth))
-
-
-def _faults(rng: random.Random, direction: str, kind: str, nth: int) -> list[Fault]:
-    side: Any = {rng.choice(("before", "after")): kind}
-    seconds = rng.choice((0.02, 0.1, 1.0, 5.5, 20.0))
-    faults = [
-        cut(**side, nth=nth),
-        close(1011, reason="keepalive", **side, nth=nth),
-        silence(**side, nth=nth, pongs=rng.random() < 0.5),
-        late(kind, seconds=seconds, nth=nth),
-        hold(kind, frames=rng.randint(1, 3), nth=nth),
-        duplicate(kind, nth=nth),
-    ]
-    if direction == "out":
-        part = rng.randint(1, 40)
-        return [*faults, swallow(kind, nth=nth), cut(before=kind, after_bytes=part)]
-    code = rng.choice(("server_error", "invalid_value", None))
-    return [
-        *faults,
-        lose(kind, nth=nth),
-        stall(after=kind, seconds=rng.choice((3.0, float("inf"))), nth=nth),
-        reject(kind, code=code, null_id=rng.random() < 0.5, nth=nth),
-        reject(kind, code=code, null_id=rng.random() < 0.5, nth=nth),
-    ]
 
 
 # --- runs --------------------------------------------------------------------------

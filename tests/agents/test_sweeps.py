@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sweeping import Plan, Variant, plan, tell
+from sweep_plans import plan
+from sweeping import Plan, Variant, tell
 from trialogue.testing import close, cut, duplicate, late, reject, silence, swallow
 
 if TYPE_CHECKING:
@@ -55,6 +56,15 @@ def test_a_conversation_outlives_any_one_fault(chunk: int) -> None:
 def test_a_session_may_be_cancelled_at_any_step_after_any_one_fault(chunk: int) -> None:
     """What holds for each holds for both at once."""
     assert failures("both", chunk) == {}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_seed_gives_the_same_run_every_time(seed: int) -> None:
+    """The same tasks in the same order, and the same frames each way."""
+    first, second = (tell(plan("both", seed)) for _ in range(2))
+    assert first.steps == second.steps
+    assert first.entries == second.entries
+    assert first.output.pcm == second.output.pcm
 
 
 ONCE_FAILED = {
