@@ -117,6 +117,21 @@ class Configuration:
         }
         return attrs.evolve(self, **(fresh | changes))
 
+    def leave_out(self, refused: Configuration, held: Configuration) -> None:
+        """Take back what came from an edit that was refused: `held` is what stayed.
+
+        What this configuration changed beyond `refused` is its own and stands.
+        """
+        if self.instructions == refused.instructions:
+            self.instructions = held.instructions
+        if self.tools == refused.tools:
+            self.tools = held.tools
+        mine, theirs, stayed = (
+            attrs.asdict(c.options, recurse=False) for c in (self, refused, held)
+        )
+        same = {k: stayed[k] for k, value in mine.items() if value == theirs[k]}
+        self.options = attrs.evolve(self.options, **same)
+
     def matches(self, echo: Configured) -> bool:
         """Whether the server's echo is this configuration, as far as it echoes.
 

@@ -121,6 +121,10 @@ def _is_spoken_turn(item: Item) -> bool:
     )
 
 
+def _refusal(error: ErrorReported) -> ConnectionLost:
+    return ConnectionLost(f"the update was rejected: {error.code or error.message}")
+
+
 class Supervisor:
     """Owns the connections of one session."""
 
@@ -463,10 +467,13 @@ class Supervisor:
         It is wanted from now on; if the server rejects it, what it had comes back.
         """
         update = self._update_from(connection, config)
-        if not is_empty(update):
-            patience = self._timing.answer
-            first = connection.encode(update, patience=patience, subject=config)
-            requests = [first, *requests]
+        if is_empty(update):
+            # It is wanted already; nobody would ever agree to it under another name.
+            connection.post(requests)
+            return requests
+        patience = self._timing.answer
+        first = connection.encode(update, patience=patience, subject=config)
+        requests = [first, *requests]
         connection.post(requests)
         config.base, self.wanted = self.wanted, config
         self._sent(connection, config)
@@ -557,7 +564,7 @@ class Supervisor:
     def _agreed(self, connection: Connection, config: Configuration) -> None:
         connection.config = config
         config.accept()
-        if config is self.wanted:
+        if self.wanted is not None and config.epoch is self.wanted.epoch:
             self.good = config
         if connection.cursor is None:
             listening = self._session.listening
@@ -571,9 +578,14 @@ class Supervisor:
     ) -> None:
         """The server rejected an update, in the reader's own step (core rule 14)."""
         config = request.subject
-        if not isinstance(config, Configuration) or config.verdict.is_set():
+        if not isinstance(config, Configuration):
             return
-        connection.sent_config = connection.config
+        if config.verdict.is_set():
+            if connection.config is None:
+                # Agreed elsewhere, refused here: this connection will never serve.
+                connection.end(_refusal(error))
+            return
+        self._forget_sent(connection, config)
         permanent = error.error_class is ErrorClass.PERMANENT
         config.refusals += 1
         if permanent or config.amends or config.refusals >= REFUSALS:
@@ -585,8 +597,18 @@ class Supervisor:
             if not lived and self.good is None:
                 self._session.fail(refusal)
         else:
-            why = error.code or error.message
-            connection.end(ConnectionLost(f"the update was rejected: {why}"))
+            connection.end(_refusal(error))
+
+    def _forget_sent(self, connection: Connection, refused: Configuration) -> None:
+        """The server does not hold it, nor does what was sent behind it build on it."""
+        held = connection.config
+        if connection.sent_config is refused or held is None or not refused.amends:
+            connection.sent_config = held
+            return
+        later = {id(r.subject): r.subject for r in connection.ledger}
+        for config in later.values():
+            if isinstance(config, Configuration) and config.epoch is refused.epoch:
+                config.leave_out(refused, held)
 
     def ended(self, connection: Connection) -> None:
         """A connection ended; if it was serving, another one is dialled."""
