@@ -1,8 +1,5 @@
 """Interleavings that a reader of the code would not expect."""
 
-# Agents give their instructions as text, one of the types that the base class allows.
-# mypy: disable-error-code="mutable-override"
-
 from __future__ import annotations
 
 from typing import Any
@@ -10,10 +7,10 @@ from typing import Any
 import trio
 import trio.testing
 
-from stage import Greeter, Prompted, on_stage, prompted, running, until
-from trialogue import Agent, RunContext, function_tool
+from stage import Greeter, Prompted, model_of, on_stage, prompted, running, until
+from trialogue import Agent, RunContext, SessionOptions, function_tool
 from trialogue.agents.events import HandoffStarted
-from trialogue.testing import Call
+from trialogue.testing import Call, RealtimeServer
 
 
 class Quiet(Agent):
@@ -75,3 +72,84 @@ async def test_a_reply_asked_for_while_a_scope_is_emptied_is_the_next_agents(
         made = [r.override for r in stage.server.connections[0].responses]
         assert f"{Quiet.instructions}\n\nSay goodbye." in made
         assert agent.said == "interrupted"
+
+
+async def test_the_first_agent_runs_on_its_own_model(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The session dials before it knows the agent; another model is dialled then."""
+    async with RealtimeServer().serving() as other, on_stage() as stage:
+        agent = Agent("You are Mo.", model=model_of(other))
+        async with running(stage, agent):
+            await until(lambda: stage.session.agent is agent)
+            outcome = await stage.session.generate_reply()
+            assert outcome.outcome == "completed"
+            assert len(other.connections[0].responses) == 1
+            assert stage.sent("session.update") == []
+
+
+async def test_a_second_run_takes_a_connection_that_can_be_its_agents(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A voice is fixed once it was heard, also from one run to the next."""
+    async with on_stage() as stage:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stage.session.run, Greeter())
+            await until(lambda: stage.session.realtime.settled)
+            await stage.session.generate_reply()
+            nursery.cancel_scope.cancel()
+        bass = Agent("You are Mo.", options=SessionOptions(voice="cedar"))
+        async with running(stage, bass):
+            await until(lambda: stage.session.agent is bass)
+            await stage.session.generate_reply()
+            assert len(stage.server.connections) == 2
+            assert stage.server.connections[1].responses[0].voice == "cedar"
+
+
+async def test_a_handoff_asked_for_during_another_comes_after_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The second waits for the first to settle, though its scope is still emptied."""
+    brain: Any = prompted(Call("file_report"), Call("transfer"))
+    async with on_stage(brain) as stage, running(stage, Thorough()):
+        await until(lambda: stage.of(HandoffStarted))
+        with trio.fail_after(10):
+            timings = await stage.session.handoff(Greeter())
+        assert (timings.previous, timings.next) == ("Quiet", "Greeter")
+        assert [t.next for t in stage.session.handoffs] == ["Quiet", "Greeter"]
+
+
+class Saver(Agent):
+    instructions = "You keep the minutes."
+    saved: bool = False
+
+    async def on_exit(self, ctx: RunContext) -> None:
+        await trio.sleep(0.5)
+        self.saved = True
+
+
+async def test_the_last_agent_has_time_to_leave(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """on_exit of the agent with which the conversation ends is not cut off."""
+    saver = Saver()
+    async with on_stage() as stage, running(stage, saver):
+        await until(lambda: stage.session.realtime.settled)
+    assert saver.saved
+
+
+class Hanging(Saver):
+    async def on_exit(self, ctx: RunContext) -> None:
+        await trio.sleep_forever()
+
+
+async def test_the_last_agents_time_to_leave_is_bounded(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """An on_exit that never ends holds the run up for five seconds, and no longer."""
+    async with on_stage() as stage:
+        with trio.fail_after(20):
+            async with running(stage, Hanging()):
+                await until(lambda: stage.session.realtime.settled)
+                began = trio.current_time()
+        assert 4 < trio.current_time() - began < 6

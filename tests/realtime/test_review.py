@@ -10,7 +10,7 @@ import trio.testing
 
 from stage import realtime_stage, until
 from trialogue import ConnectionLost, SessionOptions
-from trialogue.testing import Network, cut, reject
+from trialogue.testing import Network, cut, hold, quiet, reject, voice
 
 
 async def _reconnect(server: Any, session: Any) -> dict[str, Any]:
@@ -115,3 +115,30 @@ async def test_an_edit_that_changes_nothing_is_not_waited_for(
         assert len(server.connections[0].find("session.update", "in")) == 1
         assert session.connection is not None
         assert session.wanted is session.connection.config
+
+
+async def test_a_reply_served_by_the_users_turn_is_not_lost_to_a_late_announcement(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """response.created comes behind the response's first item; the waiter is served."""
+    late_news = {"faults": [hold("response.created", frames=2)]}
+    async with realtime_stage(server=late_news, instructions="Hi.") as (
+        server,
+        session,
+    ):
+        await until(lambda: session.settled)
+
+        async def talk() -> None:
+            pcm = voice("Hello?", 1000) + quiet(1500)
+            for at in range(0, len(pcm), 960):
+                session.push_audio(pcm[at : at + 960])
+                await trio.sleep(0.02)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talk)
+            await until(lambda: session.listening.speaking)
+            with trio.fail_after(10):
+                outcome = await session.generate_reply()
+        assert outcome.outcome == "completed"
+        assert len(server.connections[0].responses) == 1
+        assert outcome.response_id == server.connections[0].responses[0].id

@@ -132,12 +132,15 @@ def why_fresh(
     """Say why a handoff needs a fresh connection; None if the present one will do.
 
     Without a live connection there is nothing to reuse, and nothing to decide: the
-    supervisor is about to dial.
+    supervisor is about to dial. One that was never configured has its model only.
     """
     connection = realtime.connection
-    held = None if connection is None else connection.sent_config
-    if connection is None or held is None or not connection.live:
+    if connection is None or not connection.live:
         return None
+    held = connection.sent_config
+    if held is None:
+        other = config.model != connection.model
+        return "another model" if other else None
     return must_replace(
         config,
         held,

@@ -69,6 +69,7 @@ class AgentScope:
         self.error: HandoffError | None = None
         self.patience = trio.CancelScope()
         self.emptied = trio.Event()
+        self.exited = trio.Event()
         self._groups: dict[str, CallGroup] = {}
 
     def __repr__(self) -> str:
@@ -91,6 +92,13 @@ class AgentScope:
     def quiet(self) -> bool:
         """Whether nothing of the agent's is under way."""
         return not self.entering and not self.open_calls
+
+    @property
+    def stands(self) -> bool:
+        """Whether the server has agreed with it and it is not being left."""
+        leaving = self.frozen or self.decision is not None or self.error is not None
+        settled = self.transition.settled.is_set() and self.transition.error is None
+        return settled and not leaving
 
     def encloses(self, task: trio.lowlevel.Task) -> bool:
         """Whether a task ends with this scope: it cannot wait for that."""
@@ -200,8 +208,7 @@ class AgentScope:
 
     def decide(self, transition: Transition, requested: float) -> bool:
         """The handoff is decided in this step: from here on the epoch is the next's."""
-        failed = self.error is not None or self.transition.error is not None
-        if self.frozen or self.decision is not None or failed:
+        if not self.stands:
             self.session.publish(HandoffDiscarded(transition.name))
             return False
         assert self.nursery is not None

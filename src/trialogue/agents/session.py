@@ -27,6 +27,7 @@ from trialogue.agents.handoff import (
     measure,
     remedy,
     undone,
+    why_fresh,
 )
 from trialogue.agents.playing import Stage
 from trialogue.agents.preparing import as_handoff, prepare
@@ -227,11 +228,17 @@ class AgentSession:
         finally:
             if self._nursery is not None:
                 self._nursery.start_soon(self._exit, scope)
+        if following is None and self._nursery is not None:
+            # Nothing follows that it could run beside; the session may be left next.
+            await scope.exited.wait()
         return following
 
     async def _exit(self, scope: AgentScope) -> None:
-        with trio.move_on_after(EXIT):
-            await scope.agent.on_exit(RunContext(self, scope.agent))
+        try:
+            with trio.move_on_after(EXIT):
+                await scope.agent.on_exit(RunContext(self, scope.agent))
+        finally:
+            scope.exited.set()
 
     def _return(self, failed: Transition, error: HandoffError) -> Transition:
         """A handoff failed: the previous agent goes on as if it had never left."""
@@ -277,6 +284,11 @@ class AgentSession:
         if transition.timings is not None:
             # NB: emptying the old scope takes its program's time, not the server's.
             scope.config.deadline = trio.current_time() + BUDGET
+        elif why_fresh(
+            self.realtime, scope.config, edits_context=transition.edited is not None
+        ):
+            # Nobody decided on this one: what serves may be of no use to it.
+            self.realtime.replace_connection()
         self.realtime.activate(scope.config, transition.outputs, transition.edited)
         if transition.owed:
             self.realtime.replying.owed = True
@@ -368,26 +380,34 @@ class AgentSession:
         return transition.timings
 
     async def _hand_over(self, handoff: Handoff) -> Transition:
-        scope = self._current()
         requested = trio.current_time()
-        settled = scope.transition.settled
-        await self.changed.until(lambda: scope.frozen or settled.is_set())
-        with trio.move_on_after(BUDGET):
-            await self.changed.until(
-                lambda: scope.frozen or self.realtime.replying.slot.active is None
-            )
-        scope = self._current()
+        scope = await self._standing()
         prepared = await prepare(self, handoff)
+        while not scope.stands:  # preparing takes the program's own time
+            scope = await self._standing()
         transition = Transition(
             prepared, previous=scope.transition, speaks=handoff.reply == "auto"
         )
         if not scope.decide(transition, requested):
-            if scope.error is not None:
-                raise scope.error
-            msg = "another handoff was decided first; look at session.agent and retry"
-            raise HandoffError(msg, previous=scope.name, next=prepared.name)
+            assert scope.error is not None
+            raise scope.error
         await transition.settled.wait()
         return transition
+
+    async def _standing(self) -> AgentScope:
+        """Wait for a scope that has settled and is not being left, and for silence."""
+        while True:
+            self._current()
+            await self.changed.until(lambda: self.scope is None or self.scope.stands)
+            scope = self._current()
+            await self._silence_of(scope)
+            if scope.stands:
+                return scope
+
+    async def _silence_of(self, scope: AgentScope) -> None:
+        slot = self.realtime.replying.slot
+        with trio.move_on_after(BUDGET):
+            await self.changed.until(lambda: not scope.stands or slot.active is None)
 
     def _current(self) -> AgentScope:
         self.realtime.check_open()

@@ -331,6 +331,7 @@ class Replying:
             self._announced_again(response, reply)
             return
         response.announced = True
+        reply = self._bound_before(response, reply)
         response.config, response.reply = config, reply
         response.out_of_band = event.out_of_band
         if reply is not None:
@@ -338,6 +339,14 @@ class Replying:
         owed = reply is not None and reply.answers_user
         response.answers_user = owed or (event.key is None and not event.out_of_band)
         self._begin(connection, response, ours=event.key is not None)
+
+    def _bound_before(self, response: Response, reply: Reply | None) -> Reply | None:
+        """Its events came first, and it seemed to serve whoever waited for the user."""
+        served = response.reply
+        if reply is None or served is None:
+            return reply or served
+        self.slot.requeue(served)
+        return reply
 
     def _announced_again(self, response: Response, reply: Reply | None) -> None:
         """Announced twice, or only after its end: nothing begins any more."""
