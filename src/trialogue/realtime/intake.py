@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from trialogue.conversation.items import FunctionCallOutput
+from trialogue.conversation.items import FunctionCall, FunctionCallOutput
 from trialogue.dialects.commands import (
     CreateItem,
     CreateResponse,
@@ -346,6 +346,15 @@ class Intake:
             if request.doubt is not None:
                 self._item_refused(connection, request, request.doubt, permanent=False)
 
+    def _outputs_of(self, item: Item) -> list[Item]:
+        """Return what was refused with a call: no server takes an output before it."""
+        call_id = item.call_id if isinstance(item, FunctionCall) else None
+        return [
+            other
+            for other in self._session.record.items
+            if isinstance(other, FunctionCallOutput) and other.call_id == call_id
+        ]
+
     def _item_refused(
         self,
         connection: Connection,
@@ -372,7 +381,11 @@ class Intake:
             # unless it is an output, which the next connection still needs.
             item = _acceptable(command.item) if permanent else command.item
             if request.subject is None and item is not None:
-                retry = connection.encode(CreateItem(item), subject="again")
-                connection.post([retry])
+                connection.post(
+                    [
+                        connection.encode(CreateItem(one), subject="again")
+                        for one in (item, *self._outputs_of(item))
+                    ]
+                )
             elif not isinstance(command.item, FunctionCallOutput):
                 self.tell(record.drop_local(command.item.id))
