@@ -92,6 +92,7 @@ class Replying:
         self.slot = ResponseSlot()
         self.usage = Usage()
         self.owed = False
+        self._closed = False
         self._session = session
         self._new_key = new_key
         self._responses: dict[str, Response] = {}
@@ -164,6 +165,8 @@ class Replying:
 
     def advance(self) -> None:
         """Post whatever may go now."""
+        if self._closed:
+            self.close()
         while (reply := self._next()) is not None:
             self._post(reply)
         self._session.pulse()
@@ -617,6 +620,7 @@ class Replying:
 
     def close(self) -> None:
         """The session takes no more work: nothing is asked for (again)."""
+        self._closed, self.owed = True, False
         active = self.slot.active
         under_way = (self.slot.posted, None if active is None else active.reply)
         for reply in (*self.slot.queue, *under_way):
