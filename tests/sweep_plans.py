@@ -39,11 +39,14 @@ def _plain(variant: Variant) -> tuple[int, tuple[tuple[str, str], ...]]:
 
 
 def _variant(rng: random.Random) -> Variant:
+    spoken = rng.random() < 0.25
+    slow = rng.choice((0.0, 0.76, 0.78, 0.8, 0.82, 0.84, 0.86, 0.9))
     return Variant(
         fresh=rng.random() < 0.3,
         policy="fresh" if rng.random() < 0.3 else "keep",
         one_way=rng.choice((0.0, 0.03)),
-        spoken=rng.random() < 0.25,
+        spoken=spoken,
+        slow=slow if spoken else 0.0,
     )
 
 

@@ -70,9 +70,9 @@ class _Entering(Agent):
 
     words = ""
 
-    def __init__(self, entered: Counter[int], policy: Any) -> None:
+    def __init__(self, entered: Counter[int], variant: Variant) -> None:
         super().__init__(self.words)
-        self.entered, self.policy = entered, policy
+        self.entered, self.variant = entered, variant
         self.number = len(entered)
         entered[self.number] = 0
 
@@ -82,6 +82,11 @@ class _Entering(Agent):
             with suppress(ServerError):
                 await ctx.session.generate_reply(instructions="Introduce yourself.")
 
+    async def handing_over(self, agent: Agent) -> Handoff:
+        await trio.sleep(self.variant.slow)
+        policy: Any = self.variant.policy
+        return Handoff(agent, context=policy)
+
 
 class Greeter(_Entering):
     words = KELLY
@@ -89,7 +94,7 @@ class Greeter(_Entering):
     @function_tool
     async def transfer_to_weather(self, ctx: RunContext) -> Handoff:
         """Transfer to the weather specialist."""
-        return Handoff(Weather(self.entered, self.policy), context=self.policy)
+        return await self.handing_over(Weather(self.entered, self.variant))
 
 
 class Weather(_Entering):
@@ -98,7 +103,7 @@ class Weather(_Entering):
     @function_tool
     async def transfer_to_greeter(self, ctx: RunContext) -> Handoff:
         """Transfer back to the greeter."""
-        return Handoff(Greeter(self.entered, self.policy), context=self.policy)
+        return await self.handing_over(Greeter(self.entered, self.variant))
 
 
 @attrs.frozen
@@ -109,6 +114,8 @@ class Variant:
     policy: str = "keep"
     one_way: float = 0.0
     spoken: bool = False
+    slow: float = 0.0
+    """Seconds that a transfer takes; the user speaks on meanwhile."""
 
 
 @attrs.frozen
@@ -242,12 +249,14 @@ class Run:
             trio.open_nursery() as tasks,
         ):
             await tasks.start(self._note_events)
-            first = Greeter(self.entered, self.plan.variant.policy)
+            first = Greeter(self.entered, self.plan.variant)
             tasks.start_soon(self.session.run, first)
             await self._talk()
             tasks.cancel_scope.cancel()
 
-    async def _note_events(self, task_status: trio.TaskStatus[None]) -> None:
+    async def _note_events(  # noqa: ASYNC114 - started in one place, with start()
+        self, task_status: trio.TaskStatus[None]
+    ) -> None:
         assert self.session is not None
         async with self.session.subscribe(buffer=100_000) as subscription:
             task_status.started()
@@ -287,6 +296,9 @@ class Run:
         assert self.session is not None
         if self.microphone is not None:
             await speak(self.microphone, self.utterances.say(words, 400), 700)
+            if self.plan.variant.slow:
+                more = self.utterances.say("Hurry up.", 200)
+                await speak(self.microphone, more, 700)
             return
         realtime = self.session.realtime
         edited = realtime.chat_ctx.add_message("user", words)

@@ -100,6 +100,16 @@ ONCE_FAILED = {
         Variant(),
         fault=reject("conversation.item.create", code="invalid_value", nth=2),
     ),
+    "the rejection of a call that is replayed names nothing": Plan(
+        103,
+        Variant(fresh=True),
+        fault=reject(
+            "conversation.item.create", code="invalid_value", null_id=True, nth=14
+        ),
+    ),
+    "a session is cancelled while a response gives way to the next agent's": Plan(
+        284, Variant(spoken=True, slow=0.86), step=3710
+    ),
     "the deletion of a call is rejected": Plan(
         926,
         Variant(policy="fresh"),
