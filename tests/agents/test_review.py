@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import trio
 import trio.testing
 
-from stage import Greeter, Prompted, model_of, on_stage, prompted, running, until
+from stage import (
+    Greeter,
+    Prompted,
+    model_of,
+    on_stage,
+    outputs,
+    prompted,
+    running,
+    until,
+)
 from trialogue import Agent, RunContext, SessionOptions, function_tool
 from trialogue.agents.events import HandoffStarted
-from trialogue.testing import Call, RealtimeServer
+from trialogue.testing import Call, RealtimeServer, Turn
 
 
 class Quiet(Agent):
@@ -153,3 +164,74 @@ async def test_the_last_agents_time_to_leave_is_bounded(
                 await until(lambda: stage.session.realtime.settled)
                 began = trio.current_time()
         assert 4 < trio.current_time() - began < 6
+
+
+class Torn(Prompted):
+    """Three tools hand over to three agents, the third much later."""
+
+    @function_tool
+    async def to_quiet(self, ctx: RunContext) -> Agent:
+        """Hand over."""
+        return Quiet()
+
+    @function_tool
+    async def to_greeter(self, ctx: RunContext) -> Agent:
+        """Hand over."""
+        return Greeter()
+
+    @function_tool
+    async def to_saver(self, ctx: RunContext) -> Agent:
+        """Hand over, after the others have been judged."""
+        await trio.sleep(5)
+        return Saver()
+
+
+async def test_an_agent_returned_after_a_conflict_is_part_of_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The old agent stays, as the first two calls are told; so is the third."""
+    brain: Any = prompted(Call("to_quiet"), Call("to_greeter"), Call("to_saver"))
+    torn = Torn()
+    async with on_stage(brain) as stage, running(stage, torn):
+        await until(lambda: len(outputs(stage)) == 3)
+        assert stage.session.agent is torn
+        told = [text for _, text in outputs(stage)]
+        assert all(text.startswith("no handoff") for text in told)
+        assert "Saver" in told[2]
+        await until(lambda: stage.session.realtime.replying.slot.idle)
+        assert stage.of(HandoffStarted) == []
+
+
+async def test_an_agent_keeps_nothing_of_the_calls_that_it_has_answered(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """What tools returned is let go, however long one agent stays."""
+    results: list[weakref.ref[Any]] = []
+
+    class Result:
+        def __str__(self) -> str:
+            return "a result"
+
+    class Busy(Agent):
+        instructions = "You work."
+
+        async def on_enter(self, ctx: RunContext) -> None:
+            for _ in range(3):
+                await ctx.session.generate_reply(instructions="Work.")
+
+        @function_tool
+        async def work(self, ctx: RunContext) -> Result:
+            """Work."""
+            result = Result()
+            results.append(weakref.ref(result))
+            return result
+
+    def brain(turn: Turn) -> Any:
+        return Call("work") if turn.override else "Done."
+
+    async with on_stage(brain) as stage, running(stage, Busy()):
+        await until(lambda: len(results) == 3)
+        await until(lambda: stage.session.realtime.replying.slot.idle)
+        stage.events.clear()
+        gc.collect()
+        assert [result() for result in results] == [None, None, None]

@@ -9,8 +9,10 @@ import trio
 import trio.testing
 
 from stage import realtime_stage, until
-from trialogue import ConnectionLost, SessionOptions
+from trialogue import ConnectionLost, OpenAIRealtime, ServerError, SessionOptions
+from trialogue.realtime.opening import open_session
 from trialogue.testing import Network, cut, hold, quiet, reject, voice
+from websocket_peer import Peer, playing
 
 
 async def _reconnect(server: Any, session: Any) -> dict[str, Any]:
@@ -142,3 +144,32 @@ async def test_a_reply_served_by_the_users_turn_is_not_lost_to_a_late_announceme
         assert outcome.outcome == "completed"
         assert len(server.connections[0].responses) == 1
         assert outcome.response_id == server.connections[0].responses[0].id
+
+
+CREATED = '{"type": "session.created", "event_id": "e1", "session": {"id": "sess_1"}}'
+QUOTA = (
+    '{"type": "error", "event_id": "e2", "error": {"type": "insufficient_quota", '
+    '"code": "insufficient_quota", "message": "You exceeded your quota."}}'
+)
+
+
+async def _answer_without_quota(peer: Peer) -> None:
+    await peer.accept()
+    await peer.say(CREATED, QUOTA)
+    await peer.read_to_end()
+
+
+async def _open(model: OpenAIRealtime) -> None:
+    async with open_session(model):
+        await trio.sleep(1)
+
+
+@pytest.mark.parametrize("attempt", range(8))
+async def test_an_error_right_behind_the_first_event_is_heard(
+    attempt: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    """It is read before or after the connection serves, as tasks happen to run."""
+    async with playing(_answer_without_quota) as line:
+        model = OpenAIRealtime(api_key="sk-test", connect=line.connect)
+        with pytest.raises(ServerError, match="quota"):
+            await _open(model)

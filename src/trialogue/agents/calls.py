@@ -120,7 +120,8 @@ class CallGroup:
         """Return the call whose target stands, or None.
 
         The same agent, or another instance of its class under its name, is the same
-        target. Different ones are a conflict, which each of these calls is told (H9).
+        target. Different ones are a conflict, which each of these calls is told (H9),
+        and so is one that comes when the others have been told.
         """
         targets = self.targets()
         kinds = {
@@ -128,9 +129,12 @@ class CallGroup:
             for call in targets
             if call.target is not None
         }
-        if len(kinds) <= 1:
+        conflicts = [c.outcome for c in self.calls if isinstance(c.outcome, Conflict)]
+        if len(kinds) <= 1 and not conflicts:
             return targets[0] if targets else None
-        names = tuple(call.target.name for call in targets if call.target is not None)
+        told = conflicts[0].targets if conflicts else ()
+        late = (call.target.name for call in targets if call.target is not None)
+        names = (*told, *late)
         for call in targets:
             call.target = None
             call.outcome = Conflict(names)

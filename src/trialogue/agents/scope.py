@@ -252,7 +252,9 @@ class AgentScope:
         group = self._groups.get(response.id)
         if group is None:
             turn = self.session.realtime.replying.slot.open_turn(response)
-            group = self._groups[response.id] = CallGroup(response, turn)
+            ended = response.ended.is_set()  # a call can come late
+            group = CallGroup(response, turn, complete=ended)
+            self._groups[response.id] = group
         opened = OpenCall(call, self.tools.get(call.name))
         group.calls.append(opened)
         if self.frozen or self.decision is not None:
@@ -403,6 +405,7 @@ class AgentScope:
 
     def _answer_group(self, group: CallGroup) -> None:
         group.answered = True
+        del self._groups[group.response.id]
         outputs: list[Item] = [
             self._answer(call) for call in group.calls if not call.answered
         ]

@@ -93,6 +93,8 @@ class Intake:
             self._first(connection, event)
         elif connection.retired or connection is not session.connection:
             self._late(event)
+            if isinstance(event, ErrorReported) and not connection.retired:
+                self._error(connection, event)  # it came before the first request
         else:
             self._current(connection, event)
             self._settle_doubts(connection)
