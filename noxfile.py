@@ -71,10 +71,14 @@ TEST_RUNS = [
 def tests(session: nox.Session, extra: str) -> None:
     """Run the test suite on every interpreter present; arguments go to pytest."""
     install(session, "test", extra=extra)
-    report = []
-    if session.python == OWN_PYTHON and not extra and not session.posargs:
-        report = ["--behaviours-report", str(LAST_RUN)]
-    session.run("python", "-m", "pytest", *report, *session.posargs)
+    options = ["-n", "auto", "--maxprocesses", "4"]
+    if session.python == OWN_PYTHON and not extra:
+        if not session.posargs:
+            options += ["--behaviours-report", str(LAST_RUN)]
+    else:
+        # The whole sweep runs once; elsewhere its first seeds show that it runs at all.
+        session.env.setdefault("TRIALOGUE_SWEEP_SEEDS", "50")
+    session.run("python", "-m", "pytest", *options, *session.posargs)
 
 
 @nox.session
@@ -145,6 +149,8 @@ def behaviours(session: nox.Session) -> None:
 def mutants(session: nox.Session) -> None:
     """Break the source in every named way; tests of that behaviour must fail."""
     install(session, "test")
+    # The long sweeps find what nobody thought of; a mutant is a thing thought of.
+    session.env.setdefault("TRIALOGUE_SWEEP_SEEDS", "25")
     program = "tests/quality/kill.py"
     session.run("python", program, "--last", str(LAST_RUN), *session.posargs)
 

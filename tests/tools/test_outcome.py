@@ -105,7 +105,7 @@ def test_every_outcome_has_a_text(outcome: ToolOutcome, text: str) -> None:
         (uuid.UUID(int=0), "00000000-0000-0000-0000-000000000000"),
         (10**30, "1" + "0" * 30),
     ],
-    ids=repr,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_a_result_is_sent_as_text_or_as_json(value: Any, text: str) -> None:
     assert render(Returned(value)) == text
