@@ -8,6 +8,7 @@ import sys
 from typing import (
     TYPE_CHECKING,
     Any,
+    ClassVar,
     Concatenate,
     Generic,
     ParamSpec,
@@ -183,12 +184,30 @@ class FunctionTool(Generic[P, R_co]):
         return f"<FunctionTool {self.name!r}{bound}>"
 
 
+class _AgentLike(Protocol):
+    __trialogue_handoff__: ClassVar[bool]
+
+
+A = TypeVar("A", bound=_AgentLike)
+
+
+# The overloads for methods of an agent say Any for self: a subclass, whose self is
+# another type, could not override a tool otherwise, since P is invariant.
 class _Decorator(Protocol):
+    @overload
+    def __call__(
+        self, func: Callable[Concatenate[A, P], Coroutine[Any, Any, R]], /
+    ) -> FunctionTool[Concatenate[Any, P], R]: ...
+    @overload
     def __call__(
         self, func: Callable[P, Coroutine[Any, Any, R]], /
     ) -> FunctionTool[P, R]: ...
 
 
+@overload
+def function_tool(
+    func: Callable[Concatenate[A, P], Coroutine[Any, Any, R]], /
+) -> FunctionTool[Concatenate[Any, P], R]: ...
 @overload
 def function_tool(
     func: Callable[P, Coroutine[Any, Any, R]], /
@@ -205,7 +224,7 @@ def function_tool(
     reply: Reply = "auto",
 ) -> _Decorator: ...
 def function_tool(
-    func: Callable[P, Coroutine[Any, Any, R]] | None = None,
+    func: Callable[..., Coroutine[Any, Any, Any]] | None = None,
     /,
     *,
     name: str | None = None,
@@ -215,7 +234,7 @@ def function_tool(
     on_interrupt: OnInterrupt = "keep",
     on_handoff: OnHandoff = "cancel",
     reply: Reply = "auto",
-) -> FunctionTool[P, R] | _Decorator:
+) -> FunctionTool[..., Any] | _Decorator:
     """Make a tool of an async function or method: `@function_tool`, bare or called.
 
     The schema is read from the annotations and the docstring. A parameter that is
