@@ -13,9 +13,6 @@ Without one, against the local server:
 `caller.wav` is 16 bit, mono, 24 kHz.
 """
 
-# Agents give their instructions as text, one of the types that the base class allows.
-# mypy: disable-error-code="mutable-override"
-
 from __future__ import annotations
 
 import argparse

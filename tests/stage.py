@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from trialogue import Agent, OpenAIRealtime, RunContext, function_tool
+from trialogue import Agent, Handoff, OpenAIRealtime, RunContext, function_tool
 from trialogue.agents.session import AgentSession, open_agent_session
 from trialogue.audio import MemoryInput, MemoryOutput
 from trialogue.realtime.opening import open_session
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from trialogue.testing import Brain, LogEntry
 
 __all__ = [
+    "KELLY",
+    "SUNNY",
     "Greeter",
     "Line",
     "Prompted",
@@ -44,12 +46,14 @@ __all__ = [
 ]
 
 PROMPT = "Use your tools."
+KELLY = "You are Kelly, a friendly greeter."
+SUNNY = "You are Sunny, a weather specialist."
 
 
 class Weather(Agent):
     """Speaks first, then answers."""
 
-    instructions = "You are Sunny, a weather specialist."
+    instructions = SUNNY
 
     async def on_enter(self, ctx: RunContext) -> None:
         await ctx.session.generate_reply(instructions="Introduce yourself.")
@@ -68,10 +72,10 @@ class Weather(Agent):
 class Greeter(Agent):
     """Waits for the user, and hands over when the model calls its tool."""
 
-    instructions = "You are Kelly, a friendly greeter."
+    instructions = KELLY
 
     @function_tool
-    async def transfer_to_weather(self, ctx: RunContext) -> Agent:
+    async def transfer_to_weather(self, ctx: RunContext) -> Agent | Handoff:
         """Transfer to the weather specialist."""
         return Weather()
 
@@ -148,11 +152,13 @@ async def collecting(
     """Collect every event of a session."""
     events: list[Any] = []
 
-    async def collect(task_status: trio.TaskStatus[None]) -> None:
+    async def collect(  # noqa: ASYNC114 - started in one place, with start()
+        task_status: trio.TaskStatus[None],
+    ) -> None:
         async with session.subscribe(buffer=100_000) as subscription:
             task_status.started()
             async for event in subscription:
-                events.append(event)
+                events.append(event)  # noqa: PERF401 - readable while it grows
 
     async with trio.open_nursery() as nursery:
         await nursery.start(collect)
@@ -190,11 +196,11 @@ async def realtime_stage(
     **session: Any,
 ) -> AsyncIterator[tuple[RealtimeServer, RealtimeSession]]:
     """Serve, and open a realtime session without agents on the server."""
-    async with RealtimeServer(brain, **(server or {})).serving() as serving:
-        async with open_session(
-            model_of(serving, **(model or {})), **session
-        ) as realtime:
-            yield serving, realtime
+    async with (
+        RealtimeServer(brain, **(server or {})).serving() as serving,
+        open_session(model_of(serving, **(model or {})), **session) as realtime,
+    ):
+        yield serving, realtime
 
 
 async def speak(microphone: MemoryInput, pcm: bytes, silence_ms: int = 1000) -> None:
@@ -237,7 +243,8 @@ class Line:
 async def until(predicate: Any, seconds: float = 60.0) -> None:
     """Wait, in virtual time, until something is true; fail after a while."""
     with trio.fail_after(seconds):
-        while not predicate():
+        # The predicate may be about anything, the server's log for one.
+        while not predicate():  # noqa: ASYNC110 - nothing tells when it changes
             await trio.sleep(0.005)
 
 

@@ -6,9 +6,6 @@ holds sessions in its own nurseries, on real time and real sockets: the provider
 local servers that come with the wheel.
 """
 
-# Agents give their instructions as text, one of the types that the base class allows.
-# mypy: disable-error-code="mutable-override"
-
 from __future__ import annotations
 
 import importlib

@@ -1,8 +1,5 @@
 """What a program gets wrong: a typed error at once, the thing, and the remedy."""
 
-# Agents give their instructions as text, one of the types that the base class allows.
-# mypy: disable-error-code="mutable-override"
-
 from __future__ import annotations
 
 import io

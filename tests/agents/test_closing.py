@@ -1,8 +1,5 @@
 """Leaving a session: at any moment, by any way, within the close deadline."""
 
-# Agents give their instructions as text, one of the types that the base class allows.
-# mypy: disable-error-code="mutable-override"
-
 from __future__ import annotations
 
 import inspect

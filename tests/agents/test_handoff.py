@@ -7,14 +7,15 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from stage import Greeter, Weather, on_stage, transferring_brain, until
 
+from stage import KELLY, SUNNY, Greeter, Weather, on_stage, transferring_brain, until
 from trialogue import (
     Agent,
     ConfigurationError,
     Handoff,
     HandoffError,
     HandoffLoop,
+    OpenAIRealtime,
     RunContext,
     SessionOptions,
     function_tool,
@@ -28,9 +29,6 @@ from trialogue.agents.events import (
 )
 from trialogue.realtime.notices import ReplyEnded
 from trialogue.testing import Call, Network, Say, Turn
-
-KELLY = Greeter.instructions
-SUNNY = Weather.instructions
 
 
 class Caller(Greeter):
@@ -201,9 +199,9 @@ async def test_models_that_are_equal_by_value_share_the_session(
         @function_tool
         async def transfer_to_weather(self, ctx: RunContext) -> Agent:
             """Transfer."""
-            agent = Own()
-            agent.model = attrs.evolve(ctx.session.model)
-            return agent
+            own = ctx.session.model
+            assert isinstance(own, OpenAIRealtime)
+            return Own(model=attrs.evolve(own))
 
     async with on_stage(eager) as stage:
         await run_to_end(stage, ToOwn())
@@ -263,6 +261,9 @@ async def test_every_handoff_publishes_its_timings_as_the_server_saw_them(
         assert timings.burst_written == pytest.approx(arrived - 0.03, abs=0.002)
         answered = connection.find("session.updated", "out")[1].time
         assert timings.acknowledged == pytest.approx(answered + 0.03, abs=0.002)
+        assert timings.acknowledged is not None
+        assert timings.response_created is not None
+        assert timings.first_audio is not None
         assert timings.acknowledged <= timings.response_created <= timings.first_audio
 
 
@@ -368,7 +369,7 @@ class _TwoTools(Agent):
 async def test_what_fails_in_preparation_leaves_the_old_agent_live_and_untouched(
     autojump_clock: trio.testing.MockClock, target: type[Agent]
 ) -> None:
-    """The call reads "handoff failed", the event has the exception, nothing was sent."""
+    """The call reads "handoff failed", the event has the error, nothing was sent."""
 
     class ToNowhere(Caller):
         @function_tool

@@ -8,7 +8,7 @@ import attrs
 import pytest
 import trio
 
-from stage import Greeter, Line, Stage, Weather, on_stage, until
+from stage import KELLY, SUNNY, Greeter, Line, Stage, Weather, on_stage, until
 from trialogue import Agent, Handoff, RunContext, function_tool
 from trialogue.agents.events import HandoffCompleted
 from trialogue.conversation.items import Message
@@ -23,8 +23,6 @@ from trialogue.testing import (
     late,
 )
 
-KELLY = Greeter.instructions
-SUNNY = Weather.instructions
 MAX = "You are Max, who knows everything."
 WORDS = "will it rain in Paris tomorrow"
 SPOKEN = 0.8
@@ -327,7 +325,7 @@ class Caller(Agent):
 
     def __init__(self, speech: Literal["finish", "cut"]) -> None:
         super().__init__()
-        self.speech = speech
+        self.speech: Literal["finish", "cut"] = speech
 
     async def on_enter(self, ctx: RunContext) -> None:
         await ctx.session.generate_reply(instructions="Please transfer.")

@@ -1,8 +1,5 @@
 """Handoffs among other calls: parallel, conflicting, cancelled, detached."""
 
-# Agents give their instructions as text, one of the types that the base class allows.
-# mypy: disable-error-code="mutable-override"
-
 from __future__ import annotations
 
 import random

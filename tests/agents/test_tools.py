@@ -1,8 +1,5 @@
 """Tool calls as the model sees them: what is run, what is answered, and when."""
 
-# Agents give their instructions as text, one of the types that the base class allows.
-# mypy: disable-error-code="mutable-override"
-
 from __future__ import annotations
 
 import logging

@@ -1,8 +1,5 @@
 """The demo's cast: a greeter and a weather specialist, who hand over to each other."""
 
-# Agents give their instructions as text, one of the types that the base class allows.
-# mypy: disable-error-code="mutable-override"
-
 from __future__ import annotations
 
 from trialogue import Agent, RunContext, function_tool

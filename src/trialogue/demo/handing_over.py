@@ -1,8 +1,5 @@
 """One handoff to measure: ten turns of conversation, then a tool that hands over."""
 
-# Agents give their instructions as text, one of the types that the base class allows.
-# mypy: disable-error-code="mutable-override"
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
