@@ -289,7 +289,9 @@ async def _run(watch: Watch, first: Agent) -> None:
         watch.over.set()
 
 
-async def _listen(watch: Watch, task_status: trio.TaskStatus[None]) -> None:
+async def _listen(  # noqa: ASYNC114 - started in one place, with start()
+    watch: Watch, task_status: trio.TaskStatus[None]
+) -> None:
     async with watch.session.subscribe(buffer=100_000) as subscription:
         task_status.started()
         async for event in subscription:

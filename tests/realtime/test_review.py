@@ -22,7 +22,9 @@ async def _reconnect(server: Any, session: Any) -> dict[str, Any]:
     with trio.move_on_after(1):
         await session.generate_reply()
     await until(lambda: len(server.connections) > lost and session.settled)
-    return server.connections[-1].find("session.update", "in")[0].event["session"]
+    configured = server.connections[-1].find("session.update", "in")[0].event["session"]
+    assert isinstance(configured, dict)
+    return configured
 
 
 async def test_a_configuration_refused_on_another_connection_is_tried_again(

@@ -502,17 +502,19 @@ async def test_a_session_that_failed_refuses_work_and_says_why(
 ) -> None:
     """Lost for good: the block raises, what it waits for is cancelled, work refused."""
     server = RealtimeServer(short)
+    opened: list[RealtimeSession] = []
     async with server.serving():
         with pytest.raises(ConnectionLost) as caught:  # noqa: PT012
             async with open_session(model_of(server)) as session:
+                opened.append(session)
                 await settle(session)
                 server.inject(cut(before="response.created"), refuse_connect(99))
                 with trio.fail_after(120):
                     await session.generate_reply()
                 pytest.fail("the reply of a dead session ended")
-        await all_refused(session)
+        await all_refused(opened[0])
         with pytest.raises(SessionClosed) as refused:
-            session.push_audio(bytes(2))
+            opened[0].push_audio(bytes(2))
         assert refused.value.__cause__ is caught.value
 
 

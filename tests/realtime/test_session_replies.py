@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from stage import collecting, realtime_stage, until
+from stage import collecting, model_of, realtime_stage, until
 from trialogue.conversation.items import Message, TextContent
 from trialogue.dialects.events import Usage
 from trialogue.dialects.options import ServerVAD, SessionOptions
 from trialogue.errors import ResponseBusy, ResponseFailed, ServerError
 from trialogue.realtime.listener import CutItem, Listener
 from trialogue.realtime.notices import ErrorNotice, ReplyEnded, ReplyStarted
+from trialogue.realtime.opening import open_session
 from trialogue.testing import (
     Fail,
     Network,
@@ -471,9 +472,10 @@ async def test_a_reply_that_fails_for_good_ends_the_session(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """Quota exhausted in a response: the session raises it, nothing dials again."""
+    server = RealtimeServer(always(NO_MORE))
     with trio.fail_after(30):
         with pytest.raises(ServerError) as caught:  # noqa: PT012
-            async with realtime_stage(always(NO_MORE)) as (server, session):
+            async with server.serving(), open_session(model_of(server)) as session:
                 with pytest.raises(ResponseFailed):
                     await session.generate_reply()
                 await trio.sleep_forever()

@@ -584,6 +584,7 @@ async def test_an_update_cancelled_at_any_step_leaves_whole_or_not_at_all(
 ) -> None:
     """Cancelled at each of its steps: no tracker, all of the batch or none of it."""
     seen: set[int] = set()
+    step = 0
     for step in itertools.count(1):
         network = Network(one_way=0.02)
         async with realtime_stage(server={"network": network}) as (server, session):

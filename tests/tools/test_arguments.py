@@ -40,14 +40,14 @@ class Place:
     _zone: int = attrs.field(default=0)
 
 
+def _check_even(_: object, attribute: object, value: int) -> None:
+    if value % 2:
+        raise ValueError(f"{value} is odd")
+
+
 @attrs.frozen
 class Even:
-    n: int = attrs.field()
-
-    @n.validator
-    def _check(self, _: Any, value: int) -> None:
-        if value % 2:
-            raise ValueError(f"{value} is odd")
+    n: int = attrs.field(validator=_check_even)
 
 
 @dataclasses.dataclass

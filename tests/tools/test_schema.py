@@ -208,8 +208,10 @@ def test_classes_of_one_name_that_contain_themselves_are_kept_apart() -> None:
     assert len(set(refs)) == len(parameters["$defs"]) == 3
 
 
+Words = TypeAliasType("Words", list[str])
+
+
 def test_a_type_alias_is_what_it_stands_for() -> None:
-    Words = TypeAliasType("Words", list[str])
     assert schema_of(Words) == {"type": "array", "items": {"type": "string"}}
 
 

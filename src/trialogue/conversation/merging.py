@@ -23,7 +23,7 @@ def merge_item(known: Item, incoming: Item) -> Item:
     Knowledge only grows: a status advances from "in_progress" to a final one and stays
     there (an interrupted item that is replayed comes back as completed), words and
     arguments are never replaced by none, and what only a client knows (agent, heard_ms)
-    is kept. If the kinds differ, the server has re-used the id and its report stands.
+    is kept. If the kinds differ, the server has reused the id and its report stands.
     """
     match known, incoming:
         case Message(), Message():
