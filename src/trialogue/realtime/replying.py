@@ -678,9 +678,13 @@ class Replying:
         for reply in self._out_of_band:
             reply.fail(ConnectionLost("the connection ended before the reply did"))
         self._out_of_band.clear()
-        active = self.slot.active
-        if active is not None and active.generation == connection.generation:
-            self._lost(connection, active)
+        for response in tuple(self._responses.values()):
+            here = response.generation == connection.generation
+            if response.running and here and not response.out_of_band:
+                # One whose end was never announced, with another begun since: its
+                # calls still wait for the end, the user has been answered.
+                response.answers_user &= response is self.slot.active
+                self._lost(connection, response)
 
     def _lost(self, connection: Connection, response: Response) -> None:
         response.lost = True
