@@ -110,6 +110,9 @@ ONCE_FAILED = {
     "a session is cancelled while a response gives way to the next agent's": Plan(
         284, Variant(spoken=True, slow=0.86), step=3710
     ),
+    "a response never ends, and another begins before its call is answered": Plan(
+        2286, Variant(spoken=True, slow=0.8), fault=swallow("response.done")
+    ),
     "the deletion of a call is rejected": Plan(
         926,
         Variant(policy="fresh"),
