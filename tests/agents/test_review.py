@@ -12,6 +12,7 @@ import trio.testing
 from stage import (
     Greeter,
     Prompted,
+    Weather,
     model_of,
     on_stage,
     outputs,
@@ -19,9 +20,15 @@ from stage import (
     running,
     until,
 )
-from trialogue import Agent, RunContext, SessionOptions, function_tool
+from trialogue import (
+    Agent,
+    FunctionCall,
+    RunContext,
+    SessionOptions,
+    function_tool,
+)
 from trialogue.agents.events import HandoffStarted
-from trialogue.testing import Call, RealtimeServer, Turn
+from trialogue.testing import Call, Pace, RealtimeServer, Say, Settings, Turn
 
 
 class Quiet(Agent):
@@ -235,3 +242,26 @@ async def test_an_agent_keeps_nothing_of_the_calls_that_it_has_answered(
         stage.events.clear()
         gc.collect()
         assert [result() for result in results] == [None, None, None]
+
+
+async def test_a_call_cut_off_in_its_arguments_leaves_the_conversation(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Nobody can answer half a call: it is deleted, here and at the server."""
+
+    def brain(turn: Turn) -> Any:
+        return [Say("Let me look."), Call("lookup_weather", {"location": "x" * 4000})]
+
+    settings = Settings(pace=Pace(text_ms=20))
+    async with (
+        on_stage(brain, server={"settings": settings}) as stage,
+        running(stage, Weather()),
+    ):
+        server = stage.server.connections[0]
+        delta = "response.function_call_arguments.delta"
+        await until(lambda: server.find(delta, "out"))
+        stage.session.interrupt()
+        await until(lambda: server.find("conversation.item.deleted", "out"))
+        await trio.sleep(1)
+        kinds = {type(item) for item in stage.session.chat_ctx}
+        assert FunctionCall not in kinds

@@ -34,7 +34,7 @@ from trialogue.agents.preparing import as_handoff, prepare
 from trialogue.agents.run_context import RunContext, current_scope, current_turn
 from trialogue.agents.scope import AgentScope
 from trialogue.audio.memory import NullOutput
-from trialogue.audio.playout import Playout
+from trialogue.audio.playout import AudioRefused, Playout
 from trialogue.conversation.items import (
     Item,
     Message,
@@ -105,9 +105,11 @@ class AgentSession:
         self.realtime = RealtimeSession(model, listener=self._stage, **options)
         self.changed = self.realtime.changed
         self._playout.on_finished = self._played
+        self._playout.on_refused = self._refused
         self._on_handoff_error = on_handoff_error
         self._nursery: trio.Nursery | None = None
         self._input_ended_at = math.inf
+        self._last_refused: str | None = None
         self._without_user = 0
         self._measured: deque[HandoffTimings] = deque(maxlen=1000)
         self._latest: Transition | None = None
@@ -202,6 +204,11 @@ class AgentSession:
         if scope is not None and scope.decision is not None:
             # Decided, and cut short before the next agent's burst could carry them.
             self.leave_outputs(scope.decision.outputs)
+            config = scope.decision.config
+            if config is not None and not config.ready:
+                # Nobody will begin under it: a connection must not wait for that.
+                supervisor = self.realtime.supervisor
+                supervisor.give_up(config, HandoffError("the run has ended"))
 
     async def _first(self, agent: Agent) -> Transition:
         handoff = as_handoff(agent)
@@ -532,6 +539,12 @@ class AgentSession:
 
     def _played(self, item_id: str) -> None:
         self.changed.pulse()
+
+    def _refused(self, refused: AudioRefused) -> None:
+        """Speech beyond the playout's bound was not taken: said once per item."""
+        if refused.item_id != self._last_refused:
+            self._last_refused = refused.item_id
+            self.publish(refused)
 
     # --- pumps ---------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trialogue.conversation.edits import Create, Delete
-from trialogue.conversation.items import Message
+from trialogue.conversation.items import FunctionCall, Message
 from trialogue.conversation.order import ROOT
 from trialogue.conversation.replay import plan_replay
 from trialogue.dialects.commands import CancelResponse, DeleteItem, TruncateItem
@@ -117,12 +117,27 @@ class Cutting:
             commands = [self._heard(connection, item) for item in held]
         response.cut_items.clear()
         commands = [c for c in commands if c is not None]
+        commands += self._calls_cut_off(connection, response)
         if not connection.model.capabilities.mutable_chat_context:
             commands = []  # what was said cannot be taken back there
         for command in commands:
             if isinstance(command, DeleteItem) and view is not None:
                 self._session.record.delete_requested(view, command.item_id)
         self.post(connection, commands)
+
+    def _calls_cut_off(
+        self, connection: Connection, response: Response
+    ) -> list[DeleteItem]:
+        """Calls that were never whole: nobody will answer them, so they go."""
+        view = connection.view
+        return [
+            DeleteItem(item.id)
+            for item in self._replying.items_of(response)
+            if isinstance(item, FunctionCall)
+            and item.call_id not in response.calls
+            and view
+            and item.id in view
+        ]
 
     def _retell(self, connection: Connection, response: Response) -> None:
         """This server was given the speech in words: it is given only those heard."""
