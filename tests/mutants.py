@@ -56,7 +56,7 @@ def due_answer_goes_with_its_connection(patch: Patch) -> None:
 @mutant("H6", "the new agent's first words pass for the answer to the user")
 def first_words_pass_for_an_answer(patch: Patch) -> None:
     patch.source(
-        "trialogue.realtime.replying:Replying._hold_for_user",
+        "trialogue.realtime.asking:Asking._hold_for_user",
         "reply.held_for_user = True",
         "pass",
     )
@@ -65,7 +65,7 @@ def first_words_pass_for_an_answer(patch: Patch) -> None:
 @mutant("H6", "an answer that was asked for falls with the agent that owed it")
 def owed_answer_falls_with_its_agent(patch: Patch) -> None:
     patch.source(
-        "trialogue.realtime.replying:Replying.created",
+        "trialogue.realtime.responding:Responding.created",
         "owed = reply is not None and reply.answers_user",
         "owed = False",
     )
@@ -83,7 +83,7 @@ def broken_off_answer_counts(patch: Patch) -> None:
 @mutant("H18", "a response of the old agent is not told from one of the new")
 def stale_response_is_heard(patch: Patch) -> None:
     patch.source(
-        "trialogue.realtime.replying:Replying._stale",
+        "trialogue.realtime.asking:Asking._stale",
         "return config.epoch is not wanted.epoch",
         "return False",
     )
@@ -92,7 +92,7 @@ def stale_response_is_heard(patch: Patch) -> None:
 @mutant("H18", "whoever was answered under the old prompt is not answered again")
 def stale_answer_is_not_owed(patch: Patch) -> None:
     patch.source(
-        "trialogue.realtime.replying:Replying._answer_again",
+        "trialogue.realtime.responding:Responding._answer_again",
         "self.owed = True",
         "pass",
     )
@@ -254,7 +254,7 @@ def followers_are_not_sent_again(patch: Patch) -> None:
 @mutant("R5", "a response whose caller has left is let run")
 def unwanted_response_runs(patch: Patch) -> None:
     patch.source(
-        "trialogue.realtime.replying:Replying._begin",
+        "trialogue.realtime.responding:Responding._begin",
         "(reply is not None and reply.unwanted)",
         "False",
     )
@@ -263,7 +263,7 @@ def unwanted_response_runs(patch: Patch) -> None:
 @mutant("R6", "a response that is cancelled at once is heard until it ends")
 def cancelled_response_is_heard(patch: Patch) -> None:
     patch.source(
-        "trialogue.realtime.replying:Replying._discard",
+        "trialogue.realtime.responding:Responding._discard",
         "response.discard = True",
         "pass",
     )
@@ -404,7 +404,7 @@ def replayed_words_are_truncated(patch: Patch) -> None:
 @mutant("U3", "a reply that crosses the user's first words is heard over them")
 def crossing_reply_is_heard(patch: Patch) -> None:
     patch.source(
-        "trialogue.realtime.replying:Replying._talks_over_the_user",
+        "trialogue.realtime.responding:Responding._talks_over_the_user",
         "return speaking and not response.out_of_band",
         "return False",
     )

@@ -44,6 +44,7 @@ from trialogue.errors import (
     ToolError,
     TrialogueError,
 )
+from trialogue.realtime.backoff import Backoff
 from trialogue.realtime.connection import Timing
 from trialogue.realtime.ledger import RequestReport, RequestState, UpdateReport
 from trialogue.realtime.model import RealtimeModel
@@ -51,7 +52,6 @@ from trialogue.realtime.openai import OpenAIRealtime
 from trialogue.realtime.opening import open_session
 from trialogue.realtime.replies import ReplyOutcome
 from trialogue.realtime.session import RealtimeSession
-from trialogue.realtime.supervisor import Backoff
 from trialogue.tools import FunctionTool, NoReply, ToolSpec, function_tool
 
 __all__ = [

@@ -18,6 +18,7 @@ from trialogue import OpenAIRealtime
 from trialogue.conversation.items import Message, TextContent
 from trialogue.dialects.options import SessionOptions
 from trialogue.errors import ConnectionLost, ConnectRefused, SessionClosed
+from trialogue.realtime.backoff import Backoff
 from trialogue.realtime.connection import Timing
 from trialogue.realtime.ledger import RequestState
 from trialogue.realtime.listener import Listener
@@ -27,7 +28,6 @@ from trialogue.realtime.notices import (
     MalformedFrame,
 )
 from trialogue.realtime.opening import open_session
-from trialogue.realtime.supervisor import Backoff
 from trialogue.testing import (
     Network,
     RealtimeServer,

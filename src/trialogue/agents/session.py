@@ -55,12 +55,12 @@ if TYPE_CHECKING:
     from trialogue.agents.calls import OpenCall
     from trialogue.audio.base import AudioInput, AudioOutput
     from trialogue.conversation.context import ChatContext
+    from trialogue.realtime.backoff import Backoff
     from trialogue.realtime.broadcast import Subscription
     from trialogue.realtime.connection import Timing
     from trialogue.realtime.ledger import UpdateReport
     from trialogue.realtime.model import RealtimeModel
     from trialogue.realtime.replies import ReplyOutcome
-    from trialogue.realtime.supervisor import Backoff
 
 __all__ = ["AgentSession", "open_agent_session"]
 

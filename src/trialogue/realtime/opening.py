@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from trialogue.conversation.context import ChatContext
     from trialogue.dialects.options import SessionOptions
+    from trialogue.realtime.backoff import Backoff
     from trialogue.realtime.connection import Timing
     from trialogue.realtime.listener import Listener
     from trialogue.realtime.model import RealtimeModel
-    from trialogue.realtime.supervisor import Backoff
     from trialogue.tools.spec import ToolSpec
 
 __all__ = ["open_session", "running_session"]

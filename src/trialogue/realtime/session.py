@@ -39,6 +39,7 @@ from trialogue.errors import (
     SessionClosed,
     TrialogueError,
 )
+from trialogue.realtime.backoff import Backoff
 from trialogue.realtime.broadcast import Broadcast, Subscription
 from trialogue.realtime.connection import Connection, Timing, Traffic
 from trialogue.realtime.intake import Intake
@@ -54,7 +55,7 @@ from trialogue.realtime.listening import Listening
 from trialogue.realtime.notices import AudioDropped, MalformedFrame
 from trialogue.realtime.replying import Replying
 from trialogue.realtime.signal import Signal
-from trialogue.realtime.supervisor import Backoff, Supervisor
+from trialogue.realtime.supervisor import Supervisor
 from trialogue.realtime.syncing import (
     Sync,
     apply_here,

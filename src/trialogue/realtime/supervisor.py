@@ -11,23 +11,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Protocol
 
-import attrs
 import trio
 
 from trialogue.conversation.items import (
-    AudioUnintelligible,
-    FunctionCall,
-    FunctionCallOutput,
     ImageContent,
     Item,
     Message,
     TextContent,
-)
-from trialogue.dialects.commands import (
-    Command,
-    CreateItem,
-    CreateUserAudio,
-    UpdateSession,
 )
 from trialogue.dialects.events import (
     Configured,
@@ -38,7 +28,6 @@ from trialogue.dialects.events import (
 from trialogue.errors import (
     ConnectionLost,
     ConnectRefused,
-    ConversionError,
     ServerError,
     TrialogueError,
 )
@@ -47,15 +36,19 @@ from trialogue.realtime.ledger import Request, RequestState
 from trialogue.realtime.notices import (
     ConnectionEnded,
     ConnectionOpened,
-    ErrorNotice,
-    ReplayTruncated,
 )
+from trialogue.realtime.replaying import encode_replay
 from trialogue.realtime.unwrapping import single
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trialogue.conversation.record import Record
+    from trialogue.dialects.commands import (
+        Command,
+        UpdateSession,
+    )
+    from trialogue.realtime.backoff import Backoff
     from trialogue.realtime.connection import Connection, Timing
     from trialogue.realtime.listener import Listener
     from trialogue.realtime.listening import Listening
@@ -63,36 +56,12 @@ if TYPE_CHECKING:
     from trialogue.realtime.replying import Replying
     from trialogue.realtime.signal import Signal
 
-__all__ = ["Backoff", "Supervisor"]
+__all__ = ["Supervisor"]
 
 REFUSING_CODES = frozenset({3000, 4000})
 """Close codes for a wrong key, model or shape: trying again would not help."""
 REFUSALS = 2
 """Fresh attempts at a configuration that servers refuse for a reason that may pass."""
-
-
-@attrs.frozen
-class Backoff:
-    """How often, and with what pauses (in seconds), a connection is tried again.
-
-    Attributes:
-        first_attempts: for the very first connection of a session.
-        attempts: in a row without progress, later. A completed reply or a finished user
-            turn is progress; merely connecting is not (C8).
-    """
-
-    first_attempts: int = 3
-    attempts: int = 6
-    base: float = 0.25
-    factor: float = 2.0
-    ceiling: float = 8.0
-
-    def pause(self, failures: int, jitter: Callable[[], float]) -> float:
-        """The pause after so many failures in a row; none before the second try."""
-        if failures <= 1:
-            return 0.0
-        grown = self.base * self.factor ** (failures - 2)
-        return min(self.ceiling, grown) * (0.5 + jitter() / 2)
 
 
 class Session(Protocol):
@@ -316,53 +285,11 @@ class Supervisor:
         requests = [
             connection.encode(update, patience=self._timing.update, subject=config)
         ]
-        requests += self._encode_replay(connection)
+        requests += encode_replay(self._session, connection, self._replay_budget)
         config.requests = requests
         connection.post(requests)
         self._sent(connection, config)
         self._session.replying.owed |= self._user_waits()
-
-    def _encode_replay(self, connection: Connection) -> list[Request]:
-        requests: list[Request] = []
-        left_out: set[str] = set()
-        for command in self._replay():
-            item = command.item if isinstance(command, CreateItem) else None
-            if isinstance(item, FunctionCallOutput) and item.call_id in left_out:
-                # An output travels with its call or not at all (S19); it is not under
-                # way either, so it keeps its place.
-                assert connection.view is not None
-                self._session.record.confirmed(connection.view, item.id)
-                continue
-            try:
-                requests.append(connection.encode(command))
-            except ConversionError as error:
-                self._session.publish(ErrorNotice(f"not replayed: {error}"))
-                if isinstance(item, FunctionCall):
-                    left_out.add(item.call_id)
-        return requests
-
-    def _replay(self) -> list[Command]:
-        session = self._session
-        plan = session.record.replay_plan(
-            max_items=self._replay_budget, running=session.listener.running_calls()
-        )
-        if plan.omitted:
-            session.publish(ReplayTruncated(plan.omitted))
-        return [
-            self._replayed(item, item.id in plan.needs_audio) for item in plan.items
-        ]
-
-    def _replayed(self, item: Item, needs_audio: bool) -> Command:
-        if not needs_audio:
-            return CreateItem(item)
-        pcm = self._session.listening.sound_of(item.id)
-        if pcm is not None:
-            return CreateUserAudio(item.id, pcm)
-        assert isinstance(item, Message)
-        notice = f"the user turn {item.id} was replayed as unintelligible"
-        self._session.publish(ErrorNotice(notice))
-        content = (AudioUnintelligible("not transcribed and no longer kept"),)
-        return CreateItem(attrs.evolve(item, content=content))
 
     def _user_waits(self) -> bool:
         """After a change of connection somebody may owe the user an answer.

@@ -1,0 +1,36 @@
+"""How often, and how patiently, a connection is tried again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Backoff"]
+
+
+@attrs.frozen
+class Backoff:
+    """How often, and with what pauses (in seconds), a connection is tried again.
+
+    Attributes:
+        first_attempts: for the very first connection of a session.
+        attempts: in a row without progress, later. A completed reply or a finished user
+            turn is progress; merely connecting is not (C8).
+    """
+
+    first_attempts: int = 3
+    attempts: int = 6
+    base: float = 0.25
+    factor: float = 2.0
+    ceiling: float = 8.0
+
+    def pause(self, failures: int, jitter: Callable[[], float]) -> float:
+        """The pause after so many failures in a row; none before the second try."""
+        if failures <= 1:
+            return 0.0
+        grown = self.base * self.factor ** (failures - 2)
+        return min(self.ceiling, grown) * (0.5 + jitter() / 2)

@@ -1,0 +1,86 @@
+"""What a fresh connection is told of the conversation so far."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import attrs
+
+from trialogue.conversation.items import (
+    AudioUnintelligible,
+    FunctionCall,
+    FunctionCallOutput,
+    Item,
+    Message,
+)
+from trialogue.dialects.commands import Command, CreateItem, CreateUserAudio
+from trialogue.errors import ConversionError
+from trialogue.realtime.notices import ErrorNotice, ReplayTruncated
+
+if TYPE_CHECKING:
+    from trialogue.conversation.record import Record
+    from trialogue.realtime.connection import Connection
+    from trialogue.realtime.ledger import Request
+    from trialogue.realtime.listener import Listener
+    from trialogue.realtime.listening import Listening
+
+__all__ = ["encode_replay"]
+
+
+class Session(Protocol):
+    """What this module needs of the session."""
+
+    record: Record
+    listening: Listening
+    listener: Listener
+
+    def publish(self, event: object) -> None: ...
+
+
+def encode_replay(
+    session: Session, connection: Connection, budget: int
+) -> list[Request]:
+    """Return the requests that give a server the conversation, `budget` items at most.
+
+    What has no form in its protocol is left out, and said; an output travels with its
+    call or not at all (S19).
+    """
+    requests: list[Request] = []
+    left_out: set[str] = set()
+    for command in _replay(session, budget):
+        item = command.item if isinstance(command, CreateItem) else None
+        if isinstance(item, FunctionCallOutput) and item.call_id in left_out:
+            # It is not under way either, so it keeps its place.
+            assert connection.view is not None
+            session.record.confirmed(connection.view, item.id)
+            continue
+        try:
+            requests.append(connection.encode(command))
+        except ConversionError as error:
+            session.publish(ErrorNotice(f"not replayed: {error}"))
+            if isinstance(item, FunctionCall):
+                left_out.add(item.call_id)
+    return requests
+
+
+def _replay(session: Session, budget: int) -> list[Command]:
+    running = session.listener.running_calls()
+    plan = session.record.replay_plan(max_items=budget, running=running)
+    if plan.omitted:
+        session.publish(ReplayTruncated(plan.omitted))
+    return [
+        _replayed(session, item) if item.id in plan.needs_audio else CreateItem(item)
+        for item in plan.items
+    ]
+
+
+def _replayed(session: Session, item: Item) -> Command:
+    """A turn without words goes as sound, while that is kept."""
+    pcm = session.listening.sound_of(item.id)
+    if pcm is not None:
+        return CreateUserAudio(item.id, pcm)
+    assert isinstance(item, Message)
+    notice = f"the user turn {item.id} was replayed as unintelligible"
+    session.publish(ErrorNotice(notice))
+    content = (AudioUnintelligible("not transcribed and no longer kept"),)
+    return CreateItem(attrs.evolve(item, content=content))
