@@ -113,7 +113,8 @@ def given(annotation: Any, text: str) -> Any:
         (Tree, '{"name": "a", "children": [{"name": "b", "children": []}]}',
          Tree("a", [Tree("b", [])])),
     ],
-    ids=lambda value: str(value)[:40] if not isinstance(value, float) else repr(value),
+    # Not the text of a value: that of a set is another in each process.
+    ids=lambda value: None if isinstance(value, set) else repr(value)[:40],
 )  # fmt: skip
 def test_json_becomes_the_value_that_the_annotation_asks_for(
     annotation: Any, text: str, value: Any
