@@ -126,7 +126,8 @@ async def test_rejection_releases_its_waiter_at_once_with_the_code(
     kind = request.answer[0]
     ledger.rejected(error(code="refused", refs=("b",), kinds=(kind,)))
     tracker = Tracker([request])
-    await tracker.settled()
+    with trio.fail_after(1):
+        await tracker.settled()
     (report,) = tracker.report().requests
     assert (report.state, report.code, report.item_id) == (S.REJECTED, "refused", "b")
     assert bystander.state is S.PENDING

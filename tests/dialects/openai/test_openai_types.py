@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import typing
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -153,13 +154,11 @@ def test_what_we_send_is_what_the_types_allow_and_nothing_more(
 
 
 def _client_type(data: dict[str, Any]) -> Any:
-    # Item references have request types of their own, outside of the union.
-    from openai.types.realtime.response_create_event_with_references_param import (
-        ResponseCreateEventWithReferencesParam,
-    )
-
     if data["type"] == "response.create":
-        return ResponseCreateEventWithReferencesParam
+        # Item references have request types of their own, outside of the union.
+        name = "response_create_event_with_references_param"
+        module = import_module(f"openai.types.realtime.{name}")
+        return module.ResponseCreateEventWithReferencesParam
     return realtime.RealtimeClientEventParam
 
 
