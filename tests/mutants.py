@@ -172,7 +172,9 @@ def late_call_is_not_answered(patch: Patch) -> None:
 @mutant("H9", "of two targets the first is taken")
 def first_target_wins(patch: Patch) -> None:
     patch.source(
-        "trialogue.agents.calls:CallGroup.agree", "if len(kinds) <= 1:", "if kinds:"
+        "trialogue.agents.calls:CallGroup.agree",
+        "if len(kinds) <= 1 and not conflicts:",
+        "if kinds:",
     )
 
 
