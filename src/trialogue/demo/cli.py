@@ -81,6 +81,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(error, 1)
     except KeyboardInterrupt:
         return _complain("stopped", 130)
+    except BaseExceptionGroup as group:
+        # The signal may have met a task of the connection: then it comes in a group.
+        if group.split(KeyboardInterrupt)[1] is not None:
+            raise
+        return _complain("stopped", 130)
     except BrokenPipeError:
         # Whoever read along has left, as `head` does; nothing can be said to them.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
