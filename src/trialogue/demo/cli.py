@@ -74,7 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     options = _parse(argv)
     try:
-        trio.run(_demo, options)
+        # At checkpoints of the main task: elsewhere the signal may meet a place that
+        # swallows it, such as a finaliser, or half of a step of another task.
+        trio.run(_demo, options, restrict_keyboard_interrupt_to_checkpoints=True)
     except UsageError as error:
         return _complain(error, 2)
     except TrialogueError as error:
@@ -82,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _complain("stopped", 130)
     except BaseExceptionGroup as group:
-        # The signal may have met a task of the connection: then it comes in a group.
+        # It was raised inside a nursery of the demo's, whose layer it still wears.
         if group.split(KeyboardInterrupt)[1] is not None:
             raise
         return _complain("stopped", 130)
