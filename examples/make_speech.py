@@ -3,8 +3,8 @@
 Needs nothing of its own, and the command `hibari` of the package hibari-tts (code and
 voice under the Apache License 2.0; the voice is in the package, so it works offline):
 
-    python3 -m venv /tmp/voice && /tmp/voice/bin/pip install hibari-tts==0.2.1
-    python examples/make_speech.py --hibari /tmp/voice/bin/hibari
+    python3 -m venv voice-env && voice-env/bin/pip install hibari-tts==0.2.1
+    python examples/make_speech.py --hibari voice-env/bin/hibari
 
 One voice speaks all three parts. For the caller and for Sunny it is synthesised slower
 or faster and then played faster or slower, which moves its pitch and its timbre and

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 from collections import deque
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import trio
@@ -278,8 +279,7 @@ class AgentSession:
         if self._without_user > MOST_WITHOUT_USER:
             msg = (
                 f"{self._without_user} handoffs without a word from the user; an "
-                "agent's "
-                "on_enter or instructions send the conversation round in circles"
+                "agent's on_enter or instructions send the talk round in circles"
             )
             raise HandoffLoop(msg, previous=scope.name, next=transition.name)
         decide(self.realtime, scope.name, transition, requested)
@@ -553,20 +553,15 @@ class AgentSession:
 
         Without the silence a last sentence would never be found to have ended.
         """
-        try:
-            while True:
-                self.realtime.push_audio(await source.receive())
-        except trio.EndOfChannel:
+        with suppress(SessionClosed):  # it has failed, and its block says why
+            with suppress(trio.EndOfChannel):
+                while True:
+                    self.realtime.push_audio(await source.receive())
             self._input_ended_at = trio.current_time()
-        except SessionClosed:
-            return  # the session has failed; its block says why
-        began = trio.current_time()
-        sent = 0
-        while True:
-            sent += 1
-            self.realtime.push_audio(SILENCE)
-            self.changed.pulse()
-            await trio.sleep_until(began + sent * 0.1)
+            for sent in itertools.count(1):
+                self.realtime.push_audio(SILENCE)
+                self.changed.pulse()
+                await trio.sleep_until(self._input_ended_at + sent * 0.1)
 
     @asynccontextmanager
     async def _open(

@@ -284,6 +284,8 @@ class Connection:
         # NB: the ring may have dropped what an outage made too old to send.
         self.cursor = max(self.cursor, self._ring.start)
         pcm = self._ring.read(self.cursor, samples)
+        if not pcm:
+            return  # all that a commit ends had been dropped; the commit is next
         self.clock.wrote(self.cursor, len(pcm) // 2)
         self.cursor += len(pcm) // 2
         frame = self._dialect.encode(AppendAudio(pcm), event_id="").text
