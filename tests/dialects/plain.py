@@ -90,6 +90,9 @@ class PlainDialect:
             case _:
                 raise ConversionError(f"{type(command).__name__} has no form here")
 
+    def parse(self, text: str) -> Any:
+        return loads(text)
+
     def decode(self, text: str) -> Sequence[ev.Event]:
         try:
             ((kind, value),) = loads(text).items()

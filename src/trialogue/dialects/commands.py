@@ -6,13 +6,14 @@ A dialect turns each command into one frame (`Dialect.encode`), or raises
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
 from trialogue.conversation.items import Item
 from trialogue.dialects.options import (
     UNCHANGED,
+    AudioFormat,
     SessionOptions,
     ToolChoice,
     Unchanged,
@@ -29,6 +30,8 @@ __all__ = [
     "CreateResponse",
     "CreateUserAudio",
     "DeleteItem",
+    "RetrieveItem",
+    "SendRaw",
     "TruncateItem",
     "UpdateSession",
 ]
@@ -82,6 +85,20 @@ class TruncateItem:
 
 
 @attrs.frozen
+class RetrieveItem:
+    """Ask for an item in full, audio included."""
+
+    item_id: str
+
+
+@attrs.frozen
+class SendRaw:
+    """An event in the provider's own form, as the program wrote it; not answered."""
+
+    data: dict[str, Any] = attrs.field(repr=lambda data: f"<{', '.join(data)}>")
+
+
+@attrs.frozen
 class AppendAudio:
     """A piece of the microphone, PCM16 24 kHz mono; the dialect transcodes."""
 
@@ -109,6 +126,8 @@ class CreateResponse:
         out_of_band: the reply is not written to the conversation.
         input: items to answer instead of the conversation.
         metadata: the program's own pairs, echoed as well.
+        parallel_tool_calls, reasoning_effort, voice, output_format, prompt: as in
+            `SessionOptions`, for this reply.
     """
 
     key: str
@@ -117,6 +136,11 @@ class CreateResponse:
     tool_choice: ToolChoice | Unchanged = UNCHANGED
     output_modalities: tuple[Literal["audio", "text"], ...] | Unchanged = UNCHANGED
     max_output_tokens: int | Literal["inf"] | Unchanged = UNCHANGED
+    parallel_tool_calls: bool | Unchanged = UNCHANGED
+    reasoning_effort: str | Unchanged = UNCHANGED
+    voice: str | Unchanged = UNCHANGED
+    output_format: AudioFormat | Unchanged = UNCHANGED
+    prompt: Any = UNCHANGED
     out_of_band: bool = False
     input: tuple[Item, ...] | Unchanged = UNCHANGED
     metadata: dict[str, str] = attrs.field(factory=dict)
@@ -135,6 +159,8 @@ Command: TypeAlias = (
     | CreateUserAudio
     | DeleteItem
     | TruncateItem
+    | RetrieveItem
+    | SendRaw
     | AppendAudio
     | CommitAudio
     | ClearAudio

@@ -6,7 +6,7 @@ instance serves one connection, so it may keep what its correlation needs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
@@ -80,5 +80,13 @@ class Dialect(Protocol):
         Raises:
             ProtocolError: the frame is not what the protocol allows (C10). The
                 connection goes on; the next frame can be decoded.
+        """
+        ...
+
+    def parse(self, text: str) -> Any:
+        """Return a frame as the provider's own typed event; changes no state.
+
+        Raises:
+            ProtocolError: as `decode`.
         """
         ...

@@ -119,10 +119,18 @@ class ItemDone(_Event):
 
 @attrs.frozen
 class ItemRetrieved(_Event):
-    """An item in full, as the provider holds it; `data` is its raw form."""
+    """An item in full, as the provider holds it; `data` is its raw form.
+
+    `pcm` is its audio as PCM16 24 kHz mono, empty where it has none.
+    """
 
     item: Item
     data: dict[str, Any] = attrs.field(repr=False)
+    pcm: bytes = attrs.field(default=b"", repr=lambda pcm: f"<{len(pcm)} bytes>")
+
+    @property
+    def answers(self) -> AnswerKey:
+        return ("retrieved", self.item.id)
 
 
 @attrs.frozen

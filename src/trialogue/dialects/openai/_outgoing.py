@@ -31,7 +31,7 @@ _MAX_PAIRS, _MAX_KEY, _MAX_VALUE = 16, 64, 512
 
 def client_event(
     command: commands.Command, ids: Ids, event_id: str
-) -> tuple[wire.KnownClientEvent, AnswerKey | None]:
+) -> tuple[wire.ClientEvent, AnswerKey | None]:
     """Return the event for a command whose audio is already in the wire's format.
 
     Raises:
@@ -58,6 +58,16 @@ def client_event(
             return delete, ("deleted", item_id)
         case commands.TruncateItem(item_id=item_id):
             return _truncate(command, ids, event_id), ("truncated", item_id)
+        case commands.RetrieveItem(item_id=item_id):
+            wire_id = ids.out(item_id)
+            fetch = wire.ConversationItemRetrieve(event_id=event_id, item_id=wire_id)
+            return fetch, ("retrieved", item_id)
+        case commands.SendRaw(data=data):
+            kind = data.get("type")
+            if not isinstance(kind, str):
+                raise ConversionError("a raw event needs a 'type' that is a string")
+            raw = {"event_id": event_id, **data}
+            return wire.UnknownClientEvent(type=kind, data=raw), None
         case commands.CommitAudio():
             commit = wire.InputAudioBufferCommit(event_id=event_id)
             return commit, ("committed", None)

@@ -19,7 +19,11 @@ from trialogue.dialects.openai._audio import AudioFormats
 from trialogue.dialects.openai._ids import Ids
 from trialogue.dialects.openai._incoming import Incoming
 from trialogue.dialects.openai._outgoing import client_event
-from trialogue.dialects.openai.wire.codec import encode_event, structure_server_event
+from trialogue.dialects.openai.wire.codec import (
+    decode_server_event,
+    encode_event,
+    structure_server_event,
+)
 from trialogue.dialects.options import UNCHANGED
 from trialogue.errors import ConversionError, ProtocolError
 
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trialogue.dialects.events import Event
+    from trialogue.dialects.openai.wire import ServerEvent
     from trialogue.dialects.options import AudioFormat
 
 __all__ = ["OpenAIDialect"]
@@ -115,3 +120,11 @@ class OpenAIDialect:
         if not isinstance(data, dict):
             raise ProtocolError("the frame is not a JSON object")
         return self._incoming.translate(structure_server_event(data), data)
+
+    def parse(self, text: str) -> ServerEvent:
+        """Return a frame as one of the classes of `wire.server_events`.
+
+        Raises:
+            ProtocolError: as `decode`.
+        """
+        return decode_server_event(text)
