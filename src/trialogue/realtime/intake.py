@@ -22,6 +22,7 @@ from trialogue.dialects.events import (
     ErrorClass,
     ErrorReported,
     Event,
+    IdleTimedOut,
     ItemAdded,
     ItemDeleted,
     ItemDone,
@@ -50,8 +51,10 @@ from trialogue.realtime.listening import ANSWER_DUE, WORDS_DUE
 from trialogue.realtime.notices import (
     ErrorNotice,
     ItemChanged,
+    RateLimitsUpdated,
     RawEvent,
     UnknownAnchorNotice,
+    UserIdle,
     UserStartedSpeaking,
     UserStoppedSpeaking,
     UserTranscript,
@@ -152,9 +155,9 @@ class Intake:
             case UnknownEvent(type=kind, data=data):
                 self._session.publish(RawEvent(kind, data))
             case RateLimits(limits=limits):
-                self._session.publish(
-                    RawEvent("rate_limits.updated", {"rate_limits": list(limits)})
-                )
+                self._session.publish(RateLimitsUpdated(limits))
+            case IdleTimedOut(item_id=item_id):
+                self._session.publish(UserIdle(item_id))
             case _:
                 pass
 
