@@ -542,7 +542,7 @@ async def test_a_rotation_waits_for_the_words_of_the_last_turn(
     }
     async with (
         realtime_stage(short, server=server_options, wall=trio.current_time) as (
-            server,
+            _,
             session,
         ),
         collecting(session) as events,
