@@ -209,6 +209,7 @@ class RealtimeSession:
 
         Raises:
             ConversionError: something has no form in the protocol; nothing was sent.
+            ConfigurationError: another audio format; they are fixed by then.
             SessionClosed: the session takes no more work.
         """
         deadline = trio.current_time() + ack_timeout
