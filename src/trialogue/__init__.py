@@ -7,6 +7,8 @@ another one from a tool.
 
 from __future__ import annotations
 
+import logging
+
 from trialogue._version import __version__ as __version__
 from trialogue.agents.agent import Agent, Handoff
 from trialogue.agents.run_context import RunContext
@@ -18,6 +20,7 @@ from trialogue.conversation.items import (
     Message,
 )
 from trialogue.dialects.dialect import Capabilities
+from trialogue.dialects.events import Usage
 from trialogue.dialects.options import (
     UNCHANGED,
     NamedTool,
@@ -40,6 +43,7 @@ from trialogue.errors import (
     ServerError,
     SessionClosed,
     SessionUpdateError,
+    SpendLimitReached,
     SubscriberLagged,
     ToolError,
     TrialogueError,
@@ -47,11 +51,20 @@ from trialogue.errors import (
 from trialogue.realtime.backoff import Backoff
 from trialogue.realtime.connection import Timing
 from trialogue.realtime.ledger import RequestReport, RequestState, UpdateReport
+from trialogue.realtime.limits import Limits
+from trialogue.realtime.metrics import (
+    Durations,
+    Metrics,
+    ResponseMetrics,
+    TranscriptionUsage,
+)
 from trialogue.realtime.model import RealtimeModel
 from trialogue.realtime.openai import OpenAIRealtime
 from trialogue.realtime.opening import open_session
 from trialogue.realtime.replies import ReplyOutcome
 from trialogue.realtime.session import RealtimeSession
+from trialogue.realtime.spending import SpendLimit, SpendWarning
+from trialogue.realtime.wirelog import WireLog
 from trialogue.tools import FunctionTool, NoReply, ToolSpec, function_tool
 
 __all__ = [
@@ -65,13 +78,16 @@ __all__ = [
     "ConnectRefused",
     "ConnectionLost",
     "ConversionError",
+    "Durations",
     "FunctionCall",
     "FunctionCallOutput",
     "FunctionTool",
     "Handoff",
     "HandoffError",
     "HandoffLoop",
+    "Limits",
     "Message",
+    "Metrics",
     "NamedTool",
     "NoReply",
     "NoiseReduction",
@@ -84,6 +100,7 @@ __all__ = [
     "RequestState",
     "ResponseBusy",
     "ResponseFailed",
+    "ResponseMetrics",
     "RunContext",
     "SemanticVAD",
     "ServerError",
@@ -91,14 +108,23 @@ __all__ = [
     "SessionClosed",
     "SessionOptions",
     "SessionUpdateError",
+    "SpendLimit",
+    "SpendLimitReached",
+    "SpendWarning",
     "SubscriberLagged",
     "Timing",
     "ToolError",
     "ToolSpec",
     "Transcription",
+    "TranscriptionUsage",
     "TrialogueError",
     "UpdateReport",
+    "Usage",
+    "WireLog",
     "function_tool",
     "open_agent_session",
     "open_session",
 ]
+
+# What nobody asked to see goes nowhere, not to stderr either.
+logging.getLogger("trialogue").addHandler(logging.NullHandler())
