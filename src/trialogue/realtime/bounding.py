@@ -41,6 +41,10 @@ class Bounding:
         self._limits = limits
         self._grown: OrderedDict[tuple[str, int], int] = OrderedDict()
 
+    def __len__(self) -> int:
+        """How many growing texts are remembered."""
+        return len(self._grown)
+
     def bounded(self, event: Event) -> Event:
         """Return the event as it may be recorded and handed on."""
         cut_item = self._limits.cut_item
