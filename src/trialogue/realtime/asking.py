@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from trialogue.realtime.connection import Connection
     from trialogue.realtime.listener import Listener
     from trialogue.realtime.listening import Listening
+    from trialogue.realtime.metrics import Meter
+    from trialogue.realtime.spending import Spending
 
 __all__ = ["Asking", "Session"]
 
@@ -51,6 +53,8 @@ class Session(Protocol):
     record: Record
     listening: Listening
     listener: Listener
+    meter: Meter
+    spending: Spending
 
     @property
     def connection(self) -> Connection | None: ...

@@ -92,6 +92,7 @@ class Intake:
     def received(self, connection: Connection, event: Event) -> None:
         """Act on one event."""
         session = self._session
+        event = session.bounding.bounded(event)
         if not connection.started:
             self._first(connection, event)
         elif connection.retired or connection is not session.connection:
@@ -228,6 +229,7 @@ class Intake:
                     item_id, event.content_index, event.text
                 )
                 self._session.listening.transcribed(item_id)
+                self._session.meter.transcribed(event.usage)
             case TranscriptFailed():
                 change = record.transcript_failed(
                     item_id, event.content_index, event.message
@@ -306,6 +308,8 @@ class Intake:
     def _error(self, connection: Connection, event: ErrorReported) -> None:
         session = self._session
         request = connection.ledger.rejected(event)
+        about = None if request is None else request.command
+        session.logbook.error(connection.generation, event, about)
         if event.error_class is ErrorClass.TERMINAL:
             session.fail(
                 ServerError(

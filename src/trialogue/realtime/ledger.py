@@ -208,6 +208,7 @@ class Ledger:
 
     def __init__(self, *, ordered: bool = True) -> None:
         self.late_answers = 0
+        self.on_settled: Callable[[Request], None] | None = None
         self._ordered = ordered
         self._owed: dict[str, Request] = {}
         self._doubted: list[Request] = []
@@ -237,6 +238,8 @@ class Ledger:
         """Strike a request off, with its outcome."""
         self._owed.pop(request.event_id, None)
         request.settle(state, error)
+        if self.on_settled is not None:
+            self.on_settled(request)
 
     def answered(self, key: AnswerKey) -> Request | None:
         """Settle the oldest outstanding request with this key as acknowledged.

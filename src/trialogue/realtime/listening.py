@@ -141,6 +141,12 @@ class Listening:
         self._turn_end = clock.at_ms(audio_end_ms)
         self._confirm_by = now + CONFIRMATION
 
+    def voice_ended_at(self, now: float) -> float:
+        """When the turn's end was spoken, if the program pushes at real-time pace."""
+        if self._turn_end is None:
+            return now
+        return now - max(0, self.ring.end - self._turn_end) / SAMPLE_RATE
+
     def committed(
         self, item_id: str, upto: int, due: float, words_by: float = -math.inf
     ) -> None:

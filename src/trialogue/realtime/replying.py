@@ -90,6 +90,7 @@ class Replying(Responding):
 
     def _lost(self, connection: Connection, response: Response) -> None:
         response.lost = True
+        self._session.meter.response_lost(response)
         self.slot.finished(response)
         listener, reply = self._session.listener, response.reply
         unheard = not response.discard and listener.heard_ms(response) == 0

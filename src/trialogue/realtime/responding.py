@@ -206,6 +206,7 @@ class Responding(Asking):
         response.emitted = True
         if response.first_audio_at is None:
             response.first_audio_at = trio.current_time()
+            self._session.meter.first_audio(response)
         self._session.listener.audio(response, event.item_id, event.pcm)
 
     def audio_ended(self, connection: Connection, event: OutputAudioEnded) -> None:
@@ -259,7 +260,9 @@ class Responding(Asking):
             if isinstance(item, FunctionCall) and item.status == "completed":
                 self._announce_call(response, item)
         self.slot.finished(response)
+        self._session.meter.response_done(response, event, self._name(response))
         self._conclude(connection, response, event)
+        self._session.spending.spent(self.usage)
 
     def _bind_late(
         self, connection: Connection, response: Response, event: ResponseDone
