@@ -46,6 +46,7 @@ from trialogue.dialects.options import UNCHANGED, ToolChoice, Unchanged
 from trialogue.errors import HandoffError, HandoffLoop, SessionClosed
 from trialogue.realtime.opening import running_session
 from trialogue.realtime.session import RealtimeSession
+from trialogue.realtime.streaming import DEFAULT_LIMITS, ReplyStream, StreamLimits
 from trialogue.realtime.unwrapping import single
 from trialogue.tools import render
 
@@ -448,10 +449,7 @@ class AgentSession:
         is that agent's. A reply that a handoff or the user cuts short returns
         "interrupted" with what was heard.
         """
-        inside = current_scope.get()
-        own = inside if inside is not None and not inside.closed else None
-        scope = own or self._current()
-        scope.asked = True
+        asked_of = self._asked_of()
         command = CreateResponse(
             self.realtime.replying.new_key(),
             instructions=instructions if replace and instructions else UNCHANGED,
@@ -461,14 +459,55 @@ class AgentSession:
         )
         return await self.realtime.reply(
             command,
-            # From outside it is asked of whoever is wanted: the next agent, once a
-            # handoff is decided.
-            config=None if own is None else own.config,
             add_instructions=None if replace else instructions,
             if_busy=if_busy,
-            within=current_turn.get(),
-            silence=lambda: own is None or own.decision is None,
+            **asked_of,
         )
+
+    def open_reply(
+        self,
+        *,
+        instructions: str | None = None,
+        replace: bool = False,
+        tool_choice: ToolChoice | Unchanged = UNCHANGED,
+        if_busy: Literal["wait", "skip", "raise"] = "wait",
+        out_of_band: bool = False,
+        metadata: dict[str, str] | None = None,
+        limits: StreamLimits = DEFAULT_LIMITS,
+    ) -> AbstractAsyncContextManager[ReplyStream]:
+        """Have the current agent reply, and take the reply while it is made.
+
+        As `RealtimeSession.open_reply`. The reply is played and its tools are run as
+        ever; what the streams give comes beside that.
+        """
+        command = CreateResponse(
+            self.realtime.replying.new_key(),
+            instructions=instructions if replace and instructions else UNCHANGED,
+            tool_choice=tool_choice,
+            out_of_band=out_of_band,
+            metadata=metadata or {},
+        )
+        return self.realtime.stream_reply(
+            command,
+            add_instructions=None if replace else instructions,
+            if_busy=if_busy,
+            limits=limits,
+            **self._asked_of(),
+        )
+
+    def _asked_of(self) -> dict[str, Any]:
+        """Say on whose behalf the running task asks for a reply."""
+        inside = current_scope.get()
+        own = inside if inside is not None and not inside.closed else None
+        scope = own or self._current()
+        scope.asked = True
+        return {
+            # From outside it is asked of whoever is wanted: the next agent, once a
+            # handoff is decided.
+            "config": None if own is None else own.config,
+            "within": current_turn.get(),
+            "silence": lambda: own is None or own.decision is None,
+        }
 
     def ask_to_speak(self, scope: AgentScope) -> None:
         """The new agent asked for nothing: it is asked to speak (rule 8)."""

@@ -194,6 +194,9 @@ class Responding(Asking):
         name = self._name(response)
         if name is not None:
             self._session.record.set_agent(event.item.id, name)
+        if response.tap is not None and not (response.discard or response.cut):
+            ended = isinstance(event, OutputItemDone)
+            response.tap.item(event.item, ended=ended)
 
     def audio(self, connection: Connection, event: OutputAudio) -> None:
         """Audio: handed on only if it may be heard."""
@@ -207,12 +210,16 @@ class Responding(Asking):
         if response.first_audio_at is None:
             response.first_audio_at = trio.current_time()
         self._session.listener.audio(response, event.item_id, event.pcm)
+        if response.tap is not None:
+            response.tap.audio(event.item_id, event.pcm)
 
     def audio_ended(self, connection: Connection, event: OutputAudioEnded) -> None:
         """An item's audio is complete."""
         response = self._response(connection, event.response_id)
         if not (response.discard or response.cut):
             self._session.listener.audio_ended(response, event.item_id)
+            if response.tap is not None:
+                response.tap.audio_ended(event.item_id)
 
     def text(self, connection: Connection, event: OutputText) -> None:
         """Text or transcript: recorded only if it may be heard."""
@@ -221,6 +228,8 @@ class Responding(Asking):
         if response.discard or response.cut:
             return
         self._session.listener.text(response, event.item_id, event.text)
+        if response.tap is not None:
+            response.tap.text(event.item_id, event.text, spoken=event.spoken)
 
     def call(self, connection: Connection, event: CallReady) -> None:
         """A call is complete: run it, or see to it that it is answered unrun."""
@@ -228,10 +237,15 @@ class Responding(Asking):
         self._announce_call(response, event.call)
 
     def _announce_call(self, response: Response, call: FunctionCall) -> None:
-        if call.call_id in response.calls or response.out_of_band:
+        if call.call_id in response.calls:
             return
         response.calls[call.call_id] = call
-        if response.discard or self._stale(response):
+        refused = response.discard or self._stale(response)
+        if response.tap is not None and not refused:
+            response.tap.call(call)
+        if response.out_of_band:
+            return  # only whoever asked for it can know what to make of it
+        if refused:
             self._session.listener.call_refused(response, call)
         else:
             self._session.listener.call_ready(response, call)

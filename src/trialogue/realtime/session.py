@@ -55,6 +55,7 @@ from trialogue.realtime.listening import Listening
 from trialogue.realtime.notices import AudioDropped, MalformedFrame
 from trialogue.realtime.replying import Replying
 from trialogue.realtime.signal import Signal
+from trialogue.realtime.streaming import DEFAULT_LIMITS, StreamLimits, streamed
 from trialogue.realtime.supervisor import Supervisor
 from trialogue.realtime.syncing import (
     Sync,
@@ -72,7 +73,8 @@ if TYPE_CHECKING:
     from trialogue.dialects.events import Usage
     from trialogue.realtime.configuration import Configuration
     from trialogue.realtime.model import RealtimeModel
-    from trialogue.realtime.replies import Reply, ReplyOutcome, Turn
+    from trialogue.realtime.replies import Reply, ReplyOutcome, Tap, Turn
+    from trialogue.realtime.streaming import ReplyStream
     from trialogue.tools.spec import ToolSpec
 
 __all__ = ["RealtimeSession"]
@@ -390,6 +392,81 @@ class RealtimeSession:
         )
         added = None if replace else instructions
         return await self.reply(command, add_instructions=added, if_busy=if_busy)
+
+    def open_reply(
+        self,
+        *,
+        instructions: str | None = None,
+        replace: bool = False,
+        tools: Sequence[ToolSpec] | Unchanged = UNCHANGED,
+        tool_choice: ToolChoice | Unchanged = UNCHANGED,
+        if_busy: Literal["wait", "skip", "raise"] = "wait",
+        out_of_band: bool = False,
+        input: Sequence[Item] | Unchanged = UNCHANGED,  # noqa: A002
+        metadata: dict[str, str] | None = None,
+        limits: StreamLimits = DEFAULT_LIMITS,
+    ) -> AbstractAsyncContextManager[ReplyStream]:
+        """Ask for a reply and take it while it is made, inside an `async with`.
+
+        The options are those of `generate_reply`. The block begins when the reply was
+        asked for, which may be before its turn has come; its streams wait for what
+        comes. They are bounded by `limits` and never make the session wait.
+
+        Leaving the block before the reply has ended, in any way, cancels the response
+        at the server, by its id, whenever it appears. In any case what was spoken is
+        truncated at what was heard, what was neither heard nor read is deleted from
+        the conversation, and what still comes is dropped. `await reply.outcome()`
+        takes the reply as a whole. All of this is done in the step that leaves the
+        block; nothing is waited for. Where agents speak, what was said plays on if the
+        reply had ended, and their playout decides what was heard.
+
+        A reply of which nothing was taken yet survives the loss of its connection: it
+        is asked for again, and its streams begin anew.
+
+        Raises:
+            ResponseBusy: with `if_busy="raise"`, on entering.
+            ResponseFailed, ServerError, ConnectionLost: it failed. They come out of its
+                streams or of `outcome()`; out of the block, if nobody asked.
+            SessionClosed: the session takes no more work.
+        """
+        command = CreateResponse(
+            self.replying.new_key(),
+            instructions=instructions if replace and instructions else UNCHANGED,
+            tools=UNCHANGED if tools is UNCHANGED else tuple(tools),
+            tool_choice=tool_choice,
+            out_of_band=out_of_band,
+            input=UNCHANGED if input is UNCHANGED else tuple(input),
+            metadata=metadata or {},
+        )
+        added = None if replace else instructions
+        return self.stream_reply(
+            command, add_instructions=added, if_busy=if_busy, limits=limits
+        )
+
+    def stream_reply(
+        self,
+        command: CreateResponse,
+        *,
+        config: Configuration | None = None,
+        add_instructions: str | None = None,
+        if_busy: Literal["wait", "skip", "raise"] = "wait",
+        within: Turn | None = None,
+        silence: Callable[[], bool] = lambda: True,
+        limits: StreamLimits = DEFAULT_LIMITS,
+    ) -> AbstractAsyncContextManager[ReplyStream]:
+        """Stream a reply on behalf of a configuration; see `open_reply`."""
+
+        def ask(tap: Tap) -> Reply:
+            return self.replying.ask(
+                command=command,
+                config=config or self.wanted,
+                add_instructions=add_instructions,
+                if_busy=if_busy,
+                within=within,
+                tap=tap,
+            )
+
+        return streamed(self, ask, limits, silence)
 
     async def reply(
         self,
