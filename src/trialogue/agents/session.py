@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+import time
 from collections import deque
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
@@ -51,7 +52,7 @@ from trialogue.realtime.unwrapping import single
 from trialogue.tools import render
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from trialogue.agents.agent import Agent, Handoff
     from trialogue.agents.calls import OpenCall
@@ -648,6 +649,8 @@ async def open_agent_session(
     timing: Timing | None = None,
     backoff: Backoff | None = None,
     seed: int | None = None,
+    standby: bool = False,
+    wall: Callable[[], float] = time.time,
 ) -> AsyncIterator[AgentSession]:
     """Open a conversation for agents; then `await session.run(agent)`.
 
@@ -660,6 +663,9 @@ async def open_agent_session(
         on_handoff_error: "restore" lets the previous agent go on when a handoff fails,
             "raise" makes `run` raise.
         seed: makes ids of frames and pauses reproducible.
+        standby: keep a second connection open, so that a handoff that needs a fresh one
+            costs no dialling.
+        wall: the clock of the provider's `expires_at`, in seconds since 1970.
 
     Raises:
         ConnectRefused: wrong key, unknown model, refused upgrade; not retried.
@@ -677,6 +683,8 @@ async def open_agent_session(
         timing=timing,
         backoff=backoff,
         seed=seed,
+        standby=standby,
+        wall=wall,
     )
     async with session._open(source, output):
         yield session

@@ -19,6 +19,8 @@ LOOKBACK = 2 * SAMPLE_RATE
 detection on the old one may have heard a beginning that it could not report."""
 SPOKEN_TURNS = 60 * SAMPLE_RATE
 """Samples of committed turns kept until their transcripts arrive."""
+MICROPHONE_PAUSE = 1.0
+"""Seconds without any audio from the program after which nobody seems to speak."""
 MICROPHONE_SILENT = 3.0
 """Seconds without any audio from the program after which an open turn cannot end."""
 CONFIRMATION = 3.0
@@ -56,6 +58,16 @@ class Listening:
     def has_the_floor(self) -> bool:
         """Whether the user speaks, or is about to be answered by turn detection."""
         return self.speaking or self.answer_due < math.inf
+
+    @property
+    def pushed_until(self) -> float:
+        """When the microphone will have been silent for long enough to say so."""
+        return self._last_push + MICROPHONE_PAUSE
+
+    def may_be_mid_turn(self, now: float, cursor: int | None) -> bool:
+        """Whether a turn that the program will commit may be under way."""
+        uncommitted = (cursor or 0) > self._committed_to
+        return self.manual and uncommitted and now < self.pushed_until
 
     def answered(self) -> None:
         """Turn detection began its response."""

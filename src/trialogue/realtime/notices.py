@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
@@ -16,6 +16,7 @@ __all__ = [
     "ErrorNotice",
     "ItemChanged",
     "MalformedFrame",
+    "OpenReason",
     "RawEvent",
     "ReplayTruncated",
     "ReplyEnded",
@@ -27,13 +28,26 @@ __all__ = [
 ]
 
 
+OpenReason: TypeAlias = Literal["first", "reconnect", "handoff", "rotation", "restart"]
+"""Why a connection took over: none had served; the one before was lost; a handoff needs
+a fresh one; the one before nears its end; the program asked for it."""
+
+
 @attrs.frozen
 class ConnectionOpened:
-    """A connection is up and begins to serve. Generation 1 is the first."""
+    """A connection is up and begins to serve. Generation 1 is the first.
+
+    Attributes:
+        generation: counts the connections that were dialled, spare ones included.
+        session_id: the provider's name for its session.
+        seconds: from dialling to the provider's first event.
+        reason: why it took over.
+    """
 
     generation: int
     session_id: str
     seconds: float
+    reason: OpenReason = "first"
 
 
 @attrs.frozen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from trialogue.realtime.session import RealtimeSession
 from trialogue.realtime.unwrapping import single
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from trialogue.conversation.context import ChatContext
     from trialogue.dialects.options import SessionOptions
@@ -67,12 +68,16 @@ async def open_session(
     timing: Timing | None = None,
     backoff: Backoff | None = None,
     seed: int | None = None,
+    standby: bool = False,
+    wall: Callable[[], float] = time.time,
 ) -> AsyncIterator[RealtimeSession]:
     """Hold a conversation with a realtime model, without agents.
 
     The block begins when the provider's first event was read. Leaving it takes at most
     the close deadline (`Timing.close`), also when the server never answers. With a
-    `seed` the same script sends the same frames.
+    `seed` the same script sends the same frames. With `standby` a second connection is
+    kept open, so that a fresh one costs no dialling. `wall` is the clock of the
+    provider's `expires_at`, in seconds since 1970.
 
     Raises:
         ConnectRefused: wrong key, unknown model, refused upgrade; not retried.
@@ -86,6 +91,8 @@ async def open_session(
         timing=timing,
         backoff=backoff,
         seed=seed,
+        standby=standby,
+        wall=wall,
     )
     base = model.options if options is None else model.options.merged(options)
     session.supervisor.wanted = Configuration(model, instructions, tuple(tools), base)

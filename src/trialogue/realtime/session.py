@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import time
 from typing import TYPE_CHECKING, Any, Literal
 
 import trio
@@ -106,6 +107,8 @@ class RealtimeSession:
         replay_budget: int = 400,
         audio_seconds: float = 30.0,
         seed: int | None = None,
+        standby: bool = False,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.record = Record()
         self.listening = Listening(audio_seconds)
@@ -132,7 +135,9 @@ class RealtimeSession:
             self.timing,
             backoff or Backoff(),
             self._random.random,
+            wall,
             replay_budget,
+            standby=standby,
         )
         self._intake = Intake(self)
         self._updating = Updating(self)
@@ -242,6 +247,48 @@ class RealtimeSession:
             return False
         held = connection.config
         return held is not None and held.epoch is wanted.epoch
+
+    @property
+    def standby(self) -> bool:
+        """Whether a second connection is kept open, so that no handoff has to dial."""
+        return self.supervisor.standby
+
+    @standby.setter
+    def standby(self, wanted: bool) -> None:
+        self.supervisor.keep_standby(wanted)
+
+    async def restart(self, *, within: float = 60.0) -> None:
+        """Have a fresh connection take over, and wait until it serves.
+
+        It is dialled first and takes over as soon as nobody speaks, nothing plays and
+        nothing is under way; the conversation, the configuration and the microphone go
+        on. If none takes over `within` seconds the present one stays. Cancelling stays
+        with the present one too.
+
+        Raises:
+            ConnectionLost: none could be had in time, or there was no moment to switch.
+            SessionClosed: the session takes no more work, or failed meanwhile.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self.check_open()
+        before = self.supervisor.opened
+        self.supervisor.ask_for_restart(True)
+        try:
+            with trio.move_on_after(within):
+                await self.changed.until(
+                    lambda: (
+                        self._closed
+                        or self.failure is not None
+                        or (self.supervisor.opened > before and self.settled)
+                    )
+                )
+        finally:
+            if self.supervisor.opened == before:
+                self.supervisor.ask_for_restart(False)
+        self.check_open()
+        if self.supervisor.opened == before or not self.settled:
+            msg = f"no fresh connection took over within {within:g} s"
+            raise ConnectionLost(msg)
 
     async def update_instructions(
         self, instructions: str, *, ack_timeout: float = 5.0
