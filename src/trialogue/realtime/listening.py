@@ -35,6 +35,7 @@ class Listening:
     Attributes:
         manual: the provider finds no turns, so that all that is not committed is the
             open turn.
+        sent_by_program: the last message of sound that was not said into a microphone.
     """
 
     def __init__(self, ring_seconds: float = 30.0) -> None:
@@ -49,6 +50,7 @@ class Listening:
         self._last_push = -math.inf
         self._confirm_by = math.inf
         self._spoken: OrderedDict[str, bytes] = OrderedDict()
+        self.sent_by_program: str | None = None
 
     @property
     def seconds_held(self) -> float:
@@ -153,6 +155,12 @@ class Listening:
     def transcribed(self, item_id: str) -> None:
         """Its words are known: the sound is no longer needed."""
         self._spoken.pop(item_id, None)
+
+    def keep(self, item_id: str, pcm: bytes) -> None:
+        """The program sends a message of sound: it is kept as a spoken turn is."""
+        self._spoken[item_id] = pcm
+        self.sent_by_program = item_id
+        self._bound_spoken()
 
     def sound_of(self, item_id: str) -> bytes | None:
         """Return a committed turn's audio, if it is still kept."""

@@ -67,6 +67,11 @@ class AudioFormats:
         encoder = _encoder(self._source)
         return pcm if encoder is None else encoder.feed(pcm)
 
+    def held(self, data: bytes, *, by_user: bool) -> bytes:
+        """Return the whole audio of an item as PCM16 24 kHz, whoever said it."""
+        name = self._source if by_user else self._sink
+        return data if name == "pcm16" else Decoder(name).feed(data)
+
     def heard(self, item_id: str, data: bytes) -> bytes:
         """Return a piece of an item's speech as PCM16 24 kHz."""
         if self._sink == "pcm16":
