@@ -15,7 +15,9 @@ from trialogue.conversation.context import ChatContext
 from trialogue.conversation.items import (
     FunctionCall,
     FunctionCallOutput,
+    ImageContent,
     Message,
+    TextContent,
 )
 from trialogue.dialects.dialect import Capabilities
 from trialogue.dialects.options import (
@@ -28,6 +30,7 @@ from trialogue.dialects.options import (
     Transcription,
 )
 from trialogue.errors import (
+    AnswerTimeout,
     ConfigurationError,
     ConnectionLost,
     ConnectRefused,
@@ -48,16 +51,25 @@ from trialogue.realtime.backoff import Backoff
 from trialogue.realtime.connection import Timing
 from trialogue.realtime.ledger import RequestReport, RequestState, UpdateReport
 from trialogue.realtime.model import RealtimeModel
+from trialogue.realtime.notices import RawServerEvent
 from trialogue.realtime.openai import OpenAIRealtime
 from trialogue.realtime.opening import open_session
 from trialogue.realtime.replies import ReplyOutcome
+from trialogue.realtime.retrieving import RetrievedItem
 from trialogue.realtime.session import RealtimeSession
+from trialogue.realtime.streaming import (
+    MessageStream,
+    ReplyReader,
+    ReplyStream,
+    StreamLimits,
+)
 from trialogue.tools import FunctionTool, NoReply, ToolSpec, function_tool
 
 __all__ = [
     "UNCHANGED",
     "Agent",
     "AgentSession",
+    "AnswerTimeout",
     "Backoff",
     "Capabilities",
     "ChatContext",
@@ -71,19 +83,25 @@ __all__ = [
     "Handoff",
     "HandoffError",
     "HandoffLoop",
+    "ImageContent",
     "Message",
+    "MessageStream",
     "NamedTool",
     "NoReply",
     "NoiseReduction",
     "OpenAIRealtime",
     "ProtocolError",
+    "RawServerEvent",
     "RealtimeModel",
     "RealtimeSession",
     "ReplyOutcome",
+    "ReplyReader",
+    "ReplyStream",
     "RequestReport",
     "RequestState",
     "ResponseBusy",
     "ResponseFailed",
+    "RetrievedItem",
     "RunContext",
     "SemanticVAD",
     "ServerError",
@@ -91,7 +109,9 @@ __all__ = [
     "SessionClosed",
     "SessionOptions",
     "SessionUpdateError",
+    "StreamLimits",
     "SubscriberLagged",
+    "TextContent",
     "Timing",
     "ToolError",
     "ToolSpec",

@@ -33,6 +33,7 @@ class Part:
         ended: it is final.
         taken: samples of it that were taken out.
         read: some of its words were taken out.
+        cut: it was cut at what was heard of it.
     """
 
     item_id: str
@@ -41,6 +42,7 @@ class Part:
     ended: bool = False
     taken: int = 0
     read: bool = False
+    cut: bool = False
 
 
 class ReplyContent:
@@ -192,7 +194,7 @@ class ReplyContent:
 
     def leave(self) -> list[CutItem]:
         """Nobody takes anything any more; return what was not heard to its end."""
-        cut = [] if self.silenced else self._cut(self.parts)
+        cut = self._cut(self.parts)
         self.ended = self.silenced = True
         self._changed()
         return cut
@@ -200,9 +202,12 @@ class ReplyContent:
     def _cut(self, parts: list[Part]) -> list[CutItem]:
         cut = []
         for part in parts:
+            if part.cut:
+                continue
             heard, received = self.heard_of(part), self.received_ms(part)
             whole = part.sound_ended and 0 < received <= heard
-            if not (whole or self._was_read(part)):
+            part.cut = not (whole or self._was_read(part))
+            if part.cut:
                 cut.append(CutItem(part.item_id, heard, received, part.sound_ended))
         self.cut_short |= bool(cut)
         return cut
