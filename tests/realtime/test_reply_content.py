@@ -16,9 +16,7 @@ def content() -> ReplyContent:
     return ReplyContent(300, 10_000, lambda: None)
 
 
-def speak(
-    one: ReplyContent, item_id: str, *lengths_ms: int, ended: bool = True
-) -> None:
+def speak(one: ReplyContent, item_id: str, *pieces_ms: int, ended: bool = True) -> None:
     """A message is made, with words and pieces of sound of these lengths."""
     message = Message(item_id, "assistant", (), "in_progress")
     one.item(message, ended=False)
