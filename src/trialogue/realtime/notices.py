@@ -8,6 +8,7 @@ import attrs
 
 from trialogue.conversation.items import Item
 from trialogue.realtime.broadcast import OnlyByName
+from trialogue.dialects.events import RateLimit
 from trialogue.realtime.replies import ReplyOutcome
 
 __all__ = [
@@ -18,12 +19,14 @@ __all__ = [
     "ItemChanged",
     "MalformedFrame",
     "OpenReason",
+    "RateLimitsUpdated",
     "RawEvent",
     "RawServerEvent",
     "ReplayTruncated",
     "ReplyEnded",
     "ReplyStarted",
     "UnknownAnchorNotice",
+    "UserIdle",
     "UserStartedSpeaking",
     "UserStoppedSpeaking",
     "UserTranscript",
@@ -88,6 +91,13 @@ class UserStartedSpeaking:
 @attrs.frozen
 class UserStoppedSpeaking:
     item_id: str | None = None
+
+
+@attrs.frozen
+class UserIdle:
+    """Nobody spoke for `ServerVAD.idle_timeout_ms`; the model is made to speak."""
+
+    item_id: str
 
 
 @attrs.frozen
@@ -170,6 +180,17 @@ def raw_event(event: Any, generation: int) -> RawServerEvent:
     """Return the notice of a provider's event, typed or plain JSON."""
     kind = event.get("type") if isinstance(event, dict) else event.type
     return RawServerEvent(str(kind or ""), event, generation)
+
+
+@attrs.frozen
+class RateLimitsUpdated:
+    """What is left of the provider's limits; told now and then, never to be waited for.
+
+    Attributes:
+        limits: one each for "requests", "tokens" or what else the provider counts.
+    """
+
+    limits: tuple[RateLimit, ...]
 
 
 @attrs.frozen

@@ -84,8 +84,17 @@ class Incoming:
             ),
         )
 
-    def _rate_limits(self, _: wire.RateLimitsUpdated, data: _Data) -> _Translation:
-        return (ours.RateLimits(tuple(data["rate_limits"])),)
+    def _rate_limits(self, event: wire.RateLimitsUpdated, _: _Data) -> _Translation:
+        limits = (
+            ours.RateLimit(
+                name=or_none(limit.name) or "",
+                limit=or_none(limit.limit),
+                remaining=or_none(limit.remaining),
+                reset_seconds=or_none(limit.reset_seconds),
+            )
+            for limit in event.rate_limits
+        )
+        return (ours.RateLimits(tuple(limits)),)
 
     # Conversation
 
@@ -204,6 +213,11 @@ class Incoming:
     ) -> _Translation:
         return (ours.SpeechStopped(or_none(event.item_id), event.audio_end_ms),)
 
+    def _idle(
+        self, event: wire.InputAudioBufferTimeoutTriggered, _: _Data
+    ) -> _Translation:
+        return (ours.IdleTimedOut(self._ids.back(event.item_id)),)
+
     # Responses
 
     def _response_created(self, event: wire.ResponseCreated, _: _Data) -> _Translation:
@@ -319,6 +333,7 @@ _TRANSLATORS: Final[dict[type, _Translator]] = {
     wire.InputAudioBufferCleared: Incoming._cleared,
     wire.InputAudioBufferSpeechStarted: Incoming._speech_started,
     wire.InputAudioBufferSpeechStopped: Incoming._speech_stopped,
+    wire.InputAudioBufferTimeoutTriggered: Incoming._idle,
     wire.ResponseCreated: Incoming._response_created,
     wire.ResponseDone: Incoming._response_done,
     wire.ResponseOutputItemAdded: Incoming._output_item_added,
