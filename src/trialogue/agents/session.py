@@ -8,7 +8,7 @@ import math
 import time
 from collections import deque
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import trio
 
@@ -43,12 +43,12 @@ from trialogue.conversation.items import (
     TextContent,
 )
 from trialogue.dialects.commands import CreateResponse
-from trialogue.dialects.options import UNCHANGED, ToolChoice, Unchanged
 from trialogue.errors import HandoffError, HandoffLoop, SessionClosed
 from trialogue.realtime.opening import running_session
 from trialogue.realtime.session import RealtimeSession
 from trialogue.realtime.streaming import DEFAULT_LIMITS, ReplyStream, StreamLimits
 from trialogue.realtime.unwrapping import single
+from trialogue.realtime.wishes import ReplyOptions, wish_for
 from trialogue.tools import render
 
 if TYPE_CHECKING:
@@ -437,60 +437,40 @@ class AgentSession:
     async def generate_reply(
         self,
         *,
-        instructions: str | None = None,
-        replace: bool = False,
-        tool_choice: ToolChoice | Unchanged = UNCHANGED,
         if_busy: Literal["wait", "skip", "raise"] = "wait",
-        out_of_band: bool = False,
-        metadata: dict[str, str] | None = None,
+        **options: Unpack[ReplyOptions],
     ) -> ReplyOutcome:
         """Have the current agent reply, and wait until the reply is complete.
 
-        As `RealtimeSession.generate_reply`; inside an agent's hooks and tools the reply
-        is that agent's. A reply that a handoff or the user cuts short returns
-        "interrupted" with what was heard.
+        As `RealtimeSession.generate_reply`, with the same options; inside an agent's
+        hooks and tools the reply is that agent's. `tools` can narrow the agent's own
+        tools, not add to them: only what the agent has is run. A reply that a handoff
+        or the user cuts short returns "interrupted" with what was heard.
         """
-        asked_of = self._asked_of()
-        command = CreateResponse(
-            self.realtime.replying.new_key(),
-            instructions=instructions if replace and instructions else UNCHANGED,
-            tool_choice=tool_choice,
-            out_of_band=out_of_band,
-            metadata=metadata or {},
-        )
+        wish = wish_for(self.realtime.replying.new_key(), **options)
         return await self.realtime.reply(
-            command,
-            add_instructions=None if replace else instructions,
+            wish.command,
+            add_instructions=wish.add_instructions,
             if_busy=if_busy,
-            **asked_of,
+            **self._asked_of(),
         )
 
     def open_reply(
         self,
         *,
-        instructions: str | None = None,
-        replace: bool = False,
-        tool_choice: ToolChoice | Unchanged = UNCHANGED,
         if_busy: Literal["wait", "skip", "raise"] = "wait",
-        out_of_band: bool = False,
-        metadata: dict[str, str] | None = None,
         limits: StreamLimits = DEFAULT_LIMITS,
+        **options: Unpack[ReplyOptions],
     ) -> AbstractAsyncContextManager[ReplyStream]:
         """Have the current agent reply, and take the reply while it is made.
 
         As `RealtimeSession.open_reply`. The reply is played and its tools are run as
         ever; what the streams give comes beside that.
         """
-        command = CreateResponse(
-            self.realtime.replying.new_key(),
-            instructions=instructions if replace and instructions else UNCHANGED,
-            tool_choice=tool_choice,
-            out_of_band=out_of_band,
-            metadata=metadata or {},
-        )
+        wish = wish_for(self.realtime.replying.new_key(), **options)
         return self.realtime.stream_reply(
-            command,
-            add_instructions=None if replace else instructions,
+            wish.command,
+            add_instructions=wish.add_instructions,
             if_busy=if_busy,
             limits=limits,
             **self._asked_of(),

@@ -7,8 +7,8 @@ from typing import Any, Literal, TypeAlias
 import attrs
 
 from trialogue.conversation.items import Item
-from trialogue.realtime.broadcast import OnlyByName
 from trialogue.dialects.events import RateLimit
+from trialogue.realtime.broadcast import OnlyByName
 from trialogue.realtime.replies import ReplyOutcome
 
 __all__ = [

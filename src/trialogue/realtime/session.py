@@ -6,7 +6,7 @@ import itertools
 import random
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import trio
 
@@ -29,7 +29,6 @@ from trialogue.dialects.options import (
     SemanticVAD,
     ServerVAD,
     SessionOptions,
-    ToolChoice,
     Unchanged,
 )
 from trialogue.errors import (
@@ -69,6 +68,7 @@ from trialogue.realtime.syncing import (
     plan_sync,
 )
 from trialogue.realtime.updating import Updating
+from trialogue.realtime.wishes import ReplyOptions, wish_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -389,14 +389,8 @@ class RealtimeSession:
     async def generate_reply(
         self,
         *,
-        instructions: str | None = None,
-        replace: bool = False,
-        tools: Sequence[ToolSpec] | Unchanged = UNCHANGED,
-        tool_choice: ToolChoice | Unchanged = UNCHANGED,
         if_busy: Literal["wait", "skip", "raise"] = "wait",
-        out_of_band: bool = False,
-        input: Sequence[Item] | Unchanged = UNCHANGED,  # noqa: A002
-        metadata: dict[str, str] | None = None,
+        **options: Unpack[ReplyOptions],
     ) -> ReplyOutcome:
         """Ask for a reply and wait until it is complete.
 
@@ -405,7 +399,8 @@ class RealtimeSession:
         turn taking nothing is asked for, since the turn's own response serves. Out of
         band replies run beside it and are not written to the conversation.
 
-        `instructions` are added to the session's, or stand alone with `replace=True`.
+        `instructions` are added to the session's, or stand alone with `replace=True`;
+        the further keywords are those of `ReplyOptions`, for this reply alone.
         Cancelling cancels the response at the server, by its id, whenever it appears.
 
         Returns:
@@ -414,32 +409,21 @@ class RealtimeSession:
         Raises:
             ResponseFailed, ServerError: the provider failed or refused it.
             ResponseBusy: with `if_busy="raise"`.
+            ConfigurationError, ConversionError: an option is impossible, or has no form
+                in the provider's protocol; nothing was sent.
             SessionClosed: the session takes no more work.
         """
-        command = CreateResponse(
-            self.replying.new_key(),
-            instructions=instructions if replace and instructions else UNCHANGED,
-            tools=UNCHANGED if tools is UNCHANGED else tuple(tools),
-            tool_choice=tool_choice,
-            out_of_band=out_of_band,
-            input=UNCHANGED if input is UNCHANGED else tuple(input),
-            metadata=metadata or {},
+        wish = wish_for(self.replying.new_key(), **options)
+        return await self.reply(
+            wish.command, add_instructions=wish.add_instructions, if_busy=if_busy
         )
-        added = None if replace else instructions
-        return await self.reply(command, add_instructions=added, if_busy=if_busy)
 
     def open_reply(
         self,
         *,
-        instructions: str | None = None,
-        replace: bool = False,
-        tools: Sequence[ToolSpec] | Unchanged = UNCHANGED,
-        tool_choice: ToolChoice | Unchanged = UNCHANGED,
         if_busy: Literal["wait", "skip", "raise"] = "wait",
-        out_of_band: bool = False,
-        input: Sequence[Item] | Unchanged = UNCHANGED,  # noqa: A002
-        metadata: dict[str, str] | None = None,
         limits: StreamLimits = DEFAULT_LIMITS,
+        **options: Unpack[ReplyOptions],
     ) -> AbstractAsyncContextManager[ReplyStream]:
         """Ask for a reply and take it while it is made, inside an `async with`.
 
@@ -464,18 +448,12 @@ class RealtimeSession:
                 streams or of `outcome()`; out of the block, if nobody asked.
             SessionClosed: the session takes no more work.
         """
-        command = CreateResponse(
-            self.replying.new_key(),
-            instructions=instructions if replace and instructions else UNCHANGED,
-            tools=UNCHANGED if tools is UNCHANGED else tuple(tools),
-            tool_choice=tool_choice,
-            out_of_band=out_of_band,
-            input=UNCHANGED if input is UNCHANGED else tuple(input),
-            metadata=metadata or {},
-        )
-        added = None if replace else instructions
+        wish = wish_for(self.replying.new_key(), **options)
         return self.stream_reply(
-            command, add_instructions=added, if_busy=if_busy, limits=limits
+            wish.command,
+            add_instructions=wish.add_instructions,
+            if_busy=if_busy,
+            limits=limits,
         )
 
     def stream_reply(
