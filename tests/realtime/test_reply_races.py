@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import trio
 
 from stage import collecting, realtime_stage, until
 from streams import always, at_rest, audio_of, overlap, say, sent, text_of
-from trialogue import ResponseBusy
+from trialogue import ResponseBusy, ServerError
 from trialogue.dialects.options import ServerVAD, SessionOptions
 from trialogue.realtime.notices import ErrorNotice
 from trialogue.testing import (
@@ -274,10 +275,8 @@ async def test_whatever_ends_a_reply_frees_the_slot(
         await until(lambda: session.settled)
         began = trio.current_time()
         with trio.fail_after(60):
-            try:
+            with suppress(ServerError):  # the one that is rejected
                 await ask(session)
-            except Exception as error:
-                assert getattr(error, "code", None) == "server_error"
             assert trio.current_time() - began < 17
             assert await ask(session) == ("completed", "Hello there.")
             await at_rest(session)
@@ -289,7 +288,7 @@ async def test_whatever_ends_a_reply_frees_the_slot(
 async def test_a_stream_whose_response_falls_silent_ends_lost(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    """15 s without an event, after something was heard: never waited for without end."""
+    """15 s without an event, after something was heard: nobody waits without end."""
     brain = always([Say("Well.", ms=300), Pause(3000), Say("So.")])
     async with realtime_stage(brain) as (server, session):
         await until(lambda: session.settled)
@@ -313,8 +312,7 @@ async def test_a_reply_whose_beginning_was_never_announced_is_its_callers_all_th
     async with realtime_stage(say(), server={"faults": faults}) as (_, session):
         with trio.fail_after(60):
             first, second = await ask(session), await ask(session)
-        assert first[0] == second[0] == "completed"
-        assert second[1] == "Hello there."
+        assert first == second == ("completed", "Hello there.")
         await at_rest(session)
 
 

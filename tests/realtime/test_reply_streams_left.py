@@ -290,6 +290,27 @@ async def test_the_users_voice_stops_the_sound_at_what_was_taken(
         assert held_ms(server)[message.id] == heard
 
 
+@pytest.mark.behaviour("R9", "U3")
+async def test_an_interruption_ends_the_sound_and_tells_how_much_was_heard(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """`interrupt()`: cancelled by id, truncated; the words that came can be read."""
+    async with realtime_stage(say("One two three four.", ms=8000)) as (server, session):
+        await until(lambda: session.settled)
+        async with session.open_reply() as reply:
+            heard = await take(reply, 300)
+            session.interrupt()
+            assert await audio_of(reply) == b""
+            outcome = await reply.outcome()
+            said = "".join([text async for text in reply.text()])
+        assert (outcome.outcome, outcome.heard_ms) == ("interrupted", heard)
+        assert said
+        assert "One two three four.".startswith(said.strip())
+        await at_rest(session)
+        assert len(sent(server, "response.cancel")) == 1
+        assert list(held_ms(server).values()) == [heard]
+
+
 # --- the connection is lost ---------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trialogue.conversation.items import FunctionCall
+from trialogue.conversation.items import FunctionCall, Message
 from trialogue.dialects.commands import (
     CancelResponse,
 )
@@ -30,7 +30,7 @@ from trialogue.errors import (
 )
 from trialogue.realtime.asking import Asking
 from trialogue.realtime.notices import ErrorNotice, ReplyEnded, ReplyStarted
-from trialogue.realtime.replies import Reply, ReplyOutcome, Response
+from trialogue.realtime.replies import Reply, ReplyOutcome, Response, Tap
 
 if TYPE_CHECKING:
     from trialogue.realtime.connection import Connection
@@ -284,6 +284,18 @@ class Responding(Asking):
         if reply is not None:
             reply.response = response
             self._unpost(reply)
+            if reply.tap is not None:
+                self._catch_up(reply.tap, response, event)
+
+    @staticmethod
+    def _catch_up(tap: Tap, response: Response, event: ResponseDone) -> None:
+        """What came before anybody knew whose it was: all of it but the sound."""
+        for item in event.items:
+            tap.item(item, ended=True)
+            if isinstance(item, Message) and item.text:
+                tap.text(item.id, item.text, spoken=False)
+        for call in response.calls.values():
+            tap.call(call)
 
     def _conclude(
         self, connection: Connection, response: Response, event: ResponseDone
