@@ -12,6 +12,7 @@ from stage import model_of, realtime_stage, until
 from streams import always, at_rest, say, sent
 from trialogue import (
     ConnectionLost,
+    Message,
     SessionClosed,
     open_session,
 )
@@ -273,7 +274,7 @@ async def test_a_message_whose_sender_gives_up_is_withdrawn_or_stands(
         with trio.move_on_after(0.05):
             await session.send_message("Written.")
         await at_rest(session)
-        assert [getattr(i, "text", None) for i in session.chat_ctx.items] == [
-            "Written."
-        ]
+        [item] = session.chat_ctx.items
+        assert isinstance(item, Message)
+        assert item.text == "Written."
         assert len(sent(server, "conversation.item.create")) == 1
