@@ -270,7 +270,7 @@ async def test_a_message_whose_sender_gives_up_is_withdrawn_or_stands(
         with trio.CancelScope() as scope:
             scope.cancel()
             await session.send_message("Never.")
-        assert session.chat_ctx.items == ()
+        assert not session.chat_ctx.ids
         with trio.move_on_after(0.05):
             await session.send_message("Written.")
         await at_rest(session)
