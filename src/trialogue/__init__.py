@@ -44,8 +44,11 @@ from trialogue.errors import (
     ToolError,
     TrialogueError,
 )
+from trialogue.realtime.azure import AzureRealtime
 from trialogue.realtime.backoff import Backoff
+from trialogue.realtime.client_secrets import ClientSecret, create_client_secret
 from trialogue.realtime.connection import Timing
+from trialogue.realtime.credentials import Secret
 from trialogue.realtime.ledger import RequestReport, RequestState, UpdateReport
 from trialogue.realtime.model import RealtimeModel
 from trialogue.realtime.openai import OpenAIRealtime
@@ -58,9 +61,11 @@ __all__ = [
     "UNCHANGED",
     "Agent",
     "AgentSession",
+    "AzureRealtime",
     "Backoff",
     "Capabilities",
     "ChatContext",
+    "ClientSecret",
     "ConfigurationError",
     "ConnectRefused",
     "ConnectionLost",
@@ -85,6 +90,7 @@ __all__ = [
     "ResponseBusy",
     "ResponseFailed",
     "RunContext",
+    "Secret",
     "SemanticVAD",
     "ServerError",
     "ServerVAD",
@@ -98,6 +104,7 @@ __all__ = [
     "Transcription",
     "TrialogueError",
     "UpdateReport",
+    "create_client_secret",
     "function_tool",
     "open_agent_session",
     "open_session",
