@@ -159,12 +159,16 @@ class Access:
         key = await self._fetched(source, deadline)
         try:
             return await attempt(self._headers(key), _left(deadline))
-        except ConnectRefused as refused:
-            if refused.status != _UNAUTHORIZED:
+        except ConnectRefused as error:
+            if error.status != _UNAUTHORIZED:
                 raise
+            refused = error
+        try:
             fresh = await self._fetched(source, deadline)
             if fresh == key:
-                raise
+                raise refused
+        finally:
+            del refused  # or its traceback would refer to a frame that refers to it
         return await attempt(self._headers(fresh), _left(deadline))
 
     async def _fetched(self, source: KeySource, deadline: float) -> Secret:
