@@ -39,8 +39,8 @@ async def request_of(**description: Any) -> tuple[str, dict[str, str]]:
         await peer.echo_forever()
 
     async with playing(behave) as line:
-        given = {"deployment": "voice", "api_key": KEY, "connect": line.connect}
-        model = AzureRealtime(**(given | description))
+        given: dict[str, Any] = {"api_key": KEY, "connect": line.connect}
+        model = AzureRealtime(**({"deployment": "voice"} | given | description))
         async with model.open_link(connect_timeout=5, close_timeout=1):
             pass
     return seen[0]

@@ -60,7 +60,7 @@ class Line:
         self.nursery.start_soon(self._serve, server)
         return self.client
 
-    async def _serve(self, stream: trio.testing.StapledStream[Any, Any]) -> None:
+    async def _serve(self, stream: trio.abc.Stream) -> None:
         while not self._complete():
             data = await stream.receive_some()
             if not data:
@@ -123,7 +123,7 @@ async def test_secret_opens_a_session_that_begins_with_what_was_attached(
                 "gpt-realtime",
                 endpoint="http://localhost",
                 connect=server.connect,
-                **given,  # type: ignore[arg-type]
+                **given,
             )
 
         secret = await create_client_secret(
@@ -177,7 +177,7 @@ async def test_overloaded_provider_may_be_asked_again(
         with pytest.raises(ConnectionLost, match=f"HTTP {status}") as caught:
             await create_client_secret(model_of(server))
         assert type(caught.value) is ConnectionLost
-        assert await create_client_secret(model_of(server))
+        assert (await create_client_secret(model_of(server))).expires_at
 
 
 @pytest.mark.behaviour("C1")
@@ -188,7 +188,7 @@ async def test_key_of_a_function_that_was_refused_is_fetched_once_more(
     settings = Settings(keys=frozenset(["new"]))
     async with RealtimeServer(settings=settings).serving() as server:
         model = model_of(server, api_key=lambda: next(keys))
-        assert await create_client_secret(model)
+        assert (await create_client_secret(model)).expires_at
         assert server.dials == 2
 
 
@@ -202,7 +202,7 @@ async def test_minting_over_tls_checks_the_certificate() -> None:
     async with RealtimeServer().serving() as server:
         await server.listen(ssl_context=context)
         model = OpenAIRealtime(api_key=KEY, base_url=server.url, ssl_context=trusting)
-        assert await create_client_secret(model)
+        assert (await create_client_secret(model)).expires_at
         wary = OpenAIRealtime(api_key=KEY, base_url=server.url)
         with pytest.raises(ConnectRefused, match="certificate of 127"):
             await create_client_secret(wary)
