@@ -106,6 +106,9 @@ class Stage(Listener):
     def heard_ms(self, response: Response) -> int:
         return sum(self._playout.position(item).ms for item in response.items)
 
+    def playing(self) -> bool:
+        return not self._playout.idle
+
     def running_calls(self) -> Collection[str]:
         scope = self._session.scope
         if scope is None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+import time
 from collections import deque
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import trio
 
@@ -42,15 +43,15 @@ from trialogue.conversation.items import (
     TextContent,
 )
 from trialogue.dialects.commands import CreateResponse
-from trialogue.dialects.options import UNCHANGED, ToolChoice, Unchanged
 from trialogue.errors import HandoffError, HandoffLoop, SessionClosed
 from trialogue.realtime.opening import running_session
 from trialogue.realtime.session import RealtimeSession
 from trialogue.realtime.unwrapping import single
+from trialogue.realtime.wishes import ReplyOptions, wish_for
 from trialogue.tools import render
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from trialogue.agents.agent import Agent, Handoff
     from trialogue.agents.calls import OpenCall
@@ -435,36 +436,27 @@ class AgentSession:
     async def generate_reply(
         self,
         *,
-        instructions: str | None = None,
-        replace: bool = False,
-        tool_choice: ToolChoice | Unchanged = UNCHANGED,
         if_busy: Literal["wait", "skip", "raise"] = "wait",
-        out_of_band: bool = False,
-        metadata: dict[str, str] | None = None,
+        **options: Unpack[ReplyOptions],
     ) -> ReplyOutcome:
         """Have the current agent reply, and wait until the reply is complete.
 
-        As `RealtimeSession.generate_reply`; inside an agent's hooks and tools the reply
-        is that agent's. A reply that a handoff or the user cuts short returns
-        "interrupted" with what was heard.
+        As `RealtimeSession.generate_reply`, with the same options; inside an agent's
+        hooks and tools the reply is that agent's. `tools` can narrow the agent's own
+        tools, not add to them: only what the agent has is run. A reply that a handoff
+        or the user cuts short returns "interrupted" with what was heard.
         """
+        wish = wish_for(self.realtime.replying.new_key(), **options)
         inside = current_scope.get()
         own = inside if inside is not None and not inside.closed else None
         scope = own or self._current()
         scope.asked = True
-        command = CreateResponse(
-            self.realtime.replying.new_key(),
-            instructions=instructions if replace and instructions else UNCHANGED,
-            tool_choice=tool_choice,
-            out_of_band=out_of_band,
-            metadata=metadata or {},
-        )
         return await self.realtime.reply(
-            command,
+            wish.command,
             # From outside it is asked of whoever is wanted: the next agent, once a
             # handoff is decided.
             config=None if own is None else own.config,
-            add_instructions=None if replace else instructions,
+            add_instructions=wish.add_instructions,
             if_busy=if_busy,
             within=current_turn.get(),
             silence=lambda: own is None or own.decision is None,
@@ -609,6 +601,8 @@ async def open_agent_session(
     timing: Timing | None = None,
     backoff: Backoff | None = None,
     seed: int | None = None,
+    standby: bool = False,
+    wall: Callable[[], float] = time.time,
 ) -> AsyncIterator[AgentSession]:
     """Open a conversation for agents; then `await session.run(agent)`.
 
@@ -621,6 +615,9 @@ async def open_agent_session(
         on_handoff_error: "restore" lets the previous agent go on when a handoff fails,
             "raise" makes `run` raise.
         seed: makes ids of frames and pauses reproducible.
+        standby: keep a second connection open, so that a handoff that needs a fresh one
+            costs no dialling.
+        wall: the clock of the provider's `expires_at`, in seconds since 1970.
 
     Raises:
         ConnectRefused: wrong key, unknown model, refused upgrade; not retried.
@@ -638,6 +635,8 @@ async def open_agent_session(
         timing=timing,
         backoff=backoff,
         seed=seed,
+        standby=standby,
+        wall=wall,
     )
     async with session._open(source, output):
         yield session

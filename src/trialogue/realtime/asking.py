@@ -101,6 +101,11 @@ class Asking:
             self._if_busy(reply)
         return reply
 
+    @property
+    def busy(self) -> bool:
+        """Whether a reply is wanted, asked for, or being made, out of band included."""
+        return not self.slot.idle or self.owed or bool(self._out_of_band)
+
     def new_key(self) -> str:
         """Return a key that no other reply of this session has."""
         return self._new_key()

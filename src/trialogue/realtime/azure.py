@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl
 import attrs
 
 from trialogue.dialects.dialect import Capabilities, Dialect
-from trialogue.dialects.openai.dialect import OpenAIDialect
-from trialogue.dialects.options import SessionOptions, Transcription
+from trialogue.dialects.openai import OpenAIDialect
+from trialogue.dialects.options import SessionOptions, Transcription, Voice
 from trialogue.errors import ConfigurationError
 from trialogue.realtime.access import Access, Connect, Drain, without_query
 from trialogue.realtime.credentials import (
@@ -80,7 +80,7 @@ class AzureRealtime:
         endpoint: str | None = None,
         api_key: Credential | None = None,
         token: Credential | None = None,
-        voice: str | None = None,
+        voice: Voice | None = None,
         options: SessionOptions | None = None,
         transcription_deployment: str = "whisper-1",
         capabilities: Capabilities | dict[str, bool] | None = None,
@@ -116,7 +116,8 @@ class AzureRealtime:
 
         Raises:
             ConfigurationError: the endpoint cannot be used or has an api-version, both
-                a key and a token are given, or a capability is unknown.
+                a key and a token are given, a capability is unknown, or an option is
+                out of the documented range.
         """
         if api_key is not None and token is not None:
             raise ConfigurationError(

@@ -19,6 +19,7 @@ from trialogue.dialects.commands import AppendAudio, UpdateSession
 from trialogue.errors import ConnectionLost, ProtocolError
 from trialogue.realtime.input_ring import SAMPLE_RATE, AudioClock, InputRing
 from trialogue.realtime.ledger import Ledger, Request, RequestState, item_of
+from trialogue.realtime.lifetime import Lifetime
 from trialogue.realtime.signal import Signal
 
 if TYPE_CHECKING:
@@ -57,6 +58,11 @@ class Timing:
     pong: float = 10.0
     linger: float = 3.0
     """how long a replaced connection is still read for transcripts"""
+    rotate_before: float = 120.0
+    """how long before a connection's known end another one is kept ready, to take over
+    as soon as nobody speaks"""
+    max_age: float = math.inf
+    """how long a connection may serve, whatever the provider allows"""
 
 
 @attrs.define(eq=False)
@@ -124,12 +130,16 @@ class Connection:
         self.sent_config: Configuration | None = None
         self.started = False
         self.session_id: str | None = None
+        self.connect_seconds = 0.0
+        self.lifetime = Lifetime()
         self.retired = False
         self.muted = False
         self.error: ConnectionLost | None = None
         self.ended = trio.Event()
         self.response_deadline = math.inf
         self.retire_at = math.inf
+        self._start_by = math.inf
+        self._dialled_at = math.inf
         self._handler = handler
         self._ring = ring
         self._changed = changed
@@ -326,12 +336,15 @@ class Connection:
 
     def _next_deadline(self) -> float:
         timer = math.inf if self.retired else self._handler.timer()
-        mine = min(self.response_deadline, self.retire_at)
+        mine = min(self.response_deadline, self.retire_at, self._start_by)
         return min(self.ledger.deadline(), mine, timer)
 
     def _expire(self, now: float) -> None:
         if self.retire_at <= now:
             self.end(ConnectionLost("replaced by another connection"))
+            return
+        if self._start_by <= now:
+            self.end(ConnectionLost("the provider sent no first event in time"))
             return
         if self.response_deadline <= now:
             self.end(ConnectionLost("a running response fell silent"))
@@ -379,8 +392,17 @@ class Connection:
             self.ledger.settle(request, RequestState.LOST)
         self.rearm()
 
+    def began(self, session_id: str) -> None:
+        """The provider's first event was read: it is connected (C1)."""
+        self.started = True
+        self.session_id = session_id
+        self.connect_seconds = trio.current_time() - self._dialled_at
+        self._start_by = math.inf
+
     async def serve(self) -> None:
         """Dial, run until it ends, close; everything inside one bounded block."""
+        self._dialled_at = trio.current_time()
+        self._start_by = self._dialled_at + self.timing.connect
         try:
             async with self.model.open_link(
                 connect_timeout=self.timing.connect,

@@ -7,28 +7,39 @@ from typing import Any
 import attrs
 
 from trialogue.dialects.dialect import Capabilities
+from trialogue.dialects.openai import check_options
 from trialogue.dialects.options import (
     UNCHANGED,
     ServerVAD,
     SessionOptions,
     Transcription,
+    Voice,
 )
-from trialogue.errors import ConfigurationError
+from trialogue.errors import ConfigurationError, ConversionError
 
 __all__ = ["capabilities_of", "options_of"]
 
 
 def options_of(
-    given: SessionOptions | None, *, voice: str | None, transcription: Transcription
+    given: SessionOptions | None, *, voice: Voice | None, transcription: Transcription
 ) -> SessionOptions:
-    """Return the options a conversation begins with: speech, turns, transcripts."""
+    """Return the options a conversation begins with: speech, turns, transcripts.
+
+    Raises:
+        ConfigurationError: one is out of the range that OpenAI documents.
+    """
     defaults = SessionOptions(
         output_modalities=("audio",),
         turn_detection=ServerVAD(),
         transcription=transcription,
         voice=UNCHANGED if voice is None else voice,
     )
-    return defaults.merged(given or SessionOptions())
+    chosen = defaults.merged(given or SessionOptions())
+    try:
+        check_options(chosen)
+    except ConversionError as error:
+        raise ConfigurationError(str(error)) from None
+    return chosen
 
 
 def capabilities_of(given: Capabilities | dict[str, bool] | None) -> Capabilities:

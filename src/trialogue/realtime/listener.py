@@ -52,6 +52,10 @@ class Listener:
         """How much of a response was played up to now."""
         return 0
 
+    def playing(self) -> bool:
+        """Whether something is still being played."""
+        return False
+
     def running_calls(self) -> Collection[str]:
         """The ids (`call_id`) of calls that are being worked on."""
         return ()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, final
 import attrs
 
 from trialogue.dialects.dialect import Capabilities, Dialect
-from trialogue.dialects.openai.dialect import OpenAIDialect
-from trialogue.dialects.options import SessionOptions, Transcription
+from trialogue.dialects.openai import OpenAIDialect
+from trialogue.dialects.options import SessionOptions, Transcription, Voice
 from trialogue.realtime.access import Access, Connect, Drain, without_query
 from trialogue.realtime.credentials import (
     Credential,
@@ -63,7 +63,7 @@ class OpenAIRealtime:
         self,
         name: str = "gpt-realtime",
         *,
-        voice: str | None = None,
+        voice: Voice | None = None,
         options: SessionOptions | None = None,
         capabilities: Capabilities | dict[str, bool] | None = None,
         api_key: Credential | None = None,
@@ -100,8 +100,9 @@ class OpenAIRealtime:
                 tunnels and proxies).
 
         Raises:
-            ConfigurationError: the URL cannot be used, a capability is unknown, or a
-                header cannot hold what is given for it.
+            ConfigurationError: the URL cannot be used, a capability is unknown, an
+                option is out of the range that OpenAI documents, or a header cannot
+                hold what is given for it.
         """
         values = {
             "name": name,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
 
+from trialogue.dialects.commands import UpdateSession
 from trialogue.realtime.configuration import Configuration
 from trialogue.realtime.session import RealtimeSession
 from trialogue.realtime.unwrapping import single
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from trialogue.conversation.context import ChatContext
     from trialogue.dialects.options import SessionOptions
@@ -67,14 +69,20 @@ async def open_session(
     timing: Timing | None = None,
     backoff: Backoff | None = None,
     seed: int | None = None,
+    standby: bool = False,
+    wall: Callable[[], float] = time.time,
 ) -> AsyncIterator[RealtimeSession]:
     """Hold a conversation with a realtime model, without agents.
 
     The block begins when the provider's first event was read. Leaving it takes at most
     the close deadline (`Timing.close`), also when the server never answers. With a
-    `seed` the same script sends the same frames.
+    `seed` the same script sends the same frames. With `standby` a second connection is
+    kept open, so that a fresh one costs no dialling. `wall` is the clock of the
+    provider's `expires_at`, in seconds since 1970.
 
     Raises:
+        ConversionError: an option is out of the provider's range, or has no form in its
+            protocol; nothing was dialled.
         ConnectRefused: wrong key, unknown model, refused upgrade; not retried.
         ConnectionLost: the provider could not be reached, or was lost for good.
         ServerError: the provider ended the session (quota, account).
@@ -86,8 +94,12 @@ async def open_session(
         timing=timing,
         backoff=backoff,
         seed=seed,
+        standby=standby,
+        wall=wall,
     )
     base = model.options if options is None else model.options.merged(options)
+    first = UpdateSession(instructions, tuple(tools), base)
+    model.dialect().encode(first, event_id="prepare")  # fails here, not once connected
     session.supervisor.wanted = Configuration(model, instructions, tuple(tools), base)
     async with running_session(session):
         yield session

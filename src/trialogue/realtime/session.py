@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import random
-from typing import TYPE_CHECKING, Any, Literal
+import time
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import trio
 
@@ -29,7 +30,6 @@ from trialogue.dialects.options import (
     SemanticVAD,
     ServerVAD,
     SessionOptions,
-    ToolChoice,
     Unchanged,
 )
 from trialogue.errors import (
@@ -62,6 +62,7 @@ from trialogue.realtime.syncing import (
     plan_sync,
 )
 from trialogue.realtime.updating import Updating
+from trialogue.realtime.wishes import ReplyOptions, wish_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -104,6 +105,8 @@ class RealtimeSession:
         replay_budget: int = 400,
         audio_seconds: float = 30.0,
         seed: int | None = None,
+        standby: bool = False,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.record = Record()
         self.listening = Listening(audio_seconds)
@@ -130,7 +133,9 @@ class RealtimeSession:
             self.timing,
             backoff or Backoff(),
             self._random.random,
+            wall,
             replay_budget,
+            standby=standby,
         )
         self._intake = Intake(self)
         self._updating = Updating(self)
@@ -209,6 +214,7 @@ class RealtimeSession:
 
         Raises:
             ConversionError: something has no form in the protocol; nothing was sent.
+            ConfigurationError: another audio format; they are fixed by then.
             SessionClosed: the session takes no more work.
         """
         deadline = trio.current_time() + ack_timeout
@@ -240,6 +246,48 @@ class RealtimeSession:
             return False
         held = connection.config
         return held is not None and held.epoch is wanted.epoch
+
+    @property
+    def standby(self) -> bool:
+        """Whether a second connection is kept open, so that no handoff has to dial."""
+        return self.supervisor.standby
+
+    @standby.setter
+    def standby(self, wanted: bool) -> None:
+        self.supervisor.keep_standby(wanted)
+
+    async def restart(self, *, within: float = 60.0) -> None:
+        """Have a fresh connection take over, and wait until it serves.
+
+        It is dialled first and takes over as soon as nobody speaks, nothing plays and
+        nothing is under way; the conversation, the configuration and the microphone go
+        on. If none takes over `within` seconds the present one stays. Cancelling stays
+        with the present one too.
+
+        Raises:
+            ConnectionLost: none could be had in time, or there was no moment to switch.
+            SessionClosed: the session takes no more work, or failed meanwhile.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self.check_open()
+        before = self.supervisor.opened
+        self.supervisor.ask_for_restart(True)
+        try:
+            with trio.move_on_after(within):
+                await self.changed.until(
+                    lambda: (
+                        self._closed
+                        or self.failure is not None
+                        or (self.supervisor.opened > before and self.settled)
+                    )
+                )
+        finally:
+            if self.supervisor.opened == before:
+                self.supervisor.ask_for_restart(False)
+        self.check_open()
+        if self.supervisor.opened == before or not self.settled:
+            msg = f"no fresh connection took over within {within:g} s"
+            raise ConnectionLost(msg)
 
     async def update_instructions(
         self, instructions: str, *, ack_timeout: float = 5.0
@@ -352,14 +400,8 @@ class RealtimeSession:
     async def generate_reply(
         self,
         *,
-        instructions: str | None = None,
-        replace: bool = False,
-        tools: Sequence[ToolSpec] | Unchanged = UNCHANGED,
-        tool_choice: ToolChoice | Unchanged = UNCHANGED,
         if_busy: Literal["wait", "skip", "raise"] = "wait",
-        out_of_band: bool = False,
-        input: Sequence[Item] | Unchanged = UNCHANGED,  # noqa: A002
-        metadata: dict[str, str] | None = None,
+        **options: Unpack[ReplyOptions],
     ) -> ReplyOutcome:
         """Ask for a reply and wait until it is complete.
 
@@ -368,7 +410,8 @@ class RealtimeSession:
         turn taking nothing is asked for, since the turn's own response serves. Out of
         band replies run beside it and are not written to the conversation.
 
-        `instructions` are added to the session's, or stand alone with `replace=True`.
+        `instructions` are added to the session's, or stand alone with `replace=True`;
+        the further keywords are those of `ReplyOptions`, for this reply alone.
         Cancelling cancels the response at the server, by its id, whenever it appears.
 
         Returns:
@@ -377,19 +420,14 @@ class RealtimeSession:
         Raises:
             ResponseFailed, ServerError: the provider failed or refused it.
             ResponseBusy: with `if_busy="raise"`.
+            ConfigurationError, ConversionError: an option is impossible, or has no form
+                in the provider's protocol; nothing was sent.
             SessionClosed: the session takes no more work.
         """
-        command = CreateResponse(
-            self.replying.new_key(),
-            instructions=instructions if replace and instructions else UNCHANGED,
-            tools=UNCHANGED if tools is UNCHANGED else tuple(tools),
-            tool_choice=tool_choice,
-            out_of_band=out_of_band,
-            input=UNCHANGED if input is UNCHANGED else tuple(input),
-            metadata=metadata or {},
+        wish = wish_for(self.replying.new_key(), **options)
+        return await self.reply(
+            wish.command, add_instructions=wish.add_instructions, if_busy=if_busy
         )
-        added = None if replace else instructions
-        return await self.reply(command, add_instructions=added, if_busy=if_busy)
 
     async def reply(
         self,
