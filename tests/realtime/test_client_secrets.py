@@ -21,6 +21,7 @@ from trialogue import (
     ConfigurationError,
     ConnectionLost,
     ConnectRefused,
+    ConversionError,
     OpenAIRealtime,
     ProtocolError,
     Secret,
@@ -161,11 +162,9 @@ async def test_refused_settings_are_the_providers_error_with_its_code(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with RealtimeServer().serving() as server:
-        with pytest.raises(ServerError, match=r"HTTP 400: .*speed") as caught:
-            await create_client_secret(
-                model_of(server), options=SessionOptions(speed=9.0)
-            )
-    assert caught.value.code
+        with pytest.raises(ServerError, match=r"HTTP 400: Tool names") as caught:
+            await create_client_secret(model_of(server), tools=[TOOL, TOOL])
+    assert caught.value.code == "invalid_value"
     assert not caught.value.recoverable
 
 
@@ -250,6 +249,13 @@ async def test_time_to_live_is_checked_before_anything_is_sent(seconds: Any) -> 
         assert line.dials == 0
         for bound in (10, 7200):
             await minted(line, expires_after=bound)
+
+
+async def test_option_out_of_its_range_is_refused_before_anything_is_sent() -> None:
+    async with answering(response(GOOD)) as line:
+        with pytest.raises(ConversionError, match="speed"):
+            await minted(line, options=SessionOptions(speed=9.0))
+        assert line.dials == 0
 
 
 # --- the answer -----------------------------------------------------------------------

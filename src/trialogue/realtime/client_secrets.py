@@ -75,6 +75,7 @@ async def create_client_secret(
     Raises:
         ConfigurationError: `expires_after` is out of range, or there is no key; nothing
             was sent.
+        ConversionError: an option is out of its range; nothing was sent.
         ConnectRefused: the key was refused (`status` 401, 403), or the URL is wrong
             (404).
         ConnectionLost: it could not be reached in time, or is overloaded (408, 425,

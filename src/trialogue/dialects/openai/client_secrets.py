@@ -10,6 +10,7 @@ import attrs
 from trialogue._codec import dumps, loads
 from trialogue.dialects.openai._configuration import patch
 from trialogue.dialects.openai._errors import without_keys
+from trialogue.dialects.openai._ranges import check_options
 from trialogue.dialects.openai.wire import unstructure
 from trialogue.errors import ConfigurationError, ProtocolError
 
@@ -44,7 +45,9 @@ def request(model: str, command: UpdateSession, seconds: int) -> bytes:
 
     Raises:
         ConfigurationError: the provider grants no secret for so long or so short.
+        ConversionError: an option is out of the range that the provider documents.
     """
+    check_options(command.options)
     whole = isinstance(seconds, int) and not isinstance(seconds, bool)
     if not whole or not SHORTEST <= seconds <= LONGEST:
         raise ConfigurationError(
