@@ -56,8 +56,11 @@ from trialogue.errors import (
     ToolError,
     TrialogueError,
 )
+from trialogue.realtime.azure import AzureRealtime
 from trialogue.realtime.backoff import Backoff
+from trialogue.realtime.client_secrets import ClientSecret, create_client_secret
 from trialogue.realtime.connection import Timing
+from trialogue.realtime.credentials import Secret
 from trialogue.realtime.ledger import RequestReport, RequestState, UpdateReport
 from trialogue.realtime.limits import Limits
 from trialogue.realtime.metrics import (
@@ -89,9 +92,11 @@ __all__ = [
     "Agent",
     "AgentSession",
     "AnswerTimeout",
+    "AzureRealtime",
     "Backoff",
     "Capabilities",
     "ChatContext",
+    "ClientSecret",
     "ConfigurationError",
     "ConnectRefused",
     "ConnectionLost",
@@ -131,6 +136,7 @@ __all__ = [
     "RetentionRatio",
     "RetrievedItem",
     "RunContext",
+    "Secret",
     "SemanticVAD",
     "ServerError",
     "ServerVAD",
@@ -153,6 +159,7 @@ __all__ = [
     "UpdateReport",
     "Usage",
     "WireLog",
+    "create_client_secret",
     "function_tool",
     "open_agent_session",
     "open_session",
