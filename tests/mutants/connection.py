@@ -9,7 +9,7 @@ from quality.mutation import Patch, mutant
 def refusing_close_is_retried(patch: Patch) -> None:
     patch.source(
         "trialogue.realtime.supervisor:Supervisor._attempt_failed",
-        "error.code in REFUSING_CODES",
+        "is_refusal(error.code)",
         "False",
     )
 
@@ -206,7 +206,7 @@ def malformed_frame_ends_the_connection(patch: Patch) -> None:
     patch.source(
         "trialogue.realtime.connection:Connection._decode",
         "self._handler.malformed(self, error)",
-        "self._handler.malformed(self, error)\n            self.end(ConnectionLost('?'))",
+        "self.end(ConnectionLost(str(error)))",
     )
 
 

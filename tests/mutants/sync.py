@@ -252,9 +252,7 @@ def edits_in_flight_do_not_count(patch: Patch) -> None:
 
 @mutant("S17", "an edit builds on what another is taking out")
 def edit_builds_on_what_leaves(patch: Patch) -> None:
-    patch.source(
-        "trialogue.conversation.merge:merge", "i not in view.leaving", "True"
-    )
+    patch.source("trialogue.conversation.merge:merge", "i not in view.leaving", "True")
 
 
 @mutant("S18", "what comes before the item that cannot be converted is sent")
