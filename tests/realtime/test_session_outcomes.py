@@ -210,11 +210,11 @@ async def test_an_unknown_event_is_passed_over_and_seen_raw(
         collecting(session) as events,
     ):
         assert (await session.generate_reply()).outcome == "completed"
-        await until(lambda: [e for e in events if isinstance(e, RawEvent)], 5)
+        await trio.sleep(1)
         [sent] = server.connections[0].find("rate_limits.updated", "out")
-        [raw] = [e for e in events if isinstance(e, RawEvent)]
-        assert raw.type == "mind_limits.updated"
-        assert raw.data == {**sent.event, "type": "mind_limits.updated"}
+        raw = {e.type: e.data for e in events if isinstance(e, RawEvent)}
+        unknown = "mind_limits.updated"
+        assert raw[unknown] == {**sent.event, "type": unknown}
         assert [e for e in events if isinstance(e, MalformedFrame | ErrorNotice)] == []
         assert server.dials == 1
 

@@ -108,7 +108,7 @@ async def test_a_new_message_without_content_never_leaves(
 async def test_a_spoken_turn_without_words_goes_only_when_it_was_dropped(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    """Its transcript never comes: it is kept by an edit that lists it, and only then."""
+    """No transcript ever comes: an edit that lists it keeps it, and no other."""
     clips = Utterances()
     pcm = clips.say("Nobody wrote this down.", 800)
     wordless = {"utterances": clips, "faults": [swallow(TRANSCRIBED)]}
