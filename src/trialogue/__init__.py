@@ -15,16 +15,23 @@ from trialogue.conversation.context import ChatContext
 from trialogue.conversation.items import (
     FunctionCall,
     FunctionCallOutput,
+    ImageContent,
     Message,
+    TextContent,
 )
 from trialogue.dialects.dialect import Capabilities
 from trialogue.dialects.options import (
     UNCHANGED,
+    CustomVoice,
+    NamedMCPTool,
     NamedTool,
     NoiseReduction,
+    Prompt,
+    RetentionRatio,
     SemanticVAD,
     ServerVAD,
     SessionOptions,
+    Tracing,
     Transcription,
 )
 from trialogue.errors import (
@@ -52,6 +59,7 @@ from trialogue.realtime.openai import OpenAIRealtime
 from trialogue.realtime.opening import open_session
 from trialogue.realtime.replies import ReplyOutcome
 from trialogue.realtime.session import RealtimeSession
+from trialogue.realtime.wishes import ReplyOptions
 from trialogue.tools import FunctionTool, NoReply, ToolSpec, function_tool
 
 __all__ = [
@@ -65,25 +73,31 @@ __all__ = [
     "ConnectRefused",
     "ConnectionLost",
     "ConversionError",
+    "CustomVoice",
     "FunctionCall",
     "FunctionCallOutput",
     "FunctionTool",
     "Handoff",
     "HandoffError",
     "HandoffLoop",
+    "ImageContent",
     "Message",
+    "NamedMCPTool",
     "NamedTool",
     "NoReply",
     "NoiseReduction",
     "OpenAIRealtime",
+    "Prompt",
     "ProtocolError",
     "RealtimeModel",
     "RealtimeSession",
+    "ReplyOptions",
     "ReplyOutcome",
     "RequestReport",
     "RequestState",
     "ResponseBusy",
     "ResponseFailed",
+    "RetentionRatio",
     "RunContext",
     "SemanticVAD",
     "ServerError",
@@ -92,9 +106,11 @@ __all__ = [
     "SessionOptions",
     "SessionUpdateError",
     "SubscriberLagged",
+    "TextContent",
     "Timing",
     "ToolError",
     "ToolSpec",
+    "Tracing",
     "Transcription",
     "TrialogueError",
     "UpdateReport",

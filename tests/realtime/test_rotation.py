@@ -32,15 +32,18 @@ from trialogue.realtime.notices import (
     ConnectionEnded,
     ConnectionOpened,
     ErrorNotice,
+    UserTranscript,
 )
 from trialogue.realtime.opening import open_session
 from trialogue.testing import (
     Call,
     CancelAtStep,
     Network,
+    Pace,
     RealtimeServer,
     Say,
     Settings,
+    Utterances,
     close,
     cut,
     quiet,
@@ -132,9 +135,12 @@ async def test_the_users_turn_is_whole_and_answered_before_the_switch(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """The user speaks from before the switch is due until after."""
-    said = voice("sentence 3", 4000)
+    utterances = Utterances()
+    said = utterances.say("Hello, there.", 4000)
     async with (
-        realtime_stage(short, server=limited(), wall=trio.current_time) as (
+        realtime_stage(
+            short, server=limited(utterances=utterances), wall=trio.current_time
+        ) as (
             server,
             session,
         ),
@@ -151,7 +157,7 @@ async def test_the_users_turn_is_whole_and_answered_before_the_switch(
         assert second.committed == []
         assert [record.status for record in first.responses] == ["completed"]
         assert second.responses == []
-        assert len(texts(server)) == 2
+        assert texts(server) == ["Hello, there.", "Hello there."]
 
 
 @pytest.mark.behaviour("C3", "H5")
@@ -510,3 +516,43 @@ async def test_leaving_takes_no_longer_with_a_standby(
             left_at = trio.current_time()
         assert trio.current_time() - left_at <= Timing().close
         assert server.live == []
+
+
+@pytest.mark.behaviour("C3", "S15")
+@pytest.mark.parametrize(
+    ("after_ms", "known"), [(2000, True), (9000, False)], ids=["late", "too late"]
+)
+async def test_a_rotation_waits_for_the_words_of_the_last_turn(
+    autojump_clock: trio.testing.MockClock, after_ms: int, known: bool
+) -> None:
+    """On the next connection the turn would be sound, and never get any words.
+
+    It waits for as long as a transcript may reasonably take, and then goes on.
+    """
+    utterances = Utterances()
+    said = utterances.say("Hello, there.", 1000)
+    settings = Settings(
+        max_duration=LIMIT,
+        wall=trio.current_time,
+        pace=Pace(transcript_ms=(after_ms,)),
+    )
+    server_options = {
+        "settings": settings,
+        "utterances": utterances,
+    }
+    async with (
+        realtime_stage(short, server=server_options, wall=trio.current_time) as (
+            _,
+            session,
+        ),
+        collecting(session) as events,
+    ):
+        await trio.sleep(DUE - 1)
+        line = quiet(500) + said + quiet(1500)
+        for at in range(0, len(line), 960):
+            session.push_audio(line[at : at + 960])
+            await trio.sleep(0.02)
+        await until(lambda: reasons(events) == ["rotation"], 30)
+        await trio.sleep(10)
+        words = [e.text for e in events if isinstance(e, UserTranscript) and e.final]
+        assert words == ["Hello, there."][: int(known)]

@@ -22,6 +22,7 @@ from trialogue.dialects.events import (
     ErrorClass,
     ErrorReported,
     Event,
+    IdleTimedOut,
     ItemAdded,
     ItemDeleted,
     ItemDone,
@@ -46,12 +47,14 @@ from trialogue.dialects.events import (
 from trialogue.errors import ConnectRefused, ServerError
 from trialogue.realtime.configuration import Configuration
 from trialogue.realtime.ledger import RequestState
-from trialogue.realtime.listening import ANSWER_DUE
+from trialogue.realtime.listening import ANSWER_DUE, WORDS_DUE
 from trialogue.realtime.notices import (
     ErrorNotice,
     ItemChanged,
+    RateLimitsUpdated,
     RawEvent,
     UnknownAnchorNotice,
+    UserIdle,
     UserStartedSpeaking,
     UserStoppedSpeaking,
     UserTranscript,
@@ -152,9 +155,9 @@ class Intake:
             case UnknownEvent(type=kind, data=data):
                 self._session.publish(RawEvent(kind, data))
             case RateLimits(limits=limits):
-                self._session.publish(
-                    RawEvent("rate_limits.updated", {"rate_limits": list(limits)})
-                )
+                self._session.publish(RateLimitsUpdated(limits))
+            case IdleTimedOut(item_id=item_id):
+                self._session.publish(UserIdle(item_id))
             case _:
                 pass
 
@@ -229,6 +232,7 @@ class Intake:
                 change = record.transcript_failed(
                     item_id, event.content_index, event.message
                 )
+                self._session.listening.wordless(item_id)
         self.tell(change)
 
     def tell(self, change: Change) -> None:
@@ -288,8 +292,9 @@ class Intake:
         if asked is not None and isinstance(asked.subject, int):
             upto = asked.subject
         expects = asked is None and session.turns_are_automatic()
-        due = trio.current_time() + ANSWER_DUE if expects else float("inf")
-        session.listening.committed(item_id, upto, due)
+        now = trio.current_time()
+        due = now + ANSWER_DUE if expects else float("inf")
+        session.listening.committed(item_id, upto, due, now + WORDS_DUE)
         connection.rearm()
         assert connection.view is not None
         self.tell(session.record.committed(connection.view, item_id, previous))

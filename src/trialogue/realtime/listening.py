@@ -19,6 +19,8 @@ LOOKBACK = 2 * SAMPLE_RATE
 detection on the old one may have heard a beginning that it could not report."""
 SPOKEN_TURNS = 60 * SAMPLE_RATE
 """Samples of committed turns kept until their transcripts arrive."""
+WORDS_DUE = 5.0
+"""Seconds within which the transcript of a turn usually comes."""
 MICROPHONE_PAUSE = 1.0
 """Seconds without any audio from the program after which nobody seems to speak."""
 MICROPHONE_SILENT = 3.0
@@ -49,6 +51,7 @@ class Listening:
         self._last_push = -math.inf
         self._confirm_by = math.inf
         self._spoken: OrderedDict[str, bytes] = OrderedDict()
+        self._words_by: dict[str, float] = {}
 
     @property
     def seconds_held(self) -> float:
@@ -63,6 +66,11 @@ class Listening:
     def pushed_until(self) -> float:
         """When the microphone will have been silent for long enough to say so."""
         return self._last_push + MICROPHONE_PAUSE
+
+    @property
+    def words_until(self) -> float:
+        """When no transcript is expected any more; -inf if none is now."""
+        return max(self._words_by.values(), default=-math.inf)
 
     def may_be_mid_turn(self, now: float, cursor: int | None) -> bool:
         """Whether a turn that the program will commit may be under way."""
@@ -101,6 +109,7 @@ class Listening:
         Returns whether turn detection was about to answer on it, and now will not.
         """
         unanswered = self.answer_due < math.inf
+        self._words_by.clear()
         self._sent_to = max(self._sent_to, cursor or 0)
         self._miss(min(self.ring.start, self._sent_to))
         # An open turn goes on: the next connection is given it from its start.
@@ -132,8 +141,16 @@ class Listening:
         self._turn_end = clock.at_ms(audio_end_ms)
         self._confirm_by = now + CONFIRMATION
 
-    def committed(self, item_id: str, upto: int, due: float) -> None:
-        """The buffer became an item: it ends at the turn's end, or else at `upto`."""
+    def committed(
+        self, item_id: str, upto: int, due: float, words_by: float = -math.inf
+    ) -> None:
+        """The buffer became an item: it ends at the turn's end, or else at `upto`.
+
+        Args:
+            due: when turn detection should have begun to answer it.
+            words_by: when its transcript should have come.
+        """
+        self._words_by[item_id] = words_by
         begin = self._committed_to if self._turn_start is None else self._turn_start
         end = upto if self._turn_end is None else self._turn_end
         self._spoken[item_id] = self.ring.slice(begin, end)
@@ -153,6 +170,11 @@ class Listening:
     def transcribed(self, item_id: str) -> None:
         """Its words are known: the sound is no longer needed."""
         self._spoken.pop(item_id, None)
+        self._words_by.pop(item_id, None)
+
+    def wordless(self, item_id: str) -> None:
+        """There will be no transcript: the sound is all there is."""
+        self._words_by.pop(item_id, None)
 
     def sound_of(self, item_id: str) -> bytes | None:
         """Return a committed turn's audio, if it is still kept."""

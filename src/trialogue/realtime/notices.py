@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 import attrs
 
 from trialogue.conversation.items import Item
+from trialogue.dialects.events import RateLimit
 from trialogue.realtime.replies import ReplyOutcome
 
 __all__ = [
@@ -17,11 +18,13 @@ __all__ = [
     "ItemChanged",
     "MalformedFrame",
     "OpenReason",
+    "RateLimitsUpdated",
     "RawEvent",
     "ReplayTruncated",
     "ReplyEnded",
     "ReplyStarted",
     "UnknownAnchorNotice",
+    "UserIdle",
     "UserStartedSpeaking",
     "UserStoppedSpeaking",
     "UserTranscript",
@@ -88,6 +91,13 @@ class UserStoppedSpeaking:
 
 
 @attrs.frozen
+class UserIdle:
+    """Nobody spoke for `ServerVAD.idle_timeout_ms`; the model is made to speak."""
+
+    item_id: str
+
+
+@attrs.frozen
 class UserTranscript:
     """What the user said. Exactly one final transcript per turn (U2)."""
 
@@ -143,6 +153,17 @@ class ReplayTruncated:
     """A fresh connection was not given the whole conversation (replay budget)."""
 
     omitted: int
+
+
+@attrs.frozen
+class RateLimitsUpdated:
+    """What is left of the provider's limits; told now and then, never to be waited for.
+
+    Attributes:
+        limits: one each for "requests", "tokens" or what else the provider counts.
+    """
+
+    limits: tuple[RateLimit, ...]
 
 
 @attrs.frozen

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from trialogue.dialects.commands import UpdateSession
 from trialogue.realtime.configuration import Configuration
 from trialogue.realtime.session import RealtimeSession
 from trialogue.realtime.unwrapping import single
@@ -80,6 +81,8 @@ async def open_session(
     provider's `expires_at`, in seconds since 1970.
 
     Raises:
+        ConversionError: an option is out of the provider's range, or has no form in its
+            protocol; nothing was dialled.
         ConnectRefused: wrong key, unknown model, refused upgrade; not retried.
         ConnectionLost: the provider could not be reached, or was lost for good.
         ServerError: the provider ended the session (quota, account).
@@ -95,6 +98,8 @@ async def open_session(
         wall=wall,
     )
     base = model.options if options is None else model.options.merged(options)
+    first = UpdateSession(instructions, tuple(tools), base)
+    model.dialect().encode(first, event_id="prepare")  # fails here, not once connected
     session.supervisor.wanted = Configuration(model, instructions, tuple(tools), base)
     async with running_session(session):
         yield session

@@ -128,7 +128,8 @@ class Supervisor(Agreeing):
         if current is not None:
             moments += [current.lifetime.due, current.lifetime.pressing]
             if self._switch_is_due():
-                moments.append(self._session.listening.pushed_until)
+                listening = self._session.listening
+                moments += [listening.pushed_until, listening.words_until]
         if self.spare is not None:
             moments.append(self.spare.lifetime.due)
         return min((at for at in moments if at > now), default=math.inf)
@@ -323,8 +324,15 @@ class Supervisor(Agreeing):
         now = trio.current_time()
         if current.lifetime.pressing <= now:
             return True
-        mid_turn = session.listening.may_be_mid_turn(now, current.cursor)
-        return not (session.listener.playing() or mid_turn)
+        listening = session.listening
+        # A turn that is given to the next server as sound gets no words any more.
+        wordless = listening.words_until > now and self._transcribes()
+        mid_turn = listening.may_be_mid_turn(now, current.cursor)
+        return not (session.listener.playing() or mid_turn or wordless)
+
+    def _transcribes(self) -> bool:
+        wanted = self.wanted
+        return wanted is not None and wanted.options.transcription is not None
 
     # --- taking over ---------------------------------------------------------
 
