@@ -28,47 +28,35 @@ def words_not_yet_noticed_are_forgotten(patch: Patch) -> None:
     )
 
 
-@mutant("C6", "a farewell may take as long as connecting")
-def farewell_takes_its_time(patch: Patch) -> None:
+@mutant("C2", "a fresh connection is told nothing of the conversation")
+def conversation_is_not_replayed(patch: Patch) -> None:
     patch.source(
-        "trialogue.realtime.connection:Connection.serve",
-        "close_timeout=self.timing.close",
-        "close_timeout=self.timing.connect",
-    )
-
-
-@mutant("C11", "a caller that gives up cuts the frame that is being written")
-def withdrawing_cuts_the_frame(patch: Patch) -> None:
-    patch.source(
-        "trialogue.realtime.connection:Connection._write_batch",
-        "await link.send(frame)",
-        "self._sending = trio.CancelScope()\n"
-        "            with self._sending: await link.send(frame)",
-    )
-    patch.source(
-        "trialogue.realtime.connection:Connection.withdraw_requests",
-        "for batch in tuple(self._control):",
-        "if hasattr(self, '_sending'): self._sending.cancel()\n"
-        "        for batch in tuple(self._control):",
-    )
-
-
-@mutant("C12", "the frames of a batch whose requester has left are skipped")
-def rest_of_a_batch_is_skipped(patch: Patch) -> None:
-    patch.source(
-        "trialogue.realtime.connection:Connection._write_batch",
-        "for frame in frames:",
-        "for frame in (r.frame for r in batch.requests if r.frame and"
-        " (r.waited or r.subject != 'waited')):",
-    )
-
-
-@mutant("C12", "a batch that was withdrawn leaves all the same")
-def withdrawn_batch_leaves(patch: Patch) -> None:
-    patch.source(
-        "trialogue.realtime.connection:Connection.withdraw",
-        "self._control.remove(batch)",
+        "trialogue.realtime.agreeing:Agreeing._configure",
+        "requests += encode_replay(self._session, connection, self._replay_budget)",
         "pass",
+    )
+
+
+@mutant("C2", "the conversation is replayed ahead of the configuration")
+def conversation_comes_first(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.agreeing:Agreeing._configure",
+        "requests += encode_replay(self._session, connection, self._replay_budget)",
+        "requests[:0] = encode_replay(self._session, connection, self._replay_budget)",
+    )
+
+
+@mutant("C2", "what waited when the connection was lost waits on")
+def lost_requests_wait_on(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.connection:Connection.end", "self.ledger.lose()", "pass"
+    )
+
+
+@mutant("C2", "a lost server is dialled without a pause")
+def dialled_without_a_pause(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.backoff:Backoff.pause", "if failures <= 1:", "if True:"
     )
 
 
@@ -126,6 +114,15 @@ def missing_pong_is_forgotten(patch: Patch) -> None:
         "trialogue.realtime.connection:Connection.heartbeat",
         "if patience.cancelled_caught:",
         "if False:",
+    )
+
+
+@mutant("C6", "a farewell may take as long as connecting")
+def farewell_takes_its_time(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.connection:Connection.serve",
+        "close_timeout=self.timing.close",
+        "close_timeout=self.timing.connect",
     )
 
 
@@ -216,6 +213,41 @@ def malformed_frame_is_quoted(patch: Patch) -> None:
         "trialogue.dialects.openai.dialect:OpenAIDialect.decode",
         '"the frame is not valid JSON"',
         'f"the frame is not valid JSON: {text}"',
+    )
+
+
+@mutant("C11", "a caller that gives up cuts the frame that is being written")
+def withdrawing_cuts_the_frame(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.connection:Connection._write_batch",
+        "await link.send(frame)",
+        "self._sending = trio.CancelScope()\n"
+        "            with self._sending: await link.send(frame)",
+    )
+    patch.source(
+        "trialogue.realtime.connection:Connection.withdraw_requests",
+        "for batch in tuple(self._control):",
+        "if hasattr(self, '_sending'): self._sending.cancel()\n"
+        "        for batch in tuple(self._control):",
+    )
+
+
+@mutant("C12", "the frames of a batch whose requester has left are skipped")
+def rest_of_a_batch_is_skipped(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.connection:Connection._write_batch",
+        "for frame in frames:",
+        "for frame in (r.frame for r in batch.requests if r.frame and"
+        " (r.waited or r.subject != 'waited')):",
+    )
+
+
+@mutant("C12", "a batch that was withdrawn leaves all the same")
+def withdrawn_batch_leaves(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.connection:Connection.withdraw",
+        "self._control.remove(batch)",
+        "pass",
     )
 
 

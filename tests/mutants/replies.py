@@ -5,33 +5,6 @@ from __future__ import annotations
 from quality.mutation import Patch, mutant
 
 
-@mutant("R5", "a response whose caller has left is let run")
-def unwanted_response_runs(patch: Patch) -> None:
-    patch.source(
-        "trialogue.realtime.responding:Responding._begin",
-        "(reply is not None and reply.unwanted)",
-        "False",
-    )
-
-
-@mutant("R6", "a response that is cancelled at once is heard until it ends")
-def cancelled_response_is_heard(patch: Patch) -> None:
-    patch.source(
-        "trialogue.realtime.responding:Responding._discard",
-        "response.discard = True",
-        "pass",
-    )
-
-
-@mutant("R11", "a call is run although its item was cut off")
-def incomplete_call_is_run(patch: Patch) -> None:
-    patch.source(
-        "trialogue.dialects.openai._items_in:is_completed_call",
-        'item.status == "completed"',
-        "item.status is not None",
-    )
-
-
 @mutant("R1", "a conflict with a response that nobody asked for fails the caller")
 def conflict_fails_the_caller(patch: Patch) -> None:
     patch.source(
@@ -140,6 +113,24 @@ def failed_session_dials_on(patch: Patch) -> None:
     )
 
 
+@mutant("R5", "a response whose caller has left is let run")
+def unwanted_response_runs(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.responding:Responding._begin",
+        "(reply is not None and reply.unwanted)",
+        "False",
+    )
+
+
+@mutant("R6", "a response that is cancelled at once is heard until it ends")
+def cancelled_response_is_heard(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.responding:Responding._discard",
+        "response.discard = True",
+        "pass",
+    )
+
+
 @mutant("R7", "an end without details is not understood")
 def end_without_details_crashes(patch: Patch) -> None:
     patch.source(
@@ -236,6 +227,15 @@ def out_of_band_waits(patch: Patch) -> None:
         "trialogue.realtime.asking:Asking._may_go",
         "if reply.out_of_band:",
         "if False:",
+    )
+
+
+@mutant("R11", "a call is run although its item was cut off")
+def incomplete_call_is_run(patch: Patch) -> None:
+    patch.source(
+        "trialogue.dialects.openai._items_in:is_completed_call",
+        'item.status == "completed"',
+        "item.status is not None",
     )
 
 

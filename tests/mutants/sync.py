@@ -5,42 +5,6 @@ from __future__ import annotations
 from quality.mutation import Patch, mutant
 
 
-@mutant("S5", "an error that only quotes the item's id is nobody's")
-def quoted_ids_are_not_looked_for(patch: Patch) -> None:
-    patch.source(
-        "trialogue.realtime.ledger:Ledger._at_fault",
-        "self._first(lambda r: _names(r) in error.refs and _fits(r, error))",
-        "None",
-    )
-
-
-@mutant("S5", "a rejected request waits for its deadline all the same")
-def rejection_does_not_settle(patch: Patch) -> None:
-    patch.source(
-        "trialogue.realtime.ledger:Ledger.rejected",
-        "self.settle(request, state, error)",
-        "request.error = error",
-    )
-
-
-@mutant("S11", "whoever gives up takes the request off the table")
-def leaving_strikes_the_request_off(patch: Patch) -> None:
-    patch.source(
-        "trialogue.realtime.ledger:Ledger.expect",
-        "request.waited = False",
-        "request.waited = False; self._owed.pop(request.event_id, None)",
-    )
-
-
-@mutant("S16", "what was refused only for its predecessor is not sent again")
-def followers_are_not_sent_again(patch: Patch) -> None:
-    patch.source(
-        "trialogue.realtime.updating:Updating.track",
-        "if not again or not connection.live:",
-        "if True:",
-    )
-
-
 @mutant("S1", "a new message without content is sent like any other")
 def empty_message_is_sent(patch: Patch) -> None:
     patch.source(
@@ -93,6 +57,24 @@ def other_history_is_an_edit(patch: Patch) -> None:
         "trialogue.conversation.record:Record.base_of",
         "edited.origin is None or edited.origin.source is not self._identity",
         "edited.origin is None",
+    )
+
+
+@mutant("S5", "an error that only quotes the item's id is nobody's")
+def quoted_ids_are_not_looked_for(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.ledger:Ledger._at_fault",
+        "self._first(lambda r: _names(r) in error.refs and _fits(r, error))",
+        "None",
+    )
+
+
+@mutant("S5", "a rejected request waits for its deadline all the same")
+def rejection_does_not_settle(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.ledger:Ledger.rejected",
+        "self.settle(request, state, error)",
+        "request.error = error",
     )
 
 
@@ -187,6 +169,15 @@ def shortened_id_comes_back_short(patch: Patch) -> None:
     )
 
 
+@mutant("S11", "whoever gives up takes the request off the table")
+def leaving_strikes_the_request_off(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.ledger:Ledger.expect",
+        "request.waited = False",
+        "request.waited = False; self._owed.pop(request.event_id, None)",
+    )
+
+
 @mutant("S12", "an item that is there already was refused")
 def duplicate_is_a_failure(patch: Patch) -> None:
     patch.source(
@@ -238,6 +229,15 @@ def early_words_are_lost(patch: Patch) -> None:
         "trialogue.conversation.entries:Entries.learn",
         "if not self.is_gone(item_id):",
         "if False:",
+    )
+
+
+@mutant("S16", "what was refused only for its predecessor is not sent again")
+def followers_are_not_sent_again(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.updating:Updating.track",
+        "if not again or not connection.live:",
+        "if True:",
     )
 
 
@@ -293,6 +293,27 @@ def call_moves_alone(patch: Patch) -> None:
     )
 
 
+@mutant("S20", "an item whose status changed counts as another")
+def status_is_a_change(patch: Patch) -> None:
+    patch.source(
+        "trialogue.conversation.equivalence:same_meaning",
+        "return _essence(one) == _essence(other)",
+        "return one == other",
+    )
+
+
+@mutant("S20", "audio is another once its length is known")
+def duration_is_a_change(patch: Patch) -> None:
+    patch.source(
+        "trialogue.conversation.equivalence:_part_changed",
+        "AudioTranscribed(transcript=new):\n            return old != new\n"
+        "        case AudioTranscribed(transcript=old), TextContent",
+        "AudioTranscribed(transcript=new):\n"
+        "            return old != new or before != after\n"
+        "        case AudioTranscribed(transcript=old), TextContent",
+    )
+
+
 @mutant("S21", "of a reordered conversation only one item stays where it is")
 def everything_else_moves(patch: Patch) -> None:
     patch.source(
@@ -317,27 +338,6 @@ def unknown_part_raises(patch: Patch) -> None:
         "trialogue.conversation.entries:Entries.learn",
         "if 0 <= content_index < len(content):",
         "if content_index <= len(content):",
-    )
-
-
-@mutant("S20", "an item whose status changed counts as another")
-def status_is_a_change(patch: Patch) -> None:
-    patch.source(
-        "trialogue.conversation.equivalence:same_meaning",
-        "return _essence(one) == _essence(other)",
-        "return one == other",
-    )
-
-
-@mutant("S20", "audio is another once its length is known")
-def duration_is_a_change(patch: Patch) -> None:
-    patch.source(
-        "trialogue.conversation.equivalence:_part_changed",
-        "AudioTranscribed(transcript=new):\n            return old != new\n"
-        "        case AudioTranscribed(transcript=old), TextContent",
-        "AudioTranscribed(transcript=new):\n"
-        "            return old != new or before != after\n"
-        "        case AudioTranscribed(transcript=old), TextContent",
     )
 
 
