@@ -26,6 +26,7 @@ from trialogue.dialects.events import (
     ItemAdded,
     ItemDeleted,
     ItemDone,
+    ItemRetrieved,
     ItemTruncated,
     OutputAudio,
     OutputAudioEnded,
@@ -60,6 +61,7 @@ from trialogue.realtime.notices import (
     UserTranscript,
 )
 from trialogue.realtime.replies import Reply
+from trialogue.realtime.retrieving import Retrieval
 
 if TYPE_CHECKING:
     from trialogue.conversation.changes import Change
@@ -92,6 +94,7 @@ class Intake:
     def received(self, connection: Connection, event: Event) -> None:
         """Act on one event."""
         session = self._session
+        event = session.bounding.bounded(event)
         if not connection.started:
             self._first(connection, event)
         elif connection.retired or connection is not session.connection:
@@ -144,6 +147,8 @@ class Intake:
                 self._session.supervisor.progressed()
             case ItemAdded() | ItemDone() | ItemDeleted() | ItemTruncated():
                 self._item(connection, event)
+            case ItemRetrieved():
+                self._retrieved(connection, event)
             case TranscriptDelta() | TranscriptDone() | TranscriptFailed():
                 self._transcript(event)
             case SpeechStarted() | SpeechStopped() | AudioCommitted() | AudioCleared():
@@ -189,6 +194,13 @@ class Intake:
                 change = record.truncated(view, item_id, content_index, audio_end_ms)
         self.tell(change)
 
+    @staticmethod
+    def _retrieved(connection: Connection, event: ItemRetrieved) -> None:
+        request = connection.ledger.find(event.answers)
+        if request is not None and isinstance(request.subject, Retrieval):
+            request.subject.answer(event)
+        connection.ledger.answered(event.answers)
+
     def _output_item(
         self, connection: Connection, event: OutputItemAdded | OutputItemDone
     ) -> None:
@@ -228,6 +240,7 @@ class Intake:
                     item_id, event.content_index, event.text
                 )
                 self._session.listening.transcribed(item_id)
+                self._session.meter.transcribed(event.usage)
             case TranscriptFailed():
                 change = record.transcript_failed(
                     item_id, event.content_index, event.message
@@ -306,6 +319,8 @@ class Intake:
     def _error(self, connection: Connection, event: ErrorReported) -> None:
         session = self._session
         request = connection.ledger.rejected(event)
+        about = None if request is None else request.command
+        session.logbook.error(connection.generation, event, about)
         if event.error_class is ErrorClass.TERMINAL:
             session.fail(
                 ServerError(

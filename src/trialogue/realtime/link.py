@@ -17,6 +17,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_st
 
 from trialogue._redaction import without_keys
 from trialogue.errors import ConnectionLost
+from trialogue.realtime.redaction import without_keys
 from trialogue.realtime.services import open_services
 from trialogue.realtime.upgrade import (
     Tap,
@@ -202,7 +203,7 @@ class Link:
         return self._fault is not None or self._socket.closed is not None
 
     def _lost(self) -> ConnectionLost:
-        code, reason = self.close_code, self.close_reason
+        code, reason = self.close_code, without_keys(self.close_reason or "") or None
         if self._closed_here:
             how = "was closed by this end"
         elif code is None:
