@@ -46,6 +46,7 @@ from trialogue.errors import (
 )
 from trialogue.realtime.backoff import Backoff
 from trialogue.realtime.connection import Timing
+from trialogue.realtime.history import History
 from trialogue.realtime.ledger import RequestReport, RequestState, UpdateReport
 from trialogue.realtime.model import RealtimeModel
 from trialogue.realtime.openai import OpenAIRealtime
@@ -71,6 +72,7 @@ __all__ = [
     "Handoff",
     "HandoffError",
     "HandoffLoop",
+    "History",
     "Message",
     "NamedTool",
     "NoReply",

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from trialogue.realtime.backoff import Backoff
     from trialogue.realtime.broadcast import Subscription
     from trialogue.realtime.connection import Timing
+    from trialogue.realtime.history import History
     from trialogue.realtime.ledger import UpdateReport
     from trialogue.realtime.model import RealtimeModel
     from trialogue.realtime.replies import ReplyOutcome
@@ -608,6 +609,7 @@ async def open_agent_session(
     on_handoff_error: Literal["restore", "raise"] = "restore",
     timing: Timing | None = None,
     backoff: Backoff | None = None,
+    history: History | None = None,
     seed: int | None = None,
 ) -> AsyncIterator[AgentSession]:
     """Open a conversation for agents; then `await session.run(agent)`.
@@ -620,6 +622,8 @@ async def open_agent_session(
         audio: the microphone and the loudspeaker; None for either is silence.
         on_handoff_error: "restore" lets the previous agent go on when a handoff fails,
             "raise" makes `run` raise.
+        history: bounds what is remembered of the conversation, and what a fresh
+            connection is told of it.
         seed: makes ids of frames and pauses reproducible.
 
     Raises:
@@ -637,6 +641,7 @@ async def open_agent_session(
         chat_ctx=chat_ctx,
         timing=timing,
         backoff=backoff,
+        history=history,
         seed=seed,
     )
     async with session._open(source, output):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trialogue.dialects.options import SessionOptions
     from trialogue.realtime.backoff import Backoff
     from trialogue.realtime.connection import Timing
+    from trialogue.realtime.history import History
     from trialogue.realtime.listener import Listener
     from trialogue.realtime.model import RealtimeModel
     from trialogue.tools.spec import ToolSpec
@@ -66,13 +67,15 @@ async def open_session(
     listener: Listener | None = None,
     timing: Timing | None = None,
     backoff: Backoff | None = None,
+    history: History | None = None,
     seed: int | None = None,
 ) -> AsyncIterator[RealtimeSession]:
     """Hold a conversation with a realtime model, without agents.
 
     The block begins when the provider's first event was read. Leaving it takes at most
     the close deadline (`Timing.close`), also when the server never answers. With a
-    `seed` the same script sends the same frames.
+    `seed` the same script sends the same frames. `history` bounds what is remembered of
+    the conversation, and what a fresh connection is told of it.
 
     Raises:
         ConnectRefused: wrong key, unknown model, refused upgrade; not retried.
@@ -85,6 +88,7 @@ async def open_session(
         listener=listener,
         timing=timing,
         backoff=backoff,
+        history=history,
         seed=seed,
     )
     base = model.options if options is None else model.options.merged(options)

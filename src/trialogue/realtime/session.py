@@ -42,6 +42,7 @@ from trialogue.errors import (
 from trialogue.realtime.backoff import Backoff
 from trialogue.realtime.broadcast import Broadcast, Subscription
 from trialogue.realtime.connection import Connection, Timing, Traffic
+from trialogue.realtime.history import History
 from trialogue.realtime.intake import Intake
 from trialogue.realtime.ledger import (
     Request,
@@ -61,6 +62,7 @@ from trialogue.realtime.syncing import (
     apply_here,
     plan_sync,
 )
+from trialogue.realtime.trimming import Trimming
 from trialogue.realtime.updating import Updating
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ class RealtimeSession:
         chat_ctx: ChatContext | None = None,
         timing: Timing | None = None,
         backoff: Backoff | None = None,
-        replay_budget: int = 400,
+        history: History | None = None,
         audio_seconds: float = 30.0,
         seed: int | None = None,
     ) -> None:
@@ -122,6 +124,7 @@ class RealtimeSession:
         # that the same script gives the same frames.
         self._random = random.Random(seed)
         self._prefix = f"{self._random.getrandbits(32):08x}"
+        history = history or History()
         self.replying = Replying(self, self.new_id)
         self.supervisor = Supervisor(
             self,
@@ -130,10 +133,11 @@ class RealtimeSession:
             self.timing,
             backoff or Backoff(),
             self._random.random,
-            replay_budget,
+            history,
         )
         self._intake = Intake(self)
         self._updating = Updating(self)
+        self._trimming = Trimming(self, history.items)
         for item in () if chat_ctx is None else chat_ctx.items:
             self.record.add_local(item)
 
@@ -489,6 +493,7 @@ class RealtimeSession:
     def received(self, connection: Connection, event: Any) -> None:
         """A connection read an event."""
         self._intake.received(connection, event)
+        self._trimming.look()
 
     def malformed(self, connection: Connection, error: ProtocolError) -> None:
         """A connection read what nobody can read; it goes on (C10)."""

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     )
     from trialogue.realtime.backoff import Backoff
     from trialogue.realtime.connection import Connection, Timing
+    from trialogue.realtime.history import History
     from trialogue.realtime.listener import Listener
     from trialogue.realtime.listening import Listening
     from trialogue.realtime.model import RealtimeModel
@@ -105,7 +106,7 @@ class Supervisor:
         timing: Timing,
         backoff: Backoff,
         jitter: Callable[[], float],
-        replay_budget: int,
+        history: History,
     ) -> None:
         self.wanted: Configuration | None = None
         self.good: Configuration | None = None
@@ -119,7 +120,7 @@ class Supervisor:
         self._timing = timing
         self._backoff = backoff
         self._jitter = jitter
-        self._replay_budget = replay_budget
+        self._history = history
         self._replace = False
         self._failures = 0
         self._last_error = ConnectionLost("the connection was lost")
@@ -285,7 +286,7 @@ class Supervisor:
         requests = [
             connection.encode(update, patience=self._timing.update, subject=config)
         ]
-        requests += encode_replay(self._session, connection, self._replay_budget)
+        requests += encode_replay(self._session, connection, self._history)
         config.requests = requests
         connection.post(requests)
         self._sent(connection, config)
