@@ -86,6 +86,7 @@ def test_the_newest_turn_stays() -> None:
 def test_of_a_turn_without_end_the_oldest_items_leave() -> None:
     """A program that speaks on and on has a bound too; what the user said stays."""
     speech = [text(f"m{n}", role="assistant") for n in range(6)]
+    items: tuple[Item, ...]
     items = (text("u"), *speech[:2], call("c", "1"), output("o", "1"), *speech[2:])
     assert overdue(items, 5) == ("m0", "m1", "c", "o")
 
