@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 SECOND = bytes(SAMPLE_RATE * 2)
 
 
-async def ask_beside(session: RealtimeSession, told: list[Any]) -> None:
+async def ask_beside(session: RealtimeSession, told: list[str]) -> None:
     """Ask for a reply beside the conversation; its connection ends before it does."""
     try:
         await session.generate_reply(out_of_band=True)
     except ConnectionLost as error:
-        told.append(error)
+        told.append(str(error))
 
 
 @pytest.mark.behaviour("C2")
@@ -39,7 +39,7 @@ async def test_replies_beside_the_conversation_are_over_with_their_connection(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """Whoever asked is told, and of the response itself nothing goes on."""
-    told: list[Any] = []
+    told: list[str] = []
 
     def brain(_: Any) -> Any:
         return Say("A very long story.", ms=60_000)
