@@ -143,7 +143,7 @@ CHANGES: dict[str, tuple[str, list[tuple[Any, Any]]]] = {
             (None, None),
         ],
     ),
-    "include": ("include", [((LOGPROBS,), [LOGPROBS]), (None, None)]),
+    "include": ("include", [((LOGPROBS,), [LOGPROBS]), (None, [])]),
 }
 CHANGES["transcription"][1][0][1]["keywords"] = ["Kelly"]
 FORMATS = {"input_format", "output_format"}

@@ -422,8 +422,8 @@ class Supervisor:
         """The server went past an update without a word: say it in full once more."""
         owed = [r for r in connection.ledger if r.subject is config]
         if len(owed) == 1 and connection.live and connection.sent_config is config:
-            # NB: the formats are said again only if nothing was ever agreed here: it may
-            # have been the first update that was lost, and they with it.
+            # NB: the formats are said again only if nothing was ever agreed here: it
+            # may have been the first update that was lost, and they with it.
             update = update_for(config, None, first=connection.config is None)
             patience = self._timing.update
             request = connection.encode(update, patience=patience, subject=config)
