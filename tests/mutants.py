@@ -419,3 +419,51 @@ def words_not_yet_noticed_are_forgotten(patch: Patch) -> None:
         "start = self._committed_to if self.manual else self._sent_to - LOOKBACK",
         "start = self._sent_to",
     )
+
+
+# --- options and audio formats ------------------------------------------------------
+
+
+@mutant("A1", "two responses at once share one decoder")
+def responses_share_a_decoder(patch: Patch) -> None:
+    patch.source(
+        "trialogue.dialects.openai._audio:AudioFormats.heard",
+        'response_id if response_id in self._sinks else ""',
+        '""',
+    )
+
+
+@mutant("A1", "a response is read in the session's format whatever it shows")
+def response_in_the_sessions_format(patch: Patch) -> None:
+    patch.source(
+        "trialogue.dialects.openai._audio:AudioFormats.began",
+        "said or self._sink",
+        "self._sink",
+    )
+
+
+@mutant("H16", "the formats of a first update that was lost are not said again")
+def lost_formats_are_not_said_again(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.supervisor:Supervisor.repeat_update",
+        "first=connection.config is None",
+        "first=False",
+    )
+
+
+@mutant("H16", "an option that the next agent does not set stays as it was")
+def options_are_not_taken_back(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.configuration:update_for",
+        "attrs.evolve(changed, **back)",
+        "changed",
+    )
+
+
+@mutant("S18", "a value out of the provider's range is sent all the same")
+def out_of_range_is_sent(patch: Patch) -> None:
+    patch.source(
+        "trialogue.dialects.openai._ranges:_within",
+        "not low <= value <= high",
+        "False",
+    )
