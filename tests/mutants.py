@@ -445,7 +445,7 @@ def response_in_the_sessions_format(patch: Patch) -> None:
 @mutant("H16", "the formats of a first update that was lost are not said again")
 def lost_formats_are_not_said_again(patch: Patch) -> None:
     patch.source(
-        "trialogue.realtime.supervisor:Supervisor.repeat_update",
+        "trialogue.realtime.agreeing:Agreeing.repeat_update",
         "first=connection.config is None",
         "first=False",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from functools import cache
@@ -47,6 +48,8 @@ def _variant(rng: random.Random) -> Variant:
         one_way=rng.choice((0.0, 0.03)),
         spoken=spoken,
         slow=slow if spoken else 0.0,
+        standby=rng.random() < 0.2,
+        max_age=rng.choice((math.inf, math.inf, math.inf, 1.0, 4.0)),
     )
 
 

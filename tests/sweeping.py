@@ -116,6 +116,9 @@ class Variant:
     spoken: bool = False
     slow: float = 0.0
     """Seconds that a transfer takes; the user speaks on meanwhile."""
+    standby: bool = False
+    max_age: float = math.inf
+    """Seconds for which a connection may serve; then it is rotated."""
 
 
 @attrs.frozen
@@ -245,7 +248,13 @@ class Run:
         model = model_of(self.server, capabilities=flags)
         audio = self.microphone, self.output
         async with (
-            open_agent_session(model, audio=audio, seed=self.plan.seed) as self.session,
+            open_agent_session(
+                model,
+                audio=audio,
+                seed=self.plan.seed,
+                standby=self.plan.variant.standby,
+                timing=Timing(max_age=self.plan.variant.max_age),
+            ) as self.session,
             trio.open_nursery() as tasks,
         ):
             await tasks.start(self._note_events)
@@ -337,7 +346,11 @@ class Run:
         self.held = [held.item for one in live for held in one.conversation]
 
     def _serving(self) -> int:
-        return self.server.connections[-1].index
+        assert self.session is not None
+        connection = self.session.realtime.connection
+        name = None if connection is None else connection.session_id
+        ids = [one.machine.session.id for one in self.server.connections]
+        return ids.index(name) if name in ids else -1
 
     # --- the rules -----------------------------------------------------------------
 

@@ -7,6 +7,8 @@ another one from a tool.
 
 from __future__ import annotations
 
+import logging
+
 from trialogue._version import __version__ as __version__
 from trialogue.agents.agent import Agent, Handoff
 from trialogue.agents.run_context import RunContext
@@ -20,6 +22,7 @@ from trialogue.conversation.items import (
     TextContent,
 )
 from trialogue.dialects.dialect import Capabilities
+from trialogue.dialects.events import Usage
 from trialogue.dialects.options import (
     UNCHANGED,
     CustomVoice,
@@ -35,6 +38,7 @@ from trialogue.dialects.options import (
     Transcription,
 )
 from trialogue.errors import (
+    AnswerTimeout,
     ConfigurationError,
     ConnectionLost,
     ConnectRefused,
@@ -47,6 +51,7 @@ from trialogue.errors import (
     ServerError,
     SessionClosed,
     SessionUpdateError,
+    SpendLimitReached,
     SubscriberLagged,
     ToolError,
     TrialogueError,
@@ -54,11 +59,28 @@ from trialogue.errors import (
 from trialogue.realtime.backoff import Backoff
 from trialogue.realtime.connection import Timing
 from trialogue.realtime.ledger import RequestReport, RequestState, UpdateReport
+from trialogue.realtime.limits import Limits
+from trialogue.realtime.metrics import (
+    Durations,
+    Metrics,
+    ResponseMetrics,
+    TranscriptionUsage,
+)
 from trialogue.realtime.model import RealtimeModel
+from trialogue.realtime.notices import RawServerEvent
 from trialogue.realtime.openai import OpenAIRealtime
 from trialogue.realtime.opening import open_session
 from trialogue.realtime.replies import ReplyOutcome
+from trialogue.realtime.retrieving import RetrievedItem
 from trialogue.realtime.session import RealtimeSession
+from trialogue.realtime.spending import SpendLimit, SpendWarning
+from trialogue.realtime.streaming import (
+    MessageStream,
+    ReplyReader,
+    ReplyStream,
+    StreamLimits,
+)
+from trialogue.realtime.wirelog import WireLog
 from trialogue.realtime.wishes import ReplyOptions
 from trialogue.tools import FunctionTool, NoReply, ToolSpec, function_tool
 
@@ -66,6 +88,7 @@ __all__ = [
     "UNCHANGED",
     "Agent",
     "AgentSession",
+    "AnswerTimeout",
     "Backoff",
     "Capabilities",
     "ChatContext",
@@ -74,6 +97,7 @@ __all__ = [
     "ConnectionLost",
     "ConversionError",
     "CustomVoice",
+    "Durations",
     "FunctionCall",
     "FunctionCallOutput",
     "FunctionTool",
@@ -81,7 +105,10 @@ __all__ = [
     "HandoffError",
     "HandoffLoop",
     "ImageContent",
+    "Limits",
     "Message",
+    "MessageStream",
+    "Metrics",
     "NamedMCPTool",
     "NamedTool",
     "NoReply",
@@ -89,15 +116,20 @@ __all__ = [
     "OpenAIRealtime",
     "Prompt",
     "ProtocolError",
+    "RawServerEvent",
     "RealtimeModel",
     "RealtimeSession",
     "ReplyOptions",
     "ReplyOutcome",
+    "ReplyReader",
+    "ReplyStream",
     "RequestReport",
     "RequestState",
     "ResponseBusy",
     "ResponseFailed",
+    "ResponseMetrics",
     "RetentionRatio",
+    "RetrievedItem",
     "RunContext",
     "SemanticVAD",
     "ServerError",
@@ -105,6 +137,10 @@ __all__ = [
     "SessionClosed",
     "SessionOptions",
     "SessionUpdateError",
+    "SpendLimit",
+    "SpendLimitReached",
+    "SpendWarning",
+    "StreamLimits",
     "SubscriberLagged",
     "TextContent",
     "Timing",
@@ -112,9 +148,15 @@ __all__ = [
     "ToolSpec",
     "Tracing",
     "Transcription",
+    "TranscriptionUsage",
     "TrialogueError",
     "UpdateReport",
+    "Usage",
+    "WireLog",
     "function_tool",
     "open_agent_session",
     "open_session",
 ]
+
+# What nobody asked to see goes nowhere, not to stderr either.
+logging.getLogger("trialogue").addHandler(logging.NullHandler())

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "AnswerTimeout",
     "ConfigurationError",
     "ConnectRefused",
     "ConnectionLost",
@@ -21,6 +22,7 @@ __all__ = [
     "ServerError",
     "SessionClosed",
     "SessionUpdateError",
+    "SpendLimitReached",
     "SubscriberLagged",
     "ToolError",
     "TrialogueError",
@@ -115,6 +117,10 @@ class ServerError(TrialogueError):
         self.recoverable = recoverable
 
 
+class AnswerTimeout(TrialogueError, TimeoutError):
+    """The provider did not answer within the time that the caller gave it."""
+
+
 class ResponseBusy(TrialogueError):
     """A reply was asked for with `if_busy="raise"` while another response runs.
 
@@ -176,6 +182,22 @@ class ToolError(TrialogueError):
 
 class SessionClosed(TrialogueError):
     """The session is closed or dead and takes no more work (invariant 9)."""
+
+
+class SpendLimitReached(TrialogueError):
+    """The conversation has cost what it may cost, and was ended (`SpendLimit`).
+
+    Attributes:
+        kind: "tokens", "audio_tokens" or "seconds".
+        limit: how much of that was allowed.
+        spent: how much of that was spent.
+    """
+
+    def __init__(self, message: str, *, kind: str, limit: float, spent: float) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.limit = limit
+        self.spent = spent
 
 
 class SubscriberLagged(TrialogueError):

@@ -16,8 +16,10 @@ from trialogue.realtime.notices import (
     AudioDropped,
     ErrorNotice,
     ItemChanged,
+    RateLimitsUpdated,
     ReplyEnded,
     ReplyStarted,
+    UserIdle,
     UserStartedSpeaking,
     UserStoppedSpeaking,
     UserTranscript,
@@ -339,3 +341,41 @@ async def test_audio_of_a_turn_with_a_late_transcript_is_replayed_as_sound(
         [item] = list(server.connections[-1].conversation)
         assert bytes(item.pcm) == pcm
         assert session.chat_ctx.ids == (item.id,)
+
+
+# --- what the server tells besides ----------------------------------------------
+
+
+async def test_a_user_who_says_nothing_is_told_of_and_spoken_to(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The idle timeout: an event, a silent turn, and the model speaks."""
+    patient = SessionOptions(turn_detection=ServerVAD(idle_timeout_ms=5000))
+    async with (
+        realtime_stage(short, options=patient) as (server, session),
+        collecting(session) as events,
+    ):
+        await session.generate_reply()
+        for _ in range(400):
+            session.push_audio(quiet(20))
+            await trio.sleep(0.02)
+        [idle] = [e for e in events if isinstance(e, UserIdle)]
+        assert [turn.by for turn in server.connections[0].committed] == ["idle"]
+        assert idle.item_id == server.connections[0].committed[0].item_id
+        assert [r.asked_by for r in server.connections[0].responses][1] == "idle"
+
+
+async def test_what_is_left_of_the_limits_is_an_event(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with (
+        realtime_stage(short) as (_, session),
+        collecting(session) as events,
+    ):
+        await session.generate_reply()
+        await until(lambda: any(isinstance(e, RateLimitsUpdated) for e in events), 5)
+        [told] = [e for e in events if isinstance(e, RateLimitsUpdated)]
+        assert "tokens" in {limit.name for limit in told.limits}
+        assert all(
+            (limit.remaining or 0) <= (limit.limit or 0) for limit in told.limits
+        )

@@ -423,7 +423,8 @@ async def test_a_live_server_is_not_taken_for_dead(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """An hour of nothing but pings and pongs."""
-    async with realtime_stage(short) as (server, session):
+    settings = {"settings": Settings(max_duration=7200)}
+    async with realtime_stage(short, server=settings) as (server, session):
         await trio.sleep(3500)
         assert len(server.connections) == 1
         assert (await session.generate_reply()).outcome == "completed"

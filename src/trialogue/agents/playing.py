@@ -28,6 +28,8 @@ REMEMBERED = 256
 class Stage(Listener):
     """Plays what may be heard, and takes calls to the scope that answers for them."""
 
+    plays = True
+
     def __init__(self, session: AgentSession, playout: Playout) -> None:
         self._session = session
         self._playout = playout
@@ -105,6 +107,9 @@ class Stage(Listener):
 
     def heard_ms(self, response: Response) -> int:
         return sum(self._playout.position(item).ms for item in response.items)
+
+    def playing(self) -> bool:
+        return not self._playout.idle
 
     def running_calls(self) -> Collection[str]:
         scope = self._session.scope

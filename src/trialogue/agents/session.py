@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import math
+import time
 from collections import deque
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, Unpack
@@ -30,6 +30,7 @@ from trialogue.agents.handoff import (
     undone,
     why_fresh,
 )
+from trialogue.agents.logbook import note
 from trialogue.agents.playing import Stage
 from trialogue.agents.preparing import as_handoff, prepare
 from trialogue.agents.run_context import RunContext, current_scope, current_turn
@@ -43,29 +44,34 @@ from trialogue.conversation.items import (
 )
 from trialogue.dialects.commands import CreateResponse
 from trialogue.errors import HandoffError, HandoffLoop, SessionClosed
+from trialogue.realtime.logbook import SessionLog
 from trialogue.realtime.opening import running_session
 from trialogue.realtime.session import RealtimeSession
+from trialogue.realtime.streaming import DEFAULT_LIMITS, ReplyStream, StreamLimits
 from trialogue.realtime.unwrapping import single
 from trialogue.realtime.wishes import ReplyOptions, wish_for
 from trialogue.tools import render
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from trialogue.agents.agent import Agent, Handoff
     from trialogue.agents.calls import OpenCall
     from trialogue.audio.base import AudioInput, AudioOutput
     from trialogue.conversation.context import ChatContext
+    from trialogue.dialects.events import Usage
     from trialogue.realtime.backoff import Backoff
     from trialogue.realtime.broadcast import Subscription
     from trialogue.realtime.connection import Timing
     from trialogue.realtime.ledger import UpdateReport
+    from trialogue.realtime.limits import Limits
+    from trialogue.realtime.metrics import Metrics
     from trialogue.realtime.model import RealtimeModel
     from trialogue.realtime.replies import ReplyOutcome
+    from trialogue.realtime.spending import SpendLimit
+    from trialogue.realtime.wirelog import WireLog
 
 __all__ = ["AgentSession", "open_agent_session"]
-
-log = logging.getLogger("trialogue.agents")
 
 LINGER = 2.0
 """Seconds of silence after the input's end before the conversation may be over: the
@@ -104,6 +110,7 @@ class AgentSession:
         self._playout = Playout(output)
         self._stage = Stage(self, self._playout)
         self.realtime = RealtimeSession(model, listener=self._stage, **options)
+        self.log = SessionLog("trialogue.agents", self.realtime.id)
         self.changed = self.realtime.changed
         self._playout.on_finished = self._played
         self._playout.on_refused = self._refused
@@ -146,14 +153,25 @@ class AgentSession:
     def subscribe(
         self,
         *kinds: type[Any],
-        buffer: int = 256,
+        buffer: int | None = None,
         on_overflow: Literal["drop_oldest", "raise"] = "drop_oldest",
     ) -> AbstractAsyncContextManager[Subscription[Any]]:
         """Receive events inside an `async with`; see `RealtimeSession.subscribe`."""
         return self.realtime.subscribe(*kinds, buffer=buffer, on_overflow=on_overflow)
 
+    @property
+    def usage(self) -> Usage:
+        """The tokens of all responses so far, the cancelled ones included."""
+        return self.realtime.usage
+
+    @property
+    def metrics(self) -> Metrics:
+        """What the session has done, cost and taken up to now: one snapshot."""
+        return self.realtime.metrics
+
     def publish(self, event: object) -> None:
         """Hand an event to the subscribers."""
+        note(self.log, event)
         self.realtime.publish(event)
 
     @property
@@ -335,7 +353,7 @@ class AgentSession:
             await scope.emptied.wait()
         if not scope.emptied.is_set() and scope.nursery is not None:
             for task in scope.nursery.child_tasks:
-                log.warning(
+                self.log.warning(
                     "%s of agent %s was cancelled and does not end",
                     task.name,
                     scope.name,
@@ -354,7 +372,9 @@ class AgentSession:
     def deliver_note(self, opened: OpenCall) -> None:
         """A detached tool has finished under another agent: its result is a note."""
         assert opened.outcome is not None
-        text = f"Result of {opened.call.name}: {render(opened.outcome)}"
+        most = self.realtime.limits.max_output_bytes
+        text = render(opened.outcome, max_bytes=most)
+        text = f"Result of {opened.call.name}: {text}"
         note = Message(self.realtime.new_item_id("msg"), "system", (TextContent(text),))
         self.realtime.answer([note], turn=None, reply=True)
 
@@ -446,20 +466,47 @@ class AgentSession:
         or the user cuts short returns "interrupted" with what was heard.
         """
         wish = wish_for(self.realtime.replying.new_key(), **options)
+        return await self.realtime.reply(
+            wish.command,
+            add_instructions=wish.add_instructions,
+            if_busy=if_busy,
+            **self._asked_of(),
+        )
+
+    def open_reply(
+        self,
+        *,
+        if_busy: Literal["wait", "skip", "raise"] = "wait",
+        limits: StreamLimits = DEFAULT_LIMITS,
+        **options: Unpack[ReplyOptions],
+    ) -> AbstractAsyncContextManager[ReplyStream]:
+        """Have the current agent reply, and take the reply while it is made.
+
+        As `RealtimeSession.open_reply`. The reply is played and its tools are run as
+        ever; what the streams give comes beside that.
+        """
+        wish = wish_for(self.realtime.replying.new_key(), **options)
+        return self.realtime.stream_reply(
+            wish.command,
+            add_instructions=wish.add_instructions,
+            if_busy=if_busy,
+            limits=limits,
+            **self._asked_of(),
+        )
+
+    def _asked_of(self) -> dict[str, Any]:
+        """Say on whose behalf the running task asks for a reply."""
         inside = current_scope.get()
         own = inside if inside is not None and not inside.closed else None
         scope = own or self._current()
         scope.asked = True
-        return await self.realtime.reply(
-            wish.command,
+        return {
             # From outside it is asked of whoever is wanted: the next agent, once a
             # handoff is decided.
-            config=None if own is None else own.config,
-            add_instructions=wish.add_instructions,
-            if_busy=if_busy,
-            within=current_turn.get(),
-            silence=lambda: own is None or own.decision is None,
-        )
+            "config": None if own is None else own.config,
+            "within": current_turn.get(),
+            "silence": lambda: own is None or own.decision is None,
+        }
 
     def ask_to_speak(self, scope: AgentScope) -> None:
         """The new agent asked for nothing: it is asked to speak (rule 8)."""
@@ -600,6 +647,11 @@ async def open_agent_session(
     timing: Timing | None = None,
     backoff: Backoff | None = None,
     seed: int | None = None,
+    standby: bool = False,
+    wall: Callable[[], float] = time.time,
+    limits: Limits | None = None,
+    spend_limit: SpendLimit | None = None,
+    wire_log: WireLog | None = None,
 ) -> AsyncIterator[AgentSession]:
     """Open a conversation for agents; then `await session.run(agent)`.
 
@@ -612,11 +664,19 @@ async def open_agent_session(
         on_handoff_error: "restore" lets the previous agent go on when a handoff fails,
             "raise" makes `run` raise.
         seed: makes ids of frames and pauses reproducible.
+        standby: keep a second connection open, so that a handoff that needs a fresh one
+            costs no dialling.
+        wall: the clock of the provider's `expires_at`, in seconds since 1970.
+        limits: bounds on the sizes of what is sent, received and held.
+        spend_limit: what the conversation may cost.
+        wire_log: write every frame to the log, redacted.
 
     Raises:
         ConnectRefused: wrong key, unknown model, refused upgrade; not retried.
         ConnectionLost: the provider could not be reached, or was lost for good.
         ServerError: the provider ended the session (quota, account).
+        SpendLimitReached: the conversation has cost what it may cost.
+        ConversionError: the conversation to begin with is beyond the limits.
     """
     source, output = audio
     output = output or NullOutput()
@@ -629,6 +689,11 @@ async def open_agent_session(
         timing=timing,
         backoff=backoff,
         seed=seed,
+        standby=standby,
+        wall=wall,
+        limits=limits,
+        spend_limit=spend_limit,
+        wire_log=wire_log,
     )
     async with session._open(source, output):
         yield session

@@ -23,6 +23,7 @@ __all__ = [
     "ErrorClass",
     "ErrorReported",
     "Event",
+    "IdleTimedOut",
     "ItemAdded",
     "ItemDeleted",
     "ItemDone",
@@ -34,6 +35,7 @@ __all__ = [
     "OutputItemDone",
     "OutputText",
     "OutputTextEnded",
+    "RateLimit",
     "RateLimits",
     "ResponseCreated",
     "ResponseDone",
@@ -381,8 +383,29 @@ class ErrorReported(_Event):
 
 
 @attrs.frozen
+class IdleTimedOut(_Event):
+    """Nobody spoke for the idle timeout: the silence becomes a turn of the user's."""
+
+    item_id: str
+
+
+@attrs.frozen
+class RateLimit:
+    """What is left of one of the provider's limits ("requests", "tokens").
+
+    Attributes:
+        reset_seconds: until all of it is there again.
+    """
+
+    name: str
+    limit: int | None = None
+    remaining: int | None = None
+    reset_seconds: float | None = None
+
+
+@attrs.frozen
 class RateLimits(_Event):
-    limits: tuple[dict[str, Any], ...]
+    limits: tuple[RateLimit, ...]
 
 
 @attrs.frozen
@@ -418,6 +441,7 @@ Event: TypeAlias = (
     | OutputAudio
     | OutputAudioEnded
     | ErrorReported
+    | IdleTimedOut
     | RateLimits
     | UnknownEvent
 )

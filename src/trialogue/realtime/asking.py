@@ -28,11 +28,12 @@ from trialogue.errors import (
     TrialogueError,
 )
 from trialogue.realtime.cutting import Cutting
+from trialogue.realtime.hearing import Hearing
 from trialogue.realtime.notices import ErrorNotice
 from trialogue.realtime.replies import Reply, ReplyOutcome, Response, ResponseSlot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from trialogue.conversation.items import Item
     from trialogue.conversation.record import Record
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from trialogue.realtime.connection import Connection
     from trialogue.realtime.listener import Listener
     from trialogue.realtime.listening import Listening
+    from trialogue.realtime.metrics import Meter
+    from trialogue.realtime.spending import Spending
 
 __all__ = ["Asking", "Session"]
 
@@ -51,6 +54,8 @@ class Session(Protocol):
     record: Record
     listening: Listening
     listener: Listener
+    meter: Meter
+    spending: Spending
 
     @property
     def connection(self) -> Connection | None: ...
@@ -83,7 +88,8 @@ class Asking:
         self._new_key = new_key
         self._responses: dict[str, Response] = {}
         self._out_of_band: list[Reply] = []
-        self._cutting = Cutting(session, self)
+        self._hearing = Hearing(session, self)
+        self._cutting = Cutting(session, self, self._hearing)
 
     # --- asking --------------------------------------------------------------
 
@@ -100,6 +106,11 @@ class Asking:
         if reply in self.slot.queue:
             self._if_busy(reply)
         return reply
+
+    @property
+    def busy(self) -> bool:
+        """Whether a reply is wanted, asked for, or being made, out of band included."""
+        return not self.slot.idle or self.owed or bool(self._out_of_band)
 
     def new_key(self) -> str:
         """Return a key that no other reply of this session has."""
@@ -140,6 +151,19 @@ class Asking:
             self._cutting.cut(reply.response)
         reply.finish(ReplyOutcome("interrupted"))
         self.advance()
+
+    def left(self, reply: Reply, *, silence: bool) -> None:
+        """The block of a streamed reply was left; what it did not take is dropped.
+
+        Args:
+            silence: as in `leave`.
+        """
+        self.leave(reply, silence=silence)
+        response = reply.response
+        if response is not None and silence:
+            self._cutting.leave(response)
+        elif reply.tap is not None:
+            reply.tap.leave()
 
     def _unpost(self, reply: Reply) -> None:
         if self.slot.posted is reply:
@@ -335,6 +359,10 @@ class Asking:
         record = self._session.record
         found = (record.get(item_id) for item_id in response.items)
         return tuple(item for item in found if item is not None)
+
+    def responses(self) -> Collection[Response]:
+        """Return the responses that are known, the latest that ended among them."""
+        return self._responses.values()
 
     def of_item(self, item_id: str) -> Response | None:
         """Return the response that an item belongs to."""

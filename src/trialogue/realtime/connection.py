@@ -18,7 +18,8 @@ import trio
 from trialogue.dialects.commands import AppendAudio, UpdateSession
 from trialogue.errors import ConnectionLost, ProtocolError
 from trialogue.realtime.input_ring import SAMPLE_RATE, AudioClock, InputRing
-from trialogue.realtime.ledger import Ledger, Request, RequestState, item_of
+from trialogue.realtime.ledger import Ledger, Request, RequestState, changes_items
+from trialogue.realtime.lifetime import Lifetime
 from trialogue.realtime.signal import Signal
 
 if TYPE_CHECKING:
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
     from trialogue.dialects.dialect import Dialect
     from trialogue.dialects.events import Event
     from trialogue.realtime.configuration import Configuration
+    from trialogue.realtime.limits import Limits
     from trialogue.realtime.link import Link
     from trialogue.realtime.model import RealtimeModel
+    from trialogue.realtime.wirelog import WireTap
 
 __all__ = ["Batch", "Connection", "Timing", "Traffic"]
 
-OUTBOX_LIMIT = 1024
-"""Frames. A control lane this full means a peer that has stopped reading."""
 AUDIO_FRAME = SAMPLE_RATE // 5
 """Samples of at most one frame (200 ms), which only a backlog ever fills."""
 
@@ -57,6 +58,11 @@ class Timing:
     pong: float = 10.0
     linger: float = 3.0
     """how long a replaced connection is still read for transcripts"""
+    rotate_before: float = 120.0
+    """how long before a connection's known end another one is kept ready, to take over
+    as soon as nobody speaks"""
+    max_age: float = math.inf
+    """how long a connection may serve, whatever the provider allows"""
 
 
 @attrs.define(eq=False)
@@ -69,7 +75,7 @@ class Traffic:
     def count(self, frame: str) -> None:
         """One control message."""
         self.messages += 1
-        self.bytes += len(frame)
+        self.bytes += len(frame if frame.isascii() else frame.encode())
 
 
 @attrs.define(eq=False)
@@ -85,6 +91,8 @@ class Handler(Protocol):
     """What a connection tells its session; everything is synchronous."""
 
     def received(self, connection: Connection, event: Event) -> None: ...
+
+    def read(self, connection: Connection, text: str) -> None: ...
 
     def malformed(self, connection: Connection, error: ProtocolError) -> None: ...
 
@@ -112,6 +120,8 @@ class Connection:
         timing: Timing,
         traffic: Traffic,
         new_event_id: Callable[[], str],
+        limits: Limits,
+        wire: WireTap | None = None,
     ) -> None:
         self.generation = generation
         self.model = model
@@ -124,18 +134,24 @@ class Connection:
         self.sent_config: Configuration | None = None
         self.started = False
         self.session_id: str | None = None
+        self.connect_seconds = 0.0
+        self.lifetime = Lifetime()
         self.retired = False
         self.muted = False
         self.error: ConnectionLost | None = None
         self.ended = trio.Event()
         self.response_deadline = math.inf
         self.retire_at = math.inf
+        self._start_by = math.inf
+        self._dialled_at = math.inf
         self._handler = handler
         self._ring = ring
         self._changed = changed
         self._work = Signal()
         self._traffic = traffic
         self._new_event_id = new_event_id
+        self._limits = limits
+        self._wire = wire
         self._dialect: Dialect = model.dialect()
         self._control: deque[Batch] = deque()
         self._queued = 0
@@ -164,13 +180,16 @@ class Connection:
         """Turn a command into a request that can be posted.
 
         Raises:
-            ConversionError: it has no form in this protocol; nothing was sent.
+            ConversionError: it has no form in this protocol, or is beyond the limits;
+                nothing was sent.
         """
+        self._limits.check(command)
         event_id = self._new_event_id()
         encoded = self._dialect.encode(command, event_id=event_id)
+        self._limits.check_frame(encoded.text)
         patience = self.timing.answer if patience is None else patience
         answer = encoded.answer
-        update = isinstance(command, UpdateSession) or item_of(command) is not None
+        update = isinstance(command, UpdateSession) or changes_items(command)
         if update and not self.model.capabilities.acknowledges_updates:
             answer = None  # taken as soon as it was written
         return Request(command, event_id, encoded.text, answer, patience, subject)
@@ -193,7 +212,7 @@ class Connection:
             return batch
         self._control.append(batch)
         self._queued += len(batch.requests)
-        if self._queued > OUTBOX_LIMIT:
+        if self._queued > self._limits.outbox_frames:
             self.end(ConnectionLost("the peer has stopped reading: outbox full"))
         self._work.pulse()
         return batch
@@ -306,7 +325,16 @@ class Connection:
         except ConnectionLost as error:
             self.end(error)
 
+    def parse(self, text: str) -> Any:
+        """Return a frame as the provider's own typed event.
+
+        Raises:
+            ProtocolError: nobody can read it.
+        """
+        return self._dialect.parse(text)
+
     def _decode(self, text: str) -> None:
+        self._handler.read(self, text)
         try:
             events = self._dialect.decode(text)
         except ProtocolError as error:
@@ -326,12 +354,15 @@ class Connection:
 
     def _next_deadline(self) -> float:
         timer = math.inf if self.retired else self._handler.timer()
-        mine = min(self.response_deadline, self.retire_at)
+        mine = min(self.response_deadline, self.retire_at, self._start_by)
         return min(self.ledger.deadline(), mine, timer)
 
     def _expire(self, now: float) -> None:
         if self.retire_at <= now:
             self.end(ConnectionLost("replaced by another connection"))
+            return
+        if self._start_by <= now:
+            self.end(ConnectionLost("the provider sent no first event in time"))
             return
         if self.response_deadline <= now:
             self.end(ConnectionLost("a running response fell silent"))
@@ -379,14 +410,26 @@ class Connection:
             self.ledger.settle(request, RequestState.LOST)
         self.rearm()
 
+    def began(self, session_id: str) -> None:
+        """The provider's first event was read: it is connected (C1)."""
+        self.started = True
+        self.session_id = session_id
+        self.connect_seconds = trio.current_time() - self._dialled_at
+        self._start_by = math.inf
+
     async def serve(self) -> None:
         """Dial, run until it ends, close; everything inside one bounded block."""
+        self._dialled_at = trio.current_time()
+        self._start_by = self._dialled_at + self.timing.connect
         try:
             async with self.model.open_link(
                 connect_timeout=self.timing.connect,
                 close_timeout=self.timing.close,
                 drain=self.wait_drained,
+                max_message_size=self._limits.max_message_chars,
             ) as (link, service):
+                if self._wire is not None:
+                    link = self._wire.around(link, self.generation)
                 self._start(service, link)
                 await self.ended.wait()
         except ConnectionLost as error:

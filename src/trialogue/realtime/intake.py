@@ -22,9 +22,11 @@ from trialogue.dialects.events import (
     ErrorClass,
     ErrorReported,
     Event,
+    IdleTimedOut,
     ItemAdded,
     ItemDeleted,
     ItemDone,
+    ItemRetrieved,
     ItemTruncated,
     OutputAudio,
     OutputAudioEnded,
@@ -46,17 +48,20 @@ from trialogue.dialects.events import (
 from trialogue.errors import ConnectRefused, ServerError
 from trialogue.realtime.configuration import Configuration
 from trialogue.realtime.ledger import RequestState
-from trialogue.realtime.listening import ANSWER_DUE
+from trialogue.realtime.listening import ANSWER_DUE, WORDS_DUE
 from trialogue.realtime.notices import (
     ErrorNotice,
     ItemChanged,
+    RateLimitsUpdated,
     RawEvent,
     UnknownAnchorNotice,
+    UserIdle,
     UserStartedSpeaking,
     UserStoppedSpeaking,
     UserTranscript,
 )
 from trialogue.realtime.replies import Reply
+from trialogue.realtime.retrieving import Retrieval
 
 if TYPE_CHECKING:
     from trialogue.conversation.changes import Change
@@ -89,6 +94,7 @@ class Intake:
     def received(self, connection: Connection, event: Event) -> None:
         """Act on one event."""
         session = self._session
+        event = session.bounding.bounded(event)
         if not connection.started:
             self._first(connection, event)
         elif connection.retired or connection is not session.connection:
@@ -141,6 +147,8 @@ class Intake:
                 self._session.supervisor.progressed()
             case ItemAdded() | ItemDone() | ItemDeleted() | ItemTruncated():
                 self._item(connection, event)
+            case ItemRetrieved():
+                self._retrieved(connection, event)
             case TranscriptDelta() | TranscriptDone() | TranscriptFailed():
                 self._transcript(event)
             case SpeechStarted() | SpeechStopped() | AudioCommitted() | AudioCleared():
@@ -152,9 +160,9 @@ class Intake:
             case UnknownEvent(type=kind, data=data):
                 self._session.publish(RawEvent(kind, data))
             case RateLimits(limits=limits):
-                self._session.publish(
-                    RawEvent("rate_limits.updated", {"rate_limits": list(limits)})
-                )
+                self._session.publish(RateLimitsUpdated(limits))
+            case IdleTimedOut(item_id=item_id):
+                self._session.publish(UserIdle(item_id))
             case _:
                 pass
 
@@ -185,6 +193,13 @@ class Intake:
             case ItemTruncated(item_id, audio_end_ms, content_index):
                 change = record.truncated(view, item_id, content_index, audio_end_ms)
         self.tell(change)
+
+    @staticmethod
+    def _retrieved(connection: Connection, event: ItemRetrieved) -> None:
+        request = connection.ledger.find(event.answers)
+        if request is not None and isinstance(request.subject, Retrieval):
+            request.subject.answer(event)
+        connection.ledger.answered(event.answers)
 
     def _output_item(
         self, connection: Connection, event: OutputItemAdded | OutputItemDone
@@ -225,10 +240,12 @@ class Intake:
                     item_id, event.content_index, event.text
                 )
                 self._session.listening.transcribed(item_id)
+                self._session.meter.transcribed(event.usage)
             case TranscriptFailed():
                 change = record.transcript_failed(
                     item_id, event.content_index, event.message
                 )
+                self._session.listening.wordless(item_id)
         self.tell(change)
 
     def tell(self, change: Change) -> None:
@@ -288,8 +305,9 @@ class Intake:
         if asked is not None and isinstance(asked.subject, int):
             upto = asked.subject
         expects = asked is None and session.turns_are_automatic()
-        due = trio.current_time() + ANSWER_DUE if expects else float("inf")
-        session.listening.committed(item_id, upto, due)
+        now = trio.current_time()
+        due = now + ANSWER_DUE if expects else float("inf")
+        session.listening.committed(item_id, upto, due, now + WORDS_DUE)
         connection.rearm()
         assert connection.view is not None
         self.tell(session.record.committed(connection.view, item_id, previous))
@@ -301,6 +319,8 @@ class Intake:
     def _error(self, connection: Connection, event: ErrorReported) -> None:
         session = self._session
         request = connection.ledger.rejected(event)
+        about = None if request is None else request.command
+        session.logbook.error(connection.generation, event, about)
         if event.error_class is ErrorClass.TERMINAL:
             session.fail(
                 ServerError(

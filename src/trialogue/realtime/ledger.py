@@ -23,6 +23,7 @@ from trialogue.dialects.commands import (
     CreateResponse,
     CreateUserAudio,
     DeleteItem,
+    RetrieveItem,
     TruncateItem,
     UpdateSession,
 )
@@ -181,10 +182,16 @@ def item_of(command: Command) -> str | None:
             CreateUserAudio(item_id=item_id)
             | DeleteItem(item_id=item_id)
             | TruncateItem(item_id=item_id)
+            | RetrieveItem(item_id=item_id)
         ):
             return item_id
         case _:
             return None
+
+
+def changes_items(command: Command) -> bool:
+    """Whether a command changes what the server holds: a retrieval only looks."""
+    return item_of(command) is not None and not isinstance(command, RetrieveItem)
 
 
 class Tracker:
@@ -208,6 +215,7 @@ class Ledger:
 
     def __init__(self, *, ordered: bool = True) -> None:
         self.late_answers = 0
+        self.on_settled: Callable[[Request], None] | None = None
         self._ordered = ordered
         self._owed: dict[str, Request] = {}
         self._doubted: list[Request] = []
@@ -237,6 +245,8 @@ class Ledger:
         """Strike a request off, with its outcome."""
         self._owed.pop(request.event_id, None)
         request.settle(state, error)
+        if self.on_settled is not None:
+            self.on_settled(request)
 
     def answered(self, key: AnswerKey) -> Request | None:
         """Settle the oldest outstanding request with this key as acknowledged.
@@ -262,7 +272,8 @@ class Ledger:
         for entry in self:
             if entry is request:
                 return
-            if item_of(entry.command) is not None and entry.answer is not None:
+            # NB: nothing but the item itself answers a retrieval.
+            if changes_items(entry.command) and entry.answer is not None:
                 state = RequestState.REJECTED if entry.doubt else RequestState.IMPLIED
                 self.settle(entry, state, entry.doubt)
                 if entry.doubt:
@@ -370,7 +381,7 @@ class Ledger:
             withdraw()
 
 
-_ITEMS = frozenset({"item", "deleted", "truncated"})
+_ITEMS = frozenset({"item", "deleted", "truncated", "retrieved"})
 _AS_ASKED = frozenset({ErrorClass.DUPLICATE, ErrorClass.BENIGN})
 
 

@@ -16,6 +16,7 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 
 from trialogue.errors import ConnectionLost
+from trialogue.realtime.redaction import without_keys
 from trialogue.realtime.services import open_services
 from trialogue.realtime.upgrade import (
     Tap,
@@ -197,7 +198,7 @@ class Link:
         return self._fault is not None or self._socket.closed is not None
 
     def _lost(self) -> ConnectionLost:
-        code, reason = self.close_code, self.close_reason
+        code, reason = self.close_code, without_keys(self.close_reason or "") or None
         if self._closed_here:
             how = "was closed by this end"
         elif code is None:

@@ -18,7 +18,13 @@ __all__ = ["CutItem", "Listener"]
 
 
 class Listener:
-    """Override what you need. Called in the reader's steps: do not block or raise."""
+    """Override what you need. Called in the reader's steps: do not block or raise.
+
+    Attributes:
+        plays: replies are heard here, whoever takes a reply's stream beside it.
+    """
+
+    plays = False
 
     def response_created(self, response: Response) -> None:
         """A response began that may be heard."""
@@ -51,6 +57,10 @@ class Listener:
     def heard_ms(self, response: Response) -> int:
         """How much of a response was played up to now."""
         return 0
+
+    def playing(self) -> bool:
+        """Whether something is still being played."""
+        return False
 
     def running_calls(self) -> Collection[str]:
         """The ids (`call_id`) of calls that are being worked on."""

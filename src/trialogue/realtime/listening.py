@@ -19,6 +19,10 @@ LOOKBACK = 2 * SAMPLE_RATE
 detection on the old one may have heard a beginning that it could not report."""
 SPOKEN_TURNS = 60 * SAMPLE_RATE
 """Samples of committed turns kept until their transcripts arrive."""
+WORDS_DUE = 5.0
+"""Seconds within which the transcript of a turn usually comes."""
+MICROPHONE_PAUSE = 1.0
+"""Seconds without any audio from the program after which nobody seems to speak."""
 MICROPHONE_SILENT = 3.0
 """Seconds without any audio from the program after which an open turn cannot end."""
 CONFIRMATION = 3.0
@@ -33,6 +37,7 @@ class Listening:
     Attributes:
         manual: the provider finds no turns, so that all that is not committed is the
             open turn.
+        sent_by_program: the last message of sound that was not said into a microphone.
     """
 
     def __init__(self, ring_seconds: float = 30.0) -> None:
@@ -47,6 +52,8 @@ class Listening:
         self._last_push = -math.inf
         self._confirm_by = math.inf
         self._spoken: OrderedDict[str, bytes] = OrderedDict()
+        self.sent_by_program: str | None = None
+        self._words_by: dict[str, float] = {}
 
     @property
     def seconds_held(self) -> float:
@@ -56,6 +63,21 @@ class Listening:
     def has_the_floor(self) -> bool:
         """Whether the user speaks, or is about to be answered by turn detection."""
         return self.speaking or self.answer_due < math.inf
+
+    @property
+    def pushed_until(self) -> float:
+        """When the microphone will have been silent for long enough to say so."""
+        return self._last_push + MICROPHONE_PAUSE
+
+    @property
+    def words_until(self) -> float:
+        """When no transcript is expected any more; -inf if none is now."""
+        return max(self._words_by.values(), default=-math.inf)
+
+    def may_be_mid_turn(self, now: float, cursor: int | None) -> bool:
+        """Whether a turn that the program will commit may be under way."""
+        uncommitted = (cursor or 0) > self._committed_to
+        return self.manual and uncommitted and now < self.pushed_until
 
     def answered(self) -> None:
         """Turn detection began its response."""
@@ -89,6 +111,7 @@ class Listening:
         Returns whether turn detection was about to answer on it, and now will not.
         """
         unanswered = self.answer_due < math.inf
+        self._words_by.clear()
         self._sent_to = max(self._sent_to, cursor or 0)
         self._miss(min(self.ring.start, self._sent_to))
         # An open turn goes on: the next connection is given it from its start.
@@ -120,8 +143,22 @@ class Listening:
         self._turn_end = clock.at_ms(audio_end_ms)
         self._confirm_by = now + CONFIRMATION
 
-    def committed(self, item_id: str, upto: int, due: float) -> None:
-        """The buffer became an item: it ends at the turn's end, or else at `upto`."""
+    def voice_ended_at(self, now: float) -> float:
+        """When the turn's end was spoken, if the program pushes at real-time pace."""
+        if self._turn_end is None:
+            return now
+        return now - max(0, self.ring.end - self._turn_end) / SAMPLE_RATE
+
+    def committed(
+        self, item_id: str, upto: int, due: float, words_by: float = -math.inf
+    ) -> None:
+        """The buffer became an item: it ends at the turn's end, or else at `upto`.
+
+        Args:
+            due: when turn detection should have begun to answer it.
+            words_by: when its transcript should have come.
+        """
+        self._words_by[item_id] = words_by
         begin = self._committed_to if self._turn_start is None else self._turn_start
         end = upto if self._turn_end is None else self._turn_end
         self._spoken[item_id] = self.ring.slice(begin, end)
@@ -141,6 +178,17 @@ class Listening:
     def transcribed(self, item_id: str) -> None:
         """Its words are known: the sound is no longer needed."""
         self._spoken.pop(item_id, None)
+        self._words_by.pop(item_id, None)
+
+    def wordless(self, item_id: str) -> None:
+        """There will be no transcript: the sound is all there is."""
+        self._words_by.pop(item_id, None)
+
+    def keep(self, item_id: str, pcm: bytes) -> None:
+        """The program sends a message of sound: it is kept as a spoken turn is."""
+        self._spoken[item_id] = pcm
+        self.sent_by_program = item_id
+        self._bound_spoken()
 
     def sound_of(self, item_id: str) -> bytes | None:
         """Return a committed turn's audio, if it is still kept."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
 from trialogue.conversation.items import Item
+from trialogue.dialects.events import RateLimit
+from trialogue.realtime.broadcast import OnlyByName
 from trialogue.realtime.replies import ReplyOutcome
 
 __all__ = [
@@ -16,24 +18,42 @@ __all__ = [
     "ErrorNotice",
     "ItemChanged",
     "MalformedFrame",
+    "OpenReason",
+    "RateLimitsUpdated",
     "RawEvent",
+    "RawServerEvent",
     "ReplayTruncated",
     "ReplyEnded",
     "ReplyStarted",
     "UnknownAnchorNotice",
+    "UserIdle",
     "UserStartedSpeaking",
     "UserStoppedSpeaking",
     "UserTranscript",
+    "raw_event",
 ]
+
+
+OpenReason: TypeAlias = Literal["first", "reconnect", "handoff", "rotation", "restart"]
+"""Why a connection took over: none had served; the one before was lost; a handoff needs
+a fresh one; the one before nears its end; the program asked for it."""
 
 
 @attrs.frozen
 class ConnectionOpened:
-    """A connection is up and begins to serve. Generation 1 is the first."""
+    """A connection is up and begins to serve. Generation 1 is the first.
+
+    Attributes:
+        generation: counts the connections that were dialled, spare ones included.
+        session_id: the provider's name for its session.
+        seconds: from dialling to the provider's first event.
+        reason: why it took over.
+    """
 
     generation: int
     session_id: str
     seconds: float
+    reason: OpenReason = "first"
 
 
 @attrs.frozen
@@ -71,6 +91,13 @@ class UserStartedSpeaking:
 @attrs.frozen
 class UserStoppedSpeaking:
     item_id: str | None = None
+
+
+@attrs.frozen
+class UserIdle:
+    """Nobody spoke for `ServerVAD.idle_timeout_ms`; the model is made to speak."""
+
+    item_id: str
 
 
 @attrs.frozen
@@ -129,6 +156,41 @@ class ReplayTruncated:
     """A fresh connection was not given the whole conversation (replay budget)."""
 
     omitted: int
+
+
+@attrs.frozen
+class RawServerEvent(OnlyByName):
+    """Every event of the provider, in its own typed form, before it is acted upon.
+
+    Only subscriptions that name this class are given it; without one it costs nothing.
+
+    Attributes:
+        type: the provider's name for its kind.
+        event: for OpenAI, an instance of a class of
+            `trialogue.dialects.openai.wire.server_events`.
+        generation: the connection it came over.
+    """
+
+    type: str
+    event: Any = attrs.field(repr=False)
+    generation: int
+
+
+def raw_event(event: Any, generation: int) -> RawServerEvent:
+    """Return the notice of a provider's event, typed or plain JSON."""
+    kind = event.get("type") if isinstance(event, dict) else event.type
+    return RawServerEvent(str(kind or ""), event, generation)
+
+
+@attrs.frozen
+class RateLimitsUpdated:
+    """What is left of the provider's limits; told now and then, never to be waited for.
+
+    Attributes:
+        limits: one each for "requests", "tokens" or what else the provider counts.
+    """
+
+    limits: tuple[RateLimit, ...]
 
 
 @attrs.frozen

@@ -127,6 +127,7 @@ class OpenAIRealtime:
         connect_timeout: float,
         close_timeout: float,
         drain: Drain | None = None,
+        max_message_size: int = 16 * 2**20,
     ) -> AbstractAsyncContextManager[tuple[Link, trio.Nursery]]:
         """Open a connection up to the point where frames can be exchanged.
 
@@ -143,6 +144,7 @@ class OpenAIRealtime:
             headers=[("Authorization", f"Bearer {self._key().reveal()}")],
             connect_timeout=connect_timeout,
             close_timeout=close_timeout,
+            max_message_size=max_message_size,
             drain=drain,
         )
 

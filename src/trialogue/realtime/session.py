@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import random
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import trio
@@ -17,11 +19,9 @@ from trialogue.conversation.items import (
 )
 from trialogue.conversation.record import Record
 from trialogue.dialects.commands import (
-    ClearAudio,
-    Command,
-    CommitAudio,
     CreateItem,
     CreateResponse,
+    CreateUserAudio,
     TruncateItem,
 )
 from trialogue.dialects.options import (
@@ -34,12 +34,13 @@ from trialogue.dialects.options import (
 from trialogue.errors import (
     ConnectionLost,
     ProtocolError,
-    ServerError,
     SessionClosed,
     TrialogueError,
 )
 from trialogue.realtime.backoff import Backoff
+from trialogue.realtime.bounding import Bounding
 from trialogue.realtime.broadcast import Broadcast, Subscription
+from trialogue.realtime.commanding import Commanding
 from trialogue.realtime.connection import Connection, Timing, Traffic
 from trialogue.realtime.intake import Intake
 from trialogue.realtime.ledger import (
@@ -49,11 +50,22 @@ from trialogue.realtime.ledger import (
     UpdateReport,
     item_of,
 )
+from trialogue.realtime.limits import Limits
 from trialogue.realtime.listener import Listener
 from trialogue.realtime.listening import Listening
-from trialogue.realtime.notices import AudioDropped, MalformedFrame
+from trialogue.realtime.logbook import Logbook
+from trialogue.realtime.metrics import Meter
+from trialogue.realtime.notices import (
+    AudioDropped,
+    MalformedFrame,
+    RawServerEvent,
+    raw_event,
+)
 from trialogue.realtime.replying import Replying
+from trialogue.realtime.retrieving import retrieve
 from trialogue.realtime.signal import Signal
+from trialogue.realtime.spending import Spending
+from trialogue.realtime.streaming import DEFAULT_LIMITS, StreamLimits, streamed
 from trialogue.realtime.supervisor import Supervisor
 from trialogue.realtime.syncing import (
     Sync,
@@ -61,6 +73,7 @@ from trialogue.realtime.syncing import (
     plan_sync,
 )
 from trialogue.realtime.updating import Updating
+from trialogue.realtime.wirelog import WireTap
 from trialogue.realtime.wishes import ReplyOptions, wish_for
 
 if TYPE_CHECKING:
@@ -69,10 +82,17 @@ if TYPE_CHECKING:
 
     from trialogue.conversation.changes import Change
     from trialogue.conversation.context import ChatContext
+    from trialogue.conversation.items import Role
     from trialogue.dialects.events import Usage
+    from trialogue.realtime.commanding import MessageContent
     from trialogue.realtime.configuration import Configuration
+    from trialogue.realtime.metrics import Metrics
     from trialogue.realtime.model import RealtimeModel
-    from trialogue.realtime.replies import Reply, ReplyOutcome, Turn
+    from trialogue.realtime.replies import Reply, ReplyOutcome, Tap, Turn
+    from trialogue.realtime.retrieving import RetrievedItem
+    from trialogue.realtime.spending import SpendLimit
+    from trialogue.realtime.streaming import ReplyStream
+    from trialogue.realtime.wirelog import WireLog
     from trialogue.tools.spec import ToolSpec
 
 __all__ = ["RealtimeSession"]
@@ -89,6 +109,8 @@ class RealtimeSession:
     ones can be cancelled at any time without leaving anything half done.
 
     Attributes:
+        id: names the session in logs, and begins the ids of what it sends.
+        limits: how large things may become.
         record: the one true record of the conversation.
         failure: why the session ended, once it has failed for good.
     """
@@ -102,11 +124,16 @@ class RealtimeSession:
         timing: Timing | None = None,
         backoff: Backoff | None = None,
         replay_budget: int = 400,
-        audio_seconds: float = 30.0,
         seed: int | None = None,
+        standby: bool = False,
+        wall: Callable[[], float] = time.time,
+        limits: Limits | None = None,
+        spend_limit: SpendLimit | None = None,
+        wire_log: WireLog | None = None,
     ) -> None:
         self.record = Record()
-        self.listening = Listening(audio_seconds)
+        self.limits = limits or Limits()
+        self.listening = Listening(self.limits.audio_seconds)
         self.listener = listener or Listener()
         self.failure: TrialogueError | None = None
         self.timing = timing or Timing()
@@ -116,12 +143,17 @@ class RealtimeSession:
         self.traffic = Traffic()
         self._model = model
         self._closed = False
-        self._broadcast = Broadcast()
         self._numbers = itertools.count(1)
         # NB: keys and jitter come from one seeded source where a seed is given, so
         # that the same script gives the same frames.
         self._random = random.Random(seed)
-        self._prefix = f"{self._random.getrandbits(32):08x}"
+        self.id = f"tri_{self._random.getrandbits(32):08x}"
+        self.logbook = Logbook(self.id)
+        self._broadcast = Broadcast(self.logbook.lagging)
+        self.bounding = Bounding(self.limits)
+        self.meter = Meter(self, self._broadcast)
+        self.spending = Spending(self, spend_limit)
+        self._wire = None if wire_log is None else WireTap(wire_log, self.id)
         self.replying = Replying(self, self.new_id)
         self.supervisor = Supervisor(
             self,
@@ -130,11 +162,15 @@ class RealtimeSession:
             self.timing,
             backoff or Backoff(),
             self._random.random,
+            wall,
             replay_budget,
+            standby=standby,
         )
         self._intake = Intake(self)
         self._updating = Updating(self)
+        self._commanding = Commanding(self, self._updating)
         for item in () if chat_ctx is None else chat_ctx.items:
+            self.limits.check_item(item)
             self.record.add_local(item)
 
     def __repr__(self) -> str:
@@ -169,6 +205,11 @@ class RealtimeSession:
         return self.replying.usage
 
     @property
+    def metrics(self) -> Metrics:
+        """What the session has done, cost and taken up to now: one snapshot."""
+        return self.meter.snapshot()
+
+    @property
     def late_answers(self) -> int:
         """Answers on the present connection that nobody waited for any more."""
         return 0 if self.connection is None else self.connection.ledger.late_answers
@@ -176,14 +217,17 @@ class RealtimeSession:
     def subscribe(
         self,
         *kinds: type[Any],
-        buffer: int = 256,
+        buffer: int | None = None,
         on_overflow: Literal["drop_oldest", "raise"] = "drop_oldest",
     ) -> AbstractAsyncContextManager[Subscription[Any]]:
         """Receive events inside an `async with`; see `trialogue.realtime.notices`.
 
-        A subscriber can never make the session wait: beyond `buffer` events the oldest
-        is dropped and counted, or `SubscriberLagged` is raised in `receive`.
+        A subscriber can never make the session wait: beyond `buffer` events (by
+        default `Limits.subscriber_events`) the oldest is dropped and counted, or
+        `SubscriberLagged` is raised in `receive`.
         """
+        if buffer is None:
+            buffer = self.limits.subscriber_events
         return self._broadcast.subscribe(*kinds, buffer=buffer, on_overflow=on_overflow)
 
     # --- updates -------------------------------------------------------------
@@ -213,13 +257,13 @@ class RealtimeSession:
             SessionClosed: the session takes no more work.
         """
         deadline = trio.current_time() + ack_timeout
-        if not await self._agreement(deadline):
+        if not await self.agreement(deadline):
             return _NOT_SENT
         return await self._updating.update(
             instructions, tools, options, chat_ctx, deadline
         )
 
-    async def _agreement(self, deadline: float) -> bool:
+    async def agreement(self, deadline: float) -> bool:
         """Wait until a connection serves the configuration that is wanted, or not."""
         await trio.lowlevel.checkpoint_if_cancelled()
         self.check_open()
@@ -227,9 +271,7 @@ class RealtimeSession:
             # Whoever has to wait goes on in the order of the calls.
             with trio.CancelScope(deadline=deadline):
                 async with self._turnstile:
-                    await self.changed.until(
-                        lambda: self._closed or self.failure is not None or self.settled
-                    )
+                    await self.changed.until(lambda: self.over or self.settled)
         self.check_open()
         return self.settled
 
@@ -241,6 +283,48 @@ class RealtimeSession:
             return False
         held = connection.config
         return held is not None and held.epoch is wanted.epoch
+
+    @property
+    def standby(self) -> bool:
+        """Whether a second connection is kept open, so that no handoff has to dial."""
+        return self.supervisor.standby
+
+    @standby.setter
+    def standby(self, wanted: bool) -> None:
+        self.supervisor.keep_standby(wanted)
+
+    async def restart(self, *, within: float = 60.0) -> None:
+        """Have a fresh connection take over, and wait until it serves.
+
+        It is dialled first and takes over as soon as nobody speaks, nothing plays and
+        nothing is under way; the conversation, the configuration and the microphone go
+        on. If none takes over `within` seconds the present one stays. Cancelling stays
+        with the present one too.
+
+        Raises:
+            ConnectionLost: none could be had in time, or there was no moment to switch.
+            SessionClosed: the session takes no more work, or failed meanwhile.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self.check_open()
+        before = self.supervisor.opened
+        self.supervisor.ask_for_restart(True)
+        try:
+            with trio.move_on_after(within):
+                await self.changed.until(
+                    lambda: (
+                        self._closed
+                        or self.failure is not None
+                        or (self.supervisor.opened > before and self.settled)
+                    )
+                )
+        finally:
+            if self.supervisor.opened == before:
+                self.supervisor.ask_for_restart(False)
+        self.check_open()
+        if self.supervisor.opened == before or not self.settled:
+            msg = f"no fresh connection took over within {within:g} s"
+            raise ConnectionLost(msg)
 
     async def update_instructions(
         self, instructions: str, *, ack_timeout: float = 5.0
@@ -276,8 +360,11 @@ class RealtimeSession:
         """Append items in this very step; they survive a change of connection.
 
         Raises:
-            ConversionError: an item has no form in the protocol; none was added.
+            ConversionError: an item has no form in the protocol, or is beyond the
+                limits; none was added.
         """
+        for item in items:
+            self.limits.check_item(item)
         connection = self.connection
         configured = connection is not None and connection.sent_config is not None
         requests: list[Request] = []
@@ -323,30 +410,11 @@ class RealtimeSession:
             ServerError: the buffer was empty (R3) or the commit was refused otherwise.
             SessionClosed: the session takes no more work.
         """
-        upto = self.listening.ring.end
-        report, error = await self._audio_command(CommitAudio(), upto, ack_timeout)
-        if error is not None and not self.turns_are_automatic():
-            raise ServerError(error.message, code=error.code)
-        return report
+        return await self._commanding.commit_audio(ack_timeout)
 
     async def clear_audio(self, *, ack_timeout: float = 5.0) -> UpdateReport:
         """Drop what is in the input buffer; wait for the answer."""
-        upto = self.listening.ring.end
-        report, _ = await self._audio_command(ClearAudio(), upto, ack_timeout)
-        return report
-
-    async def _audio_command(
-        self, command: Command, upto: int, ack_timeout: float
-    ) -> tuple[UpdateReport, Any]:
-        deadline = trio.current_time() + ack_timeout
-        if not await self._agreement(deadline):
-            return _NOT_SENT, None
-        connection = self.connection
-        assert connection is not None
-        request = connection.encode(command, subject=upto)
-        connection.post([request], after_audio=upto)
-        report = await self._updating.track(connection, [request], Sync(()), deadline)
-        return report, request.error
+        return await self._commanding.clear_audio(ack_timeout)
 
     # --- replies -------------------------------------------------------------
 
@@ -381,6 +449,69 @@ class RealtimeSession:
         return await self.reply(
             wish.command, add_instructions=wish.add_instructions, if_busy=if_busy
         )
+
+    def open_reply(
+        self,
+        *,
+        if_busy: Literal["wait", "skip", "raise"] = "wait",
+        limits: StreamLimits = DEFAULT_LIMITS,
+        **options: Unpack[ReplyOptions],
+    ) -> AbstractAsyncContextManager[ReplyStream]:
+        """Ask for a reply and take it while it is made, inside an `async with`.
+
+        The options are those of `generate_reply`. The block begins when the reply was
+        asked for, which may be before its turn has come; its streams wait for what
+        comes. They are bounded by `limits` and never make the session wait.
+
+        Leaving the block before the reply has ended, in any way, cancels the response
+        at the server, by its id, whenever it appears. In any case what was spoken is
+        truncated at what was heard, what was neither heard nor read is deleted from
+        the conversation, and what still comes is dropped. `await reply.outcome()`
+        takes the reply as a whole. All of this is done in the step that leaves the
+        block; nothing is waited for. Where agents speak, what was said plays on if the
+        reply had ended, and their playout decides what was heard.
+
+        A reply of which nothing was taken yet survives the loss of its connection: it
+        is asked for again, and its streams begin anew.
+
+        Raises:
+            ResponseBusy: with `if_busy="raise"`, on entering.
+            ResponseFailed, ServerError, ConnectionLost: it failed. They come out of its
+                streams or of `outcome()`; out of the block, if nobody asked.
+            SessionClosed: the session takes no more work.
+        """
+        wish = wish_for(self.replying.new_key(), **options)
+        return self.stream_reply(
+            wish.command,
+            add_instructions=wish.add_instructions,
+            if_busy=if_busy,
+            limits=limits,
+        )
+
+    def stream_reply(
+        self,
+        command: CreateResponse,
+        *,
+        config: Configuration | None = None,
+        add_instructions: str | None = None,
+        if_busy: Literal["wait", "skip", "raise"] = "wait",
+        within: Turn | None = None,
+        silence: Callable[[], bool] = lambda: True,
+        limits: StreamLimits = DEFAULT_LIMITS,
+    ) -> AbstractAsyncContextManager[ReplyStream]:
+        """Stream a reply on behalf of a configuration; see `open_reply`."""
+
+        def ask(tap: Tap) -> Reply:
+            return self.replying.ask(
+                command=command,
+                config=config or self.wanted,
+                add_instructions=add_instructions,
+                if_busy=if_busy,
+                within=within,
+                tap=tap,
+            )
+
+        return streamed(self, ask, limits, silence)
 
     async def reply(
         self,
@@ -428,25 +559,115 @@ class RealtimeSession:
             self.replying.cut(active)
         self.replying.cut_everything()
 
+    # --- commands ------------------------------------------------------------
+
+    async def send_message(
+        self,
+        content: MessageContent,
+        *,
+        role: Role = "user",
+        ack_timeout: float = 5.0,
+    ) -> UpdateReport:
+        """Add a message to the conversation; wait for the answer. It asks for no reply.
+
+        A message of the user's counts as a turn. Once sent it is part of the record,
+        and a connection that replaces this one is given it as well. If it is not
+        written within `ack_timeout` seconds, or the caller is cancelled before it was
+        written, it is withdrawn ("not_sent").
+
+        Args:
+            content: text; a sequence of texts (`str`, `TextContent`) and pictures
+                (`ImageContent`); or audio alone, as bytes of PCM16 24 kHz mono.
+            role: "user", "system" or "assistant"; pictures and audio are the user's.
+
+        Raises:
+            ConversionError: it has no form in the protocol; nothing was sent (S18).
+            SessionClosed: the session takes no more work.
+        """
+        return await self._commanding.send_message(content, role, ack_timeout)
+
+    async def send_tool_output(
+        self, call: FunctionCall | str, output: str, *, ack_timeout: float = 5.0
+    ) -> UpdateReport:
+        """Answer a call; wait for the answer to that. Then ask for the next reply.
+
+        For sessions without agents, which run their tools by themselves. The output is
+        part of the record at once and survives cancellation and a change of connection,
+        whichever comes first; the next connection is given the call and its output.
+
+        Args:
+            call: the call, or its `call_id`.
+            output: what the model is told.
+
+        Raises:
+            ConversionError: it has no form in the protocol; nothing was sent.
+            SessionClosed: the session takes no more work.
+        """
+        return await self._commanding.send_tool_output(call, output, ack_timeout)
+
+    async def delete_items(
+        self, *item_ids: str, ack_timeout: float = 5.0
+    ) -> UpdateReport:
+        """Take items out of the conversation; wait for the answers.
+
+        An item that is gone already counts as deleted (R3). A connection that replaces
+        this one before the answer is not given what was to be deleted.
+        """
+        return await self._commanding.delete(item_ids, ack_timeout)
+
     async def truncate(
         self, item_id: str, audio_end_ms: int, *, ack_timeout: float = 5.0
     ) -> UpdateReport:
         """Cut a spoken item at `audio_end_ms`; wait for the answer."""
-        deadline = trio.current_time() + ack_timeout
-        if not await self._agreement(deadline):
-            return _NOT_SENT
-        connection = self.connection
-        assert connection is not None
         command = TruncateItem(item_id, max(0, audio_end_ms))
-        request = connection.encode(command, subject="waited")
-        connection.post([request])
-        return await self._updating.track(connection, [request], Sync(()), deadline)
+        return await self._commanding.truncate(command, ack_timeout)
+
+    async def retrieve_item(
+        self, item_id: str, *, ack_timeout: float = 15.0
+    ) -> RetrievedItem:
+        """Ask the provider for an item in full, its processed audio included.
+
+        It comes in one message: audio so long that it exceeds the link's bound on a
+        message (16 MiB by default, some five minutes) ends the connection, which is
+        then replaced.
+
+        Args:
+            ack_timeout: seconds, the wait for a connection included.
+
+        Raises:
+            ServerError: there is no such item, or it cannot be had.
+            AnswerTimeout: it did not come in time.
+            ConnectionLost: the connection ended first, or none served.
+            ConversionError: the provider's protocol has no such request.
+            SessionClosed: the session takes no more work.
+        """
+        return await retrieve(self, item_id, ack_timeout)
+
+    def send_raw(self, event: Any) -> str:
+        """Send an event in the provider's own form, in this very step; return its id.
+
+        For what this library has no method for. It is sent as it is, with an `event_id`
+        if it has none, once, on the present connection: nothing is repeated on the
+        next. What the session owns (instructions, tools, options, items, replies) is to
+        be changed by its methods; it does not learn what a raw event changed. An error
+        that names the event comes as an `ErrorNotice` with its id, a harmless one (R3)
+        excepted; every answer can be seen as a `RawServerEvent`.
+
+        Args:
+            event: a dict, or an event of the provider's typed wire classes.
+
+        Raises:
+            ConnectionLost: no connection serves at the moment; nothing was sent.
+            ConversionError: it is not a JSON object with a type.
+            SessionClosed: the session takes no more work.
+        """
+        return self._commanding.send_raw(event)
 
     # --- for the parts of the session ----------------------------------------
 
     def new_id(self) -> str:
         """Return an id for an event or a reply, unique in this session."""
-        return f"tri_{self._prefix}_{next(self._numbers)}"
+        return f"{self.id}_{next(self._numbers)}"
 
     def new_item_id(self, prefix: str) -> str:
         """Return an id for an item made here."""
@@ -454,7 +675,7 @@ class RealtimeSession:
 
     def new_connection(self, generation: int, model: RealtimeModel) -> Connection:
         """Return a connection that is not yet dialled."""
-        return Connection(
+        connection = Connection(
             generation,
             model,
             self,
@@ -463,7 +684,11 @@ class RealtimeSession:
             self.timing,
             self.traffic,
             self.new_id,
+            self.limits,
+            self._wire,
         )
+        self.meter.watch(connection)
+        return connection
 
     def tell(self, change: Change) -> None:
         """Publish what became of the record."""
@@ -471,6 +696,8 @@ class RealtimeSession:
 
     def publish(self, event: object) -> None:
         """Hand an event to the subscribers."""
+        self.meter.observe(event)
+        self.logbook.observe(event)
         self._broadcast.publish(event)
 
     def pulse(self) -> None:
@@ -480,6 +707,13 @@ class RealtimeSession:
     def received(self, connection: Connection, event: Any) -> None:
         """A connection read an event."""
         self._intake.received(connection, event)
+
+    def read(self, connection: Connection, text: str) -> None:
+        """A connection read a frame: whoever asked for raw events is given it."""
+        if self._broadcast.wants(RawServerEvent):
+            with suppress(ProtocolError):  # it is told of when it is decoded
+                event = connection.parse(text)
+                self.publish(raw_event(event, connection.generation))
 
     def malformed(self, connection: Connection, error: ProtocolError) -> None:
         """A connection read what nobody can read; it goes on (C10)."""
@@ -493,7 +727,7 @@ class RealtimeSession:
     def unanswered(self, connection: Connection, request: Request) -> None:
         """A request that no server answers was written: that is all there will be."""
         item_id = item_of(request.command)
-        created = isinstance(request.command, CreateItem)
+        created = isinstance(request.command, CreateItem | CreateUserAudio)
         if created and item_id is not None and connection.view is not None:
             self._intake.tell(self.record.confirmed(connection.view, item_id))
 
@@ -509,6 +743,7 @@ class RealtimeSession:
 
     def ended(self, connection: Connection) -> None:
         """A connection ended."""
+        self.meter.ended(connection)
         self.supervisor.ended(connection)
 
     def repeat_update(self, connection: Connection, config: Configuration) -> None:
@@ -612,9 +847,14 @@ class RealtimeSession:
 
     # --- ending --------------------------------------------------------------
 
+    @property
+    def over(self) -> bool:
+        """Whether the session takes no more work: closed, or failed for good."""
+        return self._closed or self.failure is not None
+
     def check_open(self) -> None:
         """Raise `SessionClosed` unless the session takes work (invariant 9)."""
-        if self._closed or self.failure is not None:
+        if self.over:
             msg = "this session is closed and takes no more work; open another one"
             raise SessionClosed(msg) from self.failure
 
@@ -622,6 +862,7 @@ class RealtimeSession:
         """The session cannot go on: its block is cancelled, and raises this error."""
         if self.failure is None and not self._closed:
             self.failure = error
+            self.logbook.failed(error)
             self.supervisor.close()
             self.listener.failed()
             self.body.cancel(reason=f"the session failed: {error}")
@@ -629,6 +870,7 @@ class RealtimeSession:
 
     def close(self) -> None:
         """Take no more work; what is queued is not asked for any more."""
+        self.logbook.closed(self.supervisor.opened)
         self._closed = True
         self.supervisor.close()
         self.replying.close()

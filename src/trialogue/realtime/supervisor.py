@@ -1,101 +1,54 @@
 """The one thing that dials, and that brings every connection to what is wanted.
 
-First connect, reconnect, fresh handoff: each is the same act. A connection is opened,
-its first event is read, and one batch brings it to the wanted configuration and the
-conversation so far. `wanted` is what should be; `good` is what last was agreed. Where
-`wanted` is refused for good, or its time is up, `good` comes back: the session lives.
+First connect, reconnect, fresh handoff, rotation, restart: each is the same act. A
+connection is opened, its first event is read, and one batch brings it to the wanted
+configuration and the conversation so far. Where that was not urgent (a rotation, a
+restart, a warm standby) the connection is opened ahead of time and waits, serving
+nobody, until it is needed or until nobody speaks.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import trio
 
-from trialogue.conversation.items import (
-    ImageContent,
-    Item,
-    Message,
-    TextContent,
-)
-from trialogue.dialects.events import (
-    Configured,
-    ErrorClass,
-    ErrorReported,
-    SessionStarted,
-)
-from trialogue.errors import (
-    ConnectionLost,
-    ConnectRefused,
-    ServerError,
-    TrialogueError,
-)
-from trialogue.realtime.configuration import Configuration, is_empty, update_for
-from trialogue.realtime.ledger import Request, RequestState
+from trialogue.errors import ConnectionLost, ConnectRefused
+from trialogue.realtime.agreeing import Agreeing, Session
+from trialogue.realtime.close_codes import is_refusal
+from trialogue.realtime.lifetime import Lifetime
 from trialogue.realtime.notices import (
     ConnectionEnded,
     ConnectionOpened,
+    OpenReason,
 )
-from trialogue.realtime.replaying import encode_replay
 from trialogue.realtime.unwrapping import single
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trialogue.conversation.record import Record
-    from trialogue.dialects.commands import (
-        Command,
-        UpdateSession,
-    )
+    from trialogue.dialects.events import SessionStarted
     from trialogue.realtime.backoff import Backoff
     from trialogue.realtime.connection import Connection, Timing
-    from trialogue.realtime.listener import Listener
-    from trialogue.realtime.listening import Listening
     from trialogue.realtime.model import RealtimeModel
-    from trialogue.realtime.replying import Replying
     from trialogue.realtime.signal import Signal
 
 __all__ = ["Supervisor"]
 
-REFUSING_CODES = frozenset({3000, 4000})
-"""Close codes for a wrong key, model or shape: trying again would not help."""
-REFUSALS = 2
-"""Fresh attempts at a configuration that servers refuse for a reason that may pass."""
+REFUSED_PAUSE = 60.0
+"""Seconds before a spare connection is tried again that was refused for good."""
 
 
-class Session(Protocol):
-    """What the supervisor needs of the session."""
+class Supervisor(Agreeing):
+    """Owns the connections of one session.
 
-    record: Record
-    listening: Listening
-    listener: Listener
-    replying: Replying
-
-    def publish(self, event: object) -> None: ...
-
-    def fail(self, error: TrialogueError) -> None: ...
-
-    def new_connection(self, generation: int, model: RealtimeModel) -> Connection: ...
-
-    def turns_are_automatic(self) -> bool: ...
-
-
-def _is_spoken_turn(item: Item) -> bool:
-    written = TextContent | ImageContent
-    return (
-        isinstance(item, Message)
-        and item.role == "user"
-        and not all(isinstance(part, written) for part in item.content)
-    )
-
-
-def _refusal(error: ErrorReported) -> ConnectionLost:
-    return ConnectionLost(f"the update was rejected: {error.code or error.message}")
-
-
-class Supervisor:
-    """Owns the connections of one session."""
+    Attributes:
+        connection: the one that serves, or served last.
+        spare: one that is open, or on its way, and serves nobody yet.
+        standby: whether a spare is always kept.
+        opened: how many connections have served so far.
+    """
 
     def __init__(
         self,
@@ -105,23 +58,23 @@ class Supervisor:
         timing: Timing,
         backoff: Backoff,
         jitter: Callable[[], float],
+        wall: Callable[[], float],
         replay_budget: int,
+        *,
+        standby: bool = False,
     ) -> None:
-        self.wanted: Configuration | None = None
-        self.good: Configuration | None = None
-        self.connection: Connection | None = None
+        super().__init__(session, changed, timing, replay_budget)
         self.dialling: Connection | None = None
+        self.spare: Connection | None = None
+        self.standby = standby
         self.opened = 0
-        self.has_connected = False
-        self._session = session
         self._model = model
-        self._changed = changed
-        self._timing = timing
         self._backoff = backoff
         self._jitter = jitter
-        self._replay_budget = replay_budget
-        self._replace = False
-        self._failures = 0
+        self._wall = wall
+        self._restart = False
+        self._spare_failures = 0
+        self._spare_not_before = -math.inf
         self._last_error = ConnectionLost("the connection was lost")
         self._generation = 0
         self._closed = False
@@ -140,15 +93,64 @@ class Supervisor:
         with single():
             async with trio.open_nursery() as connections:
                 while not self._closed:
-                    await self._changed.until(self._needs_connection)
-                    if self._may_dial():
-                        await self._pause()
-                        await self._establish(connections)
+                    await self._wait_for_work()
+                    await self._step(connections)
+
+    async def _wait_for_work(self) -> None:
+        with trio.CancelScope() as patience:
+
+            def there_is_some() -> bool:
+                patience.deadline = self._look_again_at()
+                return self._has_work()
+
+            await self._changed.until(there_is_some)
+
+    async def _step(self, connections: trio.Nursery) -> None:
+        if self._needs_connection():
+            if self._spare_fits() or self._may_dial():
+                await self._establish(connections)
+        elif self.spare is not None and self._may_switch(self.spare):
+            self._adopt(self.spare)
+        elif self._spare_is_amiss():
+            self._tend_spare(connections)
+
+    def _has_work(self) -> bool:
+        return (
+            self._needs_connection()
+            or (self.spare is not None and self._may_switch(self.spare))
+            or self._spare_is_amiss()
+        )
+
+    def _look_again_at(self) -> float:
+        """When there may be work that nothing else tells of."""
+        now, current = trio.current_time(), self.connection
+        moments = [self._spare_not_before]
+        if current is not None:
+            moments += [current.lifetime.due, current.lifetime.pressing]
+            if self._switch_is_due():
+                listening = self._session.listening
+                moments += [listening.pushed_until, listening.words_until]
+        if self.spare is not None:
+            moments.append(self.spare.lifetime.due)
+        return min((at for at in moments if at > now), default=math.inf)
 
     def _needs_connection(self) -> bool:
         current = self.connection
         gone = current is None or current.ended.is_set()
         return not self._closed and (gone or self._replace)
+
+    def _wanted_model(self) -> RealtimeModel:
+        return self._model if self.wanted is None else self.wanted.model
+
+    def close(self) -> None:
+        """Dial no more."""
+        self._closed = True
+
+    def progressed(self) -> None:
+        """Something was achieved: failures are counted anew (C8)."""
+        self._failures = 0
+
+    # --- when one is needed at once ------------------------------------------
 
     def _may_dial(self) -> bool:
         """Whether the budget allows another try; if not, give up what is wanted.
@@ -167,28 +169,26 @@ class Supervisor:
             self._session.fail(error)
 
     async def _establish(self, connections: trio.Nursery) -> None:
-        model = self._model if self.wanted is None else self.wanted.model
-        began = trio.current_time()
-        self._generation += 1
-        connection = self._session.new_connection(self._generation, model)
+        connection = self._take_spare()
+        if connection is None:
+            await self._pause()
+            connection = self._dial(connections)
         self.dialling = connection
-        connections.start_soon(connection.serve)
         try:
             await self._bring_up(connection)
         finally:
             self.dialling = None
             if self.connection is not connection:
                 connection.end(ConnectionLost("given up while dialling"))
-        if self.connection is connection:
-            self.opened += 1
-            seconds = trio.current_time() - began
-            self._session.publish(
-                ConnectionOpened(
-                    connection.generation, connection.session_id or "", seconds
-                )
-            )
-        elif self._needs_connection():
+        if self.connection is not connection and self._needs_connection():
             self._attempt_failed(connection)
+
+    def _dial(self, connections: trio.Nursery) -> Connection:
+        self._generation += 1
+        model = self._wanted_model()
+        connection = self._session.new_connection(self._generation, model)
+        connections.start_soon(connection.serve)
+        return connection
 
     async def _bring_up(self, connection: Connection) -> None:
         with trio.CancelScope(deadline=self._connect_deadline()):
@@ -208,7 +208,7 @@ class Supervisor:
                 connection.ended.is_set() or self.wanted is None or self.wanted.ready
             )
         )
-        wrong_model = self.wanted is not None and self.wanted.model != connection.model
+        wrong_model = self._wanted_model() != connection.model
         # NB: a handoff given up meanwhile leaves the present connection as it is; to
         # adopt this one all the same would cut what is being said there.
         usable = not connection.ended.is_set() and not wrong_model
@@ -223,7 +223,7 @@ class Supervisor:
 
     def _attempt_failed(self, connection: Connection) -> None:
         error = connection.error or ConnectionLost("the connection could not be used")
-        if error.code in REFUSING_CODES and not isinstance(error, ConnectRefused):
+        if is_refusal(error.code) and not isinstance(error, ConnectRefused):
             refused = ConnectRefused(
                 f"{error}; check the key and the model",
                 code=error.code,
@@ -242,26 +242,134 @@ class Supervisor:
         with trio.move_on_after(seconds):
             await self._changed.until(lambda: self.wanted is not wanted)
 
-    def close(self) -> None:
-        """Dial no more."""
-        self._closed = True
+    # --- when one will be needed ---------------------------------------------
 
-    def progressed(self) -> None:
-        """Something was achieved: failures are counted anew (C8)."""
-        self._failures = 0
+    def ask_for_restart(self, wanted: bool) -> None:
+        """Have a fresh connection take over once nobody speaks, or no longer."""
+        self._restart = wanted
+        self._changed.pulse()
 
-    # --- what a connection is brought to -------------------------------------
+    def keep_standby(self, wanted: bool) -> None:
+        """Keep a spare connection open from now on, or no longer."""
+        self.standby = wanted
+        self._changed.pulse()
+
+    def _switch_is_due(self) -> bool:
+        current = self.connection
+        aged = current is not None and current.lifetime.due <= trio.current_time()
+        return self._restart or aged
+
+    def _spare_wanted(self) -> bool:
+        """Nothing is dialled ahead while what serves is not yet agreed upon."""
+        agreed = self.wanted is None or self.wanted.verdict.is_set()
+        live = self.connection is not None and self.connection.live
+        asked = self.standby or self._switch_is_due()
+        return not self._closed and live and agreed and asked
+
+    def _spare_is_amiss(self) -> bool:
+        now = trio.current_time()
+        if self.spare is None:
+            return self._spare_wanted() and self._spare_not_before <= now
+        return self._outlived(self.spare)
+
+    def _outlived(self, spare: Connection) -> bool:
+        old = spare.lifetime.due <= trio.current_time()
+        agreed = self.wanted is None or self.wanted.verdict.is_set()
+        unfit = agreed and spare.model != self._wanted_model()
+        return old or unfit or not (self.standby or self._switch_is_due())
+
+    def _tend_spare(self, connections: trio.Nursery) -> None:
+        spare, self.spare = self.spare, None
+        if spare is not None:
+            spare.end(ConnectionLost("no longer needed in reserve"))
+        if self._spare_wanted():
+            self.spare = self._dial(connections)
+
+    def _spare_fits(self) -> bool:
+        return self.spare is not None and self.spare.model == self._wanted_model()
+
+    def _take_spare(self) -> Connection | None:
+        if not self._spare_fits():
+            return None
+        spare, self.spare = self.spare, None
+        return spare
+
+    def _spare_ended(self, error: ConnectionLost | None) -> None:
+        self.spare = None
+        self._spare_failures += 1
+        refused = isinstance(error, ConnectRefused) or (
+            error is not None and is_refusal(error.code)
+        )
+        pause = self._backoff.pause(self._spare_failures + 1, self._jitter)
+        pause = REFUSED_PAUSE if refused else pause
+        self._spare_not_before = trio.current_time() + pause
+
+    def _may_switch(self, spare: Connection) -> bool:
+        """Whether the spare may take over now: it is due, and nobody is cut off."""
+        current, wanted = self.connection, self.wanted
+        if current is None or wanted is None or not self._switch_is_due():
+            return False
+        ready = spare.live and spare.model == wanted.model and wanted.verdict.is_set()
+        held = current.config
+        agreed = held is not None and held.epoch is wanted.epoch
+        settled = agreed and not len(current.ledger) and current.drained
+        return ready and settled and self._nobody_speaks(current)
+
+    def _nobody_speaks(self, current: Connection) -> bool:
+        session = self._session
+        busy = session.replying.busy or session.listener.running_calls()
+        talking = session.turns_are_automatic() and session.listening.has_the_floor
+        if busy or talking:
+            return False
+        now = trio.current_time()
+        if current.lifetime.pressing <= now:
+            return True
+        listening = session.listening
+        # A turn that is given to the next server as sound gets no words any more.
+        wordless = listening.words_until > now and self._transcribes()
+        mid_turn = listening.may_be_mid_turn(now, current.cursor)
+        return not (session.listener.playing() or mid_turn or wordless)
+
+    def _transcribes(self) -> bool:
+        wanted = self.wanted
+        return wanted is not None and wanted.options.transcription is not None
+
+    # --- taking over ---------------------------------------------------------
 
     def _adopt(self, connection: Connection) -> None:
         """Let this connection serve: one batch brings it to what is wanted."""
+        reason = self._why()
+        warm = connection is self.spare
         self._leave_current()
         connection.view = self._session.record.open_view()
         self.connection = connection
-        self._replace = False
+        self._replace = self._restart = False
+        self._spare_failures = 0
+        if warm:
+            self.spare = None
+        self.opened += 1
         if self.wanted is not None:
             self._configure(connection, self.wanted)
+        self._session.publish(
+            ConnectionOpened(
+                connection.generation,
+                connection.session_id or "",
+                connection.connect_seconds,
+                reason,
+            )
+        )
         self._session.listener.connection_changed()
         self._session.replying.advance()
+
+    def _why(self) -> OpenReason:
+        current = self.connection
+        if current is None:
+            return "first"
+        if current.ended.is_set():
+            return "reconnect"
+        if self._replace:
+            return "handoff"
+        return "restart" if self._restart else "rotation"
 
     def _leave_current(self) -> None:
         current = self.connection
@@ -280,270 +388,22 @@ class Supervisor:
         if connection.view is not None:
             session.record.close_view(connection.view)
 
-    def _configure(self, connection: Connection, config: Configuration) -> None:
-        update = update_for(config, None)
-        requests = [
-            connection.encode(update, patience=self._timing.update, subject=config)
-        ]
-        requests += encode_replay(self._session, connection, self._replay_budget)
-        config.requests = requests
-        connection.post(requests)
-        self._sent(connection, config)
-        self._session.replying.owed |= self._user_waits()
-
-    def _user_waits(self) -> bool:
-        """After a change of connection somebody may owe the user an answer.
-
-        Only where turn detection would have answered: what the program wrote, or
-        committed by hand, is answered when it asks for that.
-        """
-        items = self._session.record.items
-        spoken = bool(items) and _is_spoken_turn(items[-1])
-        nobody = not self._session.listener.running_calls()
-        answers = self._session.turns_are_automatic()
-        return self.has_connected and spoken and nobody and answers
-
-    def _sent(self, connection: Connection, config: Configuration) -> None:
-        connection.sent_config = config
-        self._session.listening.manual = config.options.turn_detection is None
-        if not connection.model.capabilities.acknowledges_updates:
-            self._agreed(connection, config)
-
-    # --- a change of what is wanted ------------------------------------------
-
-    def commit(self, config: Configuration, *, fresh: bool) -> None:
-        """From here on this is wanted: the epoch changes now, the burst follows."""
-        self.wanted = config
-        self._replace = fresh
-        if fresh and self.connection is not None:
-            # The turn that is open goes to the new connection from its start.
-            self.connection.muted = True
-        self._session.replying.epoch_changed()
-        self._changed.pulse()
-
-    @property
-    def replacing(self) -> bool:
-        """Whether a fresh connection is to take over from the present one."""
-        return self._replace
-
-    def replace(self) -> None:
-        """Have a fresh connection take over from the present one."""
-        self._replace = True
-        self._changed.pulse()
-
-    def activate(
-        self, config: Configuration, commands: tuple[Command, ...] = ()
-    ) -> None:
-        """Send one batch that makes `config` true, with `commands` in it.
-
-        Where no connection serves, or a fresh one is on its way, nothing is sent:
-        bringing it up does the same. The requests are kept on the configuration.
-        """
-        if self.wanted is not config:
-            self.commit(config, fresh=self._replace)
-        config.ready = True
-        connection = self.connection
-        if connection is not None and connection.live and not self._replace:
-            if connection.sent_config is None:
-                self._configure(connection, config)
-            else:
-                self._burst(connection, config, commands)
-        self._changed.pulse()
-        self._session.replying.advance()
-
-    def _burst(
-        self,
-        connection: Connection,
-        config: Configuration,
-        commands: tuple[Command, ...],
-    ) -> None:
-        requests: list[Request] = []
-        held = connection.sent_config
-        update = self._update_from(connection, config)
-        nothing = is_empty(update)
-        if not nothing:
-            patience = self._timing.update
-            requests.append(
-                connection.encode(update, patience=patience, subject=config)
-            )
-        requests += [connection.encode(command) for command in commands]
-        config.requests = requests
-        connection.post(requests)
-        settled = connection.config is held
-        self._sent(connection, config)
-        if nothing and settled:
-            self._agreed(connection, config)
-        elif nothing:
-            # What is still to be answered for `held` answers for its equal.
-            for request in connection.ledger:
-                if request.subject is held:
-                    request.subject = config
-
-    @staticmethod
-    def _update_from(connection: Connection, config: Configuration) -> UpdateSession:
-        """What differs; everything, after an update that was never answered."""
-        held = connection.sent_config
-        known = held is not None and not held.unanswered
-        unsaid = connection.config is None
-        return update_for(config, held if known else None, first=unsaid)
-
-    def amend(
-        self, connection: Connection, config: Configuration, requests: list[Request]
-    ) -> list[Request]:
-        """Send an edit of the present configuration, with `requests` behind it.
-
-        It is wanted from now on; if the server rejects it, what it had comes back.
-        """
-        update = self._update_from(connection, config)
-        if is_empty(update):
-            # It is wanted already; nobody would ever agree to it under another name.
-            connection.post(requests)
-            return requests
-        patience = self._timing.answer
-        first = connection.encode(update, patience=patience, subject=config)
-        requests = [first, *requests]
-        connection.post(requests)
-        config.base, self.wanted = self.wanted, config
-        self._sent(connection, config)
-        return requests
-
-    def take_back(self, connection: Connection, config: Configuration) -> None:
-        """An edit never left: what was wanted before is wanted again (C12)."""
-        before = config.base
-        if before is None or not connection.live:
-            return
-        if self.wanted is config:
-            self.wanted = before
-        if connection.sent_config is config:
-            connection.sent_config = before
-        self._changed.pulse()
-
-    def repeat_update(self, connection: Connection, config: Configuration) -> None:
-        """The server went past an update without a word: say it in full once more."""
-        owed = [r for r in connection.ledger if r.subject is config]
-        if len(owed) == 1 and connection.live and connection.sent_config is config:
-            # NB: the formats are said again only if nothing was ever agreed here: it
-            # may have been the first update that was lost, and they with it.
-            update = update_for(config, None, first=connection.config is None)
-            patience = self._timing.update
-            request = connection.encode(update, patience=patience, subject=config)
-            connection.post([request])
-
-    def give_up(self, config: Configuration, error: TrialogueError) -> None:
-        """Its time is up: what was agreed before comes back."""
-        self._give_up(config, error)
-
-    def _give_up(self, config: Configuration, error: TrialogueError) -> bool:
-        """Fail a configuration; True if the session can go on with another."""
-        if config.verdict.is_set():
-            return False
-        config.fail(error)
-        self._session.replying.config_failed(config)
-        if self.good is None:
-            return False
-        if self.wanted is config:
-            self.wanted = self.good
-        self._replace = False
-        self._failures = 0
-        connection = self.connection
-        if connection is not None:
-            connection.muted = False
-            connection.wake()
-        if connection is not None and connection.sent_config is config:
-            # The server may or may not have taken it: a fresh one is certain.
-            connection.end(ConnectionLost("the update was not answered"))
-        self._changed.pulse()
-        return True
-
-    # --- answers -------------------------------------------------------------
+    # --- beginnings and ends -------------------------------------------------
 
     def started(self, connection: Connection, event: SessionStarted) -> None:
         """The provider's first event: only now is it connected (C1)."""
-        connection.started = True
-        connection.session_id = event.session_id
+        connection.began(event.session_id)
+        connection.lifetime = Lifetime.of(
+            trio.current_time(), event.expires_at, self._wall, self._timing
+        )
         self.has_connected = True
-
-    def configured(self, connection: Connection, event: Configured) -> None:
-        """An update was accepted: find out which one, by comparing the echo."""
-        written = [r for r in connection.ledger if r.written_at is not None]
-        owed = [r for r in written if r.answer == event.answers]
-        match = next((r for r in owed if self._is_echo(r, event)), None)
-        if match is None:
-            if owed:
-                said = "the server confirmed a configuration that was not asked for"
-                connection.end(ConnectionLost(said))
-            else:
-                connection.ledger.late_answers += 1
-            return
-        for request in owed:
-            if request is match:
-                break
-            connection.ledger.settle(request, RequestState.UNANSWERED)
-        connection.ledger.settle(match, RequestState.ACKNOWLEDGED)
-        for request in owed:
-            if request.subject is match.subject and match.subject is not None:
-                connection.ledger.settle(request, RequestState.IMPLIED)
-        if isinstance(match.subject, Configuration):
-            self._agreed(connection, match.subject)
-
-    @staticmethod
-    def _is_echo(request: Request, event: Configured) -> bool:
-        subject = request.subject
-        return not isinstance(subject, Configuration) or subject.matches(event)
-
-    def _agreed(self, connection: Connection, config: Configuration) -> None:
-        connection.config = config
-        config.accept()
-        if self.wanted is not None and config.epoch is self.wanted.epoch:
-            self.good = config
-        if connection.cursor is None:
-            listening = self._session.listening
-            connection.cursor = listening.fresh_start()
-            listening.resumed(trio.current_time())
-        connection.wake()
-        self._session.replying.advance()
-
-    def update_refused(
-        self, connection: Connection, request: Request, error: ErrorReported
-    ) -> None:
-        """The server rejected an update, in the reader's own step (core rule 14)."""
-        config = request.subject
-        if not isinstance(config, Configuration):
-            return
-        if config.verdict.is_set():
-            if connection.config is None:
-                # Agreed elsewhere, refused here: this connection will never serve.
-                connection.end(_refusal(error))
-            return
-        self._forget_sent(connection, config)
-        permanent = error.error_class is ErrorClass.PERMANENT
-        config.refusals += 1
-        if permanent or config.amends or config.refusals >= REFUSALS:
-            refusal = ServerError(error.message, code=error.code)
-            lived = self._give_up(config, refusal)
-            if connection.config is None:
-                # This connection never had anything agreed; only a new one has.
-                connection.end(ConnectionLost("its configuration was rejected"))
-            if not lived and self.good is None:
-                self._session.fail(refusal)
-        else:
-            connection.end(_refusal(error))
-
-    def _forget_sent(self, connection: Connection, refused: Configuration) -> None:
-        """The server does not hold it, nor does what was sent behind it build on it."""
-        held = connection.config
-        if connection.sent_config is refused or held is None or not refused.amends:
-            connection.sent_config = held
-            return
-        later = {id(r.subject): r.subject for r in connection.ledger}
-        for config in later.values():
-            if isinstance(config, Configuration) and config.epoch is refused.epoch:
-                config.leave_out(refused, held)
 
     def ended(self, connection: Connection) -> None:
         """A connection ended; if it was serving, another one is dialled."""
         error = connection.error
         serving = connection is self.connection
+        if connection is self.spare:
+            self._spare_ended(error)
         if serving and not connection.retired:
             self._failures += 1
             self._last_error = error or self._last_error

@@ -94,7 +94,7 @@ class TestSession:
     def test_limits_pass(self) -> None:
         limits = [{"name": "tokens", "limit": 1, "remaining": 0, "reset_seconds": 0.5}]
         event = one("rate_limits.updated", rate_limits=limits)
-        assert event == ev.RateLimits(tuple(limits))
+        assert event == ev.RateLimits((ev.RateLimit("tokens", 1, 0, 0.5),))
 
 
 class TestItems:

@@ -9,6 +9,7 @@ from trialogue.dialects import events as ours
 from trialogue.dialects.openai._errors import reported, without_keys
 from trialogue.dialects.openai._items_in import item_in
 from trialogue.dialects.openai._responses import Responses
+from trialogue.dialects.openai.wire import items as wire_items
 from trialogue.dialects.openai.wire import server_events as wire
 from trialogue.dialects.openai.wire.base import UNSET, Nullable, or_none
 from trialogue.dialects.openai.wire.error import ErrorDetails
@@ -83,8 +84,17 @@ class Incoming:
             ),
         )
 
-    def _rate_limits(self, _: wire.RateLimitsUpdated, data: _Data) -> _Translation:
-        return (ours.RateLimits(tuple(data["rate_limits"])),)
+    def _rate_limits(self, event: wire.RateLimitsUpdated, _: _Data) -> _Translation:
+        limits = (
+            ours.RateLimit(
+                name=or_none(limit.name) or "",
+                limit=or_none(limit.limit),
+                remaining=or_none(limit.remaining),
+                reset_seconds=or_none(limit.reset_seconds),
+            )
+            for limit in event.rate_limits
+        )
+        return (ours.RateLimits(tuple(limits)),)
 
     # Conversation
 
@@ -126,7 +136,20 @@ class Incoming:
         self, event: wire.ConversationItemRetrieved, data: _Data
     ) -> _Translation:
         item = item_in(event.item, self._ids)
-        return None if item is None else (ours.ItemRetrieved(item, data["item"]),)
+        if item is None:
+            return None
+        return (ours.ItemRetrieved(item, data["item"], self._audio_of(event.item)),)
+
+    def _audio_of(self, item: wire_items.Item) -> bytes:
+        if not isinstance(item, wire_items.Message):
+            return b""
+        spoken = (
+            or_none(part.audio)
+            for part in item.content
+            if isinstance(part, wire_items.InputAudio | wire_items.OutputAudio)
+        )
+        by_user = item.role == "user"
+        return b"".join(self._audio.held(d, by_user=by_user) for d in spoken if d)
 
     def _item_truncated(
         self, event: wire.ConversationItemTruncated, _: _Data
@@ -202,6 +225,11 @@ class Incoming:
         self, event: wire.InputAudioBufferSpeechStopped, _: _Data
     ) -> _Translation:
         return (ours.SpeechStopped(or_none(event.item_id), event.audio_end_ms),)
+
+    def _idle(
+        self, event: wire.InputAudioBufferTimeoutTriggered, _: _Data
+    ) -> _Translation:
+        return (ours.IdleTimedOut(self._ids.back(event.item_id)),)
 
     # Responses
 
@@ -325,6 +353,7 @@ _TRANSLATORS: Final[dict[type, _Translator]] = {
     wire.InputAudioBufferCleared: Incoming._cleared,
     wire.InputAudioBufferSpeechStarted: Incoming._speech_started,
     wire.InputAudioBufferSpeechStopped: Incoming._speech_stopped,
+    wire.InputAudioBufferTimeoutTriggered: Incoming._idle,
     wire.ResponseCreated: Incoming._response_created,
     wire.ResponseDone: Incoming._response_done,
     wire.ResponseOutputItemAdded: Incoming._output_item_added,
