@@ -17,6 +17,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_st
 
 from trialogue._redaction import without_keys
 from trialogue.errors import ConnectionLost
+from trialogue.realtime.foreign_logs import strike_keys_from
 from trialogue.realtime.redaction import without_keys
 from trialogue.realtime.services import open_services
 from trialogue.realtime.upgrade import (
@@ -25,7 +26,6 @@ from trialogue.realtime.upgrade import (
     checked_subprotocols,
     refusal,
 )
-from trialogue.realtime.wire_log import strike_keys_from
 
 __all__ = ["Link", "open_link"]
 
