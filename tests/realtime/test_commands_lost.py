@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from trialogue import (
 from trialogue.dialects.options import SessionOptions
 from trialogue.testing import (
     Call,
+    CancelAtStep,
     Network,
     RealtimeServer,
     cut,
@@ -112,6 +114,29 @@ async def test_a_call_made_on_a_lost_connection_can_still_be_answered(
         kinds = [type(item).__name__ for item in session.chat_ctx.items]
         assert sorted(kinds) == ["FunctionCall", "FunctionCallOutput", "Message"]
         await at_rest(session)
+
+
+@pytest.mark.behaviour("T3", "C12")
+async def test_an_output_whose_sender_is_cancelled_at_any_step_stands_or_never_was(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Once it is in the record the server has it: what a tool found is never lost."""
+    stood: list[int] = []
+    for step in itertools.count():
+        async with realtime_stage(always(Call("look", {}))) as (server, session):
+            [call] = (await session.generate_reply()).calls
+            with trio.CancelScope() as scope, CancelAtStep(step, scope) as sweep:
+                if step == 0:
+                    scope.cancel()
+                await session.send_tool_output(call, "There.")
+            await at_rest(session)
+            held = [one.item.id for one in server.live[0].conversation]
+            assert held == list(session.chat_ctx.ids)
+            stood.append(len(held))
+        if step and not sweep.fired:
+            break
+    assert len(stood) > 5
+    assert stood == [1, *[2] * (len(stood) - 1)]
 
 
 @pytest.mark.behaviour("C2")
