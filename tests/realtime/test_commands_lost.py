@@ -25,6 +25,7 @@ from trialogue.testing import (
     RealtimeServer,
     cut,
     refuse_connect,
+    seeded,
     voice,
 )
 
@@ -137,6 +138,22 @@ async def test_an_output_whose_sender_is_cancelled_at_any_step_stands_or_never_w
             break
     assert len(stood) > 5
     assert stood == [1, *[2] * (len(stood) - 1)]
+
+
+@pytest.mark.behaviour("T3")
+@pytest.mark.parametrize("seed", range(4))
+async def test_an_output_is_sent_though_its_sender_has_no_time_to_wait(
+    autojump_clock: trio.testing.MockClock, seed: int
+) -> None:
+    """Whether its time is up before it is written, or behind: it is not taken back."""
+    async with realtime_stage(always(Call("look", {}))) as (server, session):
+        [call] = (await session.generate_reply()).calls
+        with seeded(seed):
+            report = await session.send_tool_output(call, "There.", ack_timeout=0)
+            await at_rest(session)
+        assert states(report) == ["unanswered"]
+        held = [one.item.type for one in server.live[0].conversation]
+        assert held == ["function_call", "function_call_output"]
 
 
 @pytest.mark.behaviour("C2")
