@@ -330,8 +330,8 @@ async def test_a_key_in_the_reason_of_a_close_is_in_no_traceback(
 async def _lost() -> ConnectionLost:
     async with playing(_refuse) as line:
         model = OpenAIRealtime(api_key=KEY, connect=line.connect)
+        once = Backoff(attempts=1)
         with pytest.raises(ConnectionLost) as raised, trio.fail_after(100):
-            once = Backoff(attempts=1)
             async with open_session(model, backoff=once, wire_log=WireLog()):
                 await trio.sleep_forever()
         return raised.value
