@@ -17,17 +17,24 @@ from trialogue.conversation.context import ChatContext
 from trialogue.conversation.items import (
     FunctionCall,
     FunctionCallOutput,
+    ImageContent,
     Message,
+    TextContent,
 )
 from trialogue.dialects.dialect import Capabilities
 from trialogue.dialects.events import Usage
 from trialogue.dialects.options import (
     UNCHANGED,
+    CustomVoice,
+    NamedMCPTool,
     NamedTool,
     NoiseReduction,
+    Prompt,
+    RetentionRatio,
     SemanticVAD,
     ServerVAD,
     SessionOptions,
+    Tracing,
     Transcription,
 )
 from trialogue.errors import (
@@ -65,6 +72,7 @@ from trialogue.realtime.replies import ReplyOutcome
 from trialogue.realtime.session import RealtimeSession
 from trialogue.realtime.spending import SpendLimit, SpendWarning
 from trialogue.realtime.wirelog import WireLog
+from trialogue.realtime.wishes import ReplyOptions
 from trialogue.tools import FunctionTool, NoReply, ToolSpec, function_tool
 
 __all__ = [
@@ -78,6 +86,7 @@ __all__ = [
     "ConnectRefused",
     "ConnectionLost",
     "ConversionError",
+    "CustomVoice",
     "Durations",
     "FunctionCall",
     "FunctionCallOutput",
@@ -85,22 +94,27 @@ __all__ = [
     "Handoff",
     "HandoffError",
     "HandoffLoop",
+    "ImageContent",
     "Limits",
     "Message",
     "Metrics",
+    "NamedMCPTool",
     "NamedTool",
     "NoReply",
     "NoiseReduction",
     "OpenAIRealtime",
+    "Prompt",
     "ProtocolError",
     "RealtimeModel",
     "RealtimeSession",
+    "ReplyOptions",
     "ReplyOutcome",
     "RequestReport",
     "RequestState",
     "ResponseBusy",
     "ResponseFailed",
     "ResponseMetrics",
+    "RetentionRatio",
     "RunContext",
     "SemanticVAD",
     "ServerError",
@@ -112,9 +126,11 @@ __all__ = [
     "SpendLimitReached",
     "SpendWarning",
     "SubscriberLagged",
+    "TextContent",
     "Timing",
     "ToolError",
     "ToolSpec",
+    "Tracing",
     "Transcription",
     "TranscriptionUsage",
     "TrialogueError",

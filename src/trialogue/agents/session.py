@@ -7,7 +7,7 @@ import math
 import time
 from collections import deque
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import trio
 
@@ -43,12 +43,12 @@ from trialogue.conversation.items import (
     TextContent,
 )
 from trialogue.dialects.commands import CreateResponse
-from trialogue.dialects.options import UNCHANGED, ToolChoice, Unchanged
 from trialogue.errors import HandoffError, HandoffLoop, SessionClosed
 from trialogue.realtime.logbook import SessionLog
 from trialogue.realtime.opening import running_session
 from trialogue.realtime.session import RealtimeSession
 from trialogue.realtime.unwrapping import single
+from trialogue.realtime.wishes import ReplyOptions, wish_for
 from trialogue.tools import render
 
 if TYPE_CHECKING:
@@ -454,36 +454,27 @@ class AgentSession:
     async def generate_reply(
         self,
         *,
-        instructions: str | None = None,
-        replace: bool = False,
-        tool_choice: ToolChoice | Unchanged = UNCHANGED,
         if_busy: Literal["wait", "skip", "raise"] = "wait",
-        out_of_band: bool = False,
-        metadata: dict[str, str] | None = None,
+        **options: Unpack[ReplyOptions],
     ) -> ReplyOutcome:
         """Have the current agent reply, and wait until the reply is complete.
 
-        As `RealtimeSession.generate_reply`; inside an agent's hooks and tools the reply
-        is that agent's. A reply that a handoff or the user cuts short returns
-        "interrupted" with what was heard.
+        As `RealtimeSession.generate_reply`, with the same options; inside an agent's
+        hooks and tools the reply is that agent's. `tools` can narrow the agent's own
+        tools, not add to them: only what the agent has is run. A reply that a handoff
+        or the user cuts short returns "interrupted" with what was heard.
         """
+        wish = wish_for(self.realtime.replying.new_key(), **options)
         inside = current_scope.get()
         own = inside if inside is not None and not inside.closed else None
         scope = own or self._current()
         scope.asked = True
-        command = CreateResponse(
-            self.realtime.replying.new_key(),
-            instructions=instructions if replace and instructions else UNCHANGED,
-            tool_choice=tool_choice,
-            out_of_band=out_of_band,
-            metadata=metadata or {},
-        )
         return await self.realtime.reply(
-            command,
+            wish.command,
             # From outside it is asked of whoever is wanted: the next agent, once a
             # handoff is decided.
             config=None if own is None else own.config,
-            add_instructions=None if replace else instructions,
+            add_instructions=wish.add_instructions,
             if_busy=if_busy,
             within=current_turn.get(),
             silence=lambda: own is None or own.decision is None,

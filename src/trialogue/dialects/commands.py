@@ -14,9 +14,13 @@ from trialogue.conversation.items import Item
 from trialogue.dialects.options import (
     UNCHANGED,
     AudioFormat,
+    Modality,
+    Prompt,
     SessionOptions,
     ToolChoice,
     Unchanged,
+    Voice,
+    check_values,
 )
 from trialogue.tools.spec import ToolSpec
 
@@ -134,16 +138,19 @@ class CreateResponse:
     instructions: str | Unchanged = UNCHANGED
     tools: tuple[ToolSpec, ...] | Unchanged = UNCHANGED
     tool_choice: ToolChoice | Unchanged = UNCHANGED
-    output_modalities: tuple[Literal["audio", "text"], ...] | Unchanged = UNCHANGED
+    output_modalities: tuple[Modality, ...] | Unchanged = UNCHANGED
     max_output_tokens: int | Literal["inf"] | Unchanged = UNCHANGED
     parallel_tool_calls: bool | Unchanged = UNCHANGED
     reasoning_effort: str | Unchanged = UNCHANGED
-    voice: str | Unchanged = UNCHANGED
+    voice: Voice | Unchanged = UNCHANGED
     output_format: AudioFormat | Unchanged = UNCHANGED
-    prompt: Any = UNCHANGED
+    prompt: Prompt | Unchanged | None = UNCHANGED
     out_of_band: bool = False
     input: tuple[Item, ...] | Unchanged = UNCHANGED
     metadata: dict[str, str] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        check_values(self)
 
 
 @attrs.frozen

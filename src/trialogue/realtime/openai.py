@@ -11,14 +11,15 @@ import attrs
 import trio
 
 from trialogue.dialects.dialect import Capabilities, Dialect
-from trialogue.dialects.openai.dialect import OpenAIDialect
+from trialogue.dialects.openai import OpenAIDialect, check_options
 from trialogue.dialects.options import (
     UNCHANGED,
     ServerVAD,
     SessionOptions,
     Transcription,
+    Voice,
 )
-from trialogue.errors import ConfigurationError
+from trialogue.errors import ConfigurationError, ConversionError
 from trialogue.realtime.credentials import Secret
 from trialogue.realtime.dial import parse_url, tcp_connector
 from trialogue.realtime.link import Link, open_link
@@ -66,7 +67,7 @@ class OpenAIRealtime:
         self,
         name: str = "gpt-realtime",
         *,
-        voice: str | None = None,
+        voice: Voice | None = None,
         options: SessionOptions | None = None,
         capabilities: Capabilities | dict[str, bool] | None = None,
         api_key: str | Secret | None = None,
@@ -89,7 +90,8 @@ class OpenAIRealtime:
                 tunnels and proxies).
 
         Raises:
-            ConfigurationError: the URL cannot be used, or a capability is unknown.
+            ConfigurationError: the URL cannot be used, a capability is unknown, or an
+                option is out of the range that OpenAI documents.
         """
         parse_url(base_url, allow_insecure=allow_insecure)
         defaults = SessionOptions(
@@ -98,9 +100,14 @@ class OpenAIRealtime:
             transcription=Transcription(),
             voice=UNCHANGED if voice is None else voice,
         )
+        chosen = defaults.merged(options or SessionOptions())
+        try:
+            check_options(chosen)
+        except ConversionError as error:
+            raise ConfigurationError(str(error)) from None
         values = {
             "name": name,
-            "options": defaults.merged(options or SessionOptions()),
+            "options": chosen,
             "capabilities": _capabilities(capabilities),
             "base_url": base_url,
             "api_key": Secret(api_key) if isinstance(api_key, str) else api_key,

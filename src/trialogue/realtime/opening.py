@@ -92,7 +92,9 @@ async def open_session(
     conversation may cost; `wire_log` writes every frame to the log, redacted.
 
     Raises:
-        ConversionError: the instructions, tools or conversation are beyond the limits.
+        ConversionError: an option is out of the provider's range or has no form in its
+            protocol, or instructions, tools or conversation are beyond the limits;
+            nothing was dialled.
         ConnectRefused: wrong key, unknown model, refused upgrade; not retried.
         ConnectionLost: the provider could not be reached, or was lost for good.
         ServerError: the provider ended the session (quota, account).
@@ -111,8 +113,10 @@ async def open_session(
         spend_limit=spend_limit,
         wire_log=wire_log,
     )
-    session.limits.check(UpdateSession(instructions, tuple(tools)))
     base = model.options if options is None else model.options.merged(options)
+    first = UpdateSession(instructions, tuple(tools), base)
+    session.limits.check(first)
+    model.dialect().encode(first, event_id="prepare")  # fails here, not once connected
     session.supervisor.wanted = Configuration(model, instructions, tuple(tools), base)
     async with running_session(session):
         yield session

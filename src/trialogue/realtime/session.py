@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import trio
 
@@ -30,7 +30,6 @@ from trialogue.dialects.options import (
     SemanticVAD,
     ServerVAD,
     SessionOptions,
-    ToolChoice,
     Unchanged,
 )
 from trialogue.errors import (
@@ -69,6 +68,7 @@ from trialogue.realtime.syncing import (
 )
 from trialogue.realtime.updating import Updating
 from trialogue.realtime.wirelog import WireTap
+from trialogue.realtime.wishes import ReplyOptions, wish_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -242,6 +242,7 @@ class RealtimeSession:
 
         Raises:
             ConversionError: something has no form in the protocol; nothing was sent.
+            ConfigurationError: another audio format; they are fixed by then.
             SessionClosed: the session takes no more work.
         """
         deadline = trio.current_time() + ack_timeout
@@ -430,14 +431,8 @@ class RealtimeSession:
     async def generate_reply(
         self,
         *,
-        instructions: str | None = None,
-        replace: bool = False,
-        tools: Sequence[ToolSpec] | Unchanged = UNCHANGED,
-        tool_choice: ToolChoice | Unchanged = UNCHANGED,
         if_busy: Literal["wait", "skip", "raise"] = "wait",
-        out_of_band: bool = False,
-        input: Sequence[Item] | Unchanged = UNCHANGED,  # noqa: A002
-        metadata: dict[str, str] | None = None,
+        **options: Unpack[ReplyOptions],
     ) -> ReplyOutcome:
         """Ask for a reply and wait until it is complete.
 
@@ -446,7 +441,8 @@ class RealtimeSession:
         turn taking nothing is asked for, since the turn's own response serves. Out of
         band replies run beside it and are not written to the conversation.
 
-        `instructions` are added to the session's, or stand alone with `replace=True`.
+        `instructions` are added to the session's, or stand alone with `replace=True`;
+        the further keywords are those of `ReplyOptions`, for this reply alone.
         Cancelling cancels the response at the server, by its id, whenever it appears.
 
         Returns:
@@ -455,19 +451,14 @@ class RealtimeSession:
         Raises:
             ResponseFailed, ServerError: the provider failed or refused it.
             ResponseBusy: with `if_busy="raise"`.
+            ConfigurationError, ConversionError: an option is impossible, or has no form
+                in the provider's protocol; nothing was sent.
             SessionClosed: the session takes no more work.
         """
-        command = CreateResponse(
-            self.replying.new_key(),
-            instructions=instructions if replace and instructions else UNCHANGED,
-            tools=UNCHANGED if tools is UNCHANGED else tuple(tools),
-            tool_choice=tool_choice,
-            out_of_band=out_of_band,
-            input=UNCHANGED if input is UNCHANGED else tuple(input),
-            metadata=metadata or {},
+        wish = wish_for(self.replying.new_key(), **options)
+        return await self.reply(
+            wish.command, add_instructions=wish.add_instructions, if_busy=if_busy
         )
-        added = None if replace else instructions
-        return await self.reply(command, add_instructions=added, if_busy=if_busy)
 
     async def reply(
         self,

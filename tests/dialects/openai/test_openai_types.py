@@ -46,9 +46,12 @@ from trialogue.dialects.openai.wire import (
 from trialogue.dialects.options import (
     NamedTool,
     NoiseReduction,
+    Prompt,
+    RetentionRatio,
     SemanticVAD,
     ServerVAD,
     SessionOptions,
+    Tracing,
     Transcription,
 )
 from trialogue.tools.spec import ToolSpec
@@ -76,10 +79,10 @@ COMMANDS: list[Command] = [
             tool_choice=NamedTool("f"),
             parallel_tool_calls=True,
             max_output_tokens=500,
-            truncation={"type": "retention_ratio", "retention_ratio": 0.5},
+            truncation=RetentionRatio(0.5),
             reasoning_effort="low",
-            tracing={"workflow_name": "w"},
-            prompt={"id": "pmpt_1"},
+            tracing=Tracing(workflow_name="w"),
+            prompt=Prompt("pmpt_1"),
             include=("item.input_audio_transcription.logprobs",),
         ),
     ),

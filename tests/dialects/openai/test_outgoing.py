@@ -37,6 +37,8 @@ from trialogue.dialects.openai import OpenAIDialect
 from trialogue.dialects.options import (
     NamedTool,
     NoiseReduction,
+    Prompt,
+    RetentionRatio,
     SemanticVAD,
     ServerVAD,
     SessionOptions,
@@ -153,10 +155,10 @@ class TestSession:
             tool_choice="required",
             parallel_tool_calls=False,
             max_output_tokens="inf",
-            truncation={"type": "retention_ratio", "retention_ratio": 0.8},
+            truncation=RetentionRatio(0.8),
             reasoning_effort="low",
             tracing="auto",
-            prompt={"id": "pmpt_1"},
+            prompt=Prompt("pmpt_1"),
             include=("item.input_audio_transcription.logprobs",),
         )
         assert session(options) == {

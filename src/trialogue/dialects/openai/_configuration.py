@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from trialogue.dialects import options as neutral
 from trialogue.dialects.openai.wire import session as wire
-from trialogue.dialects.openai.wire.base import UNSET, Maybe, Raw
-from trialogue.dialects.options import UNCHANGED, NamedTool, Unchanged
+from trialogue.dialects.openai.wire.base import UNSET, Maybe, Nullable
+from trialogue.dialects.options import UNCHANGED, NamedMCPTool, NamedTool, Unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from trialogue.dialects.commands import UpdateSession
     from trialogue.tools.spec import ToolSpec
 
-__all__ = ["FORMATS", "format_name", "maybe", "patch", "tool_choice", "tools"]
+__all__ = [
+    "FORMATS",
+    "audio_output",
+    "format_name",
+    "maybe",
+    "patch",
+    "prompt",
+    "reasoning",
+    "tool_choice",
+    "tools",
+]
 
 T = TypeVar("T")
 
@@ -50,24 +60,74 @@ def patch(command: UpdateSession) -> wire.SessionPatch:
         output_modalities=maybe(options.output_modalities),
         audio=_audio(options),
         parallel_tool_calls=maybe(options.parallel_tool_calls),
-        reasoning=_reasoning(options.reasoning_effort),
+        reasoning=reasoning(options.reasoning_effort),
         max_output_tokens=maybe(options.max_output_tokens),
-        truncation=_as_given(options.truncation),
-        tracing=_as_given(options.tracing),
-        prompt=_as_given(options.prompt),
+        truncation=_truncation(options.truncation),
+        tracing=_tracing(options.tracing),
+        prompt=prompt(options.prompt),
         include=maybe(options.include),
     )
 
 
-def _as_given(value: object) -> Any:
-    """Pass the provider's own shapes as the program wrote them."""
-    if isinstance(value, dict):
-        return Raw(value)
+def _or_unset(value: T | None) -> Maybe[T]:
+    return UNSET if value is None else value
+
+
+def _truncation(
+    value: neutral.Truncation | Unchanged,
+) -> Maybe[wire.Truncation]:
+    if not isinstance(value, neutral.RetentionRatio):
+        return UNSET if value is UNCHANGED else value
+    limit = value.post_instructions_tokens
+    limits = UNSET if limit is None else wire.TokenLimits(post_instructions=limit)
+    return wire.RetentionRatio(value.ratio, token_limits=limits)
+
+
+def _tracing(
+    value: Literal["auto"] | neutral.Tracing | Unchanged | None,
+) -> Nullable[Literal["auto"] | wire.Tracing]:
+    if not isinstance(value, neutral.Tracing):
+        return UNSET if value is UNCHANGED else value
+    return wire.Tracing(
+        workflow_name=_or_unset(value.workflow_name),
+        group_id=_or_unset(value.group_id),
+        metadata=_or_unset(value.metadata),
+    )
+
+
+def prompt(value: neutral.Prompt | Unchanged | None) -> Nullable[wire.Prompt]:
+    """Return a stored prompt as the wire names it."""
+    if not isinstance(value, neutral.Prompt):
+        return UNSET if value is UNCHANGED else value
+    return wire.Prompt(
+        value.id,
+        version=_or_unset(value.version),
+        variables=_or_unset(value.variables),
+    )
+
+
+def reasoning(effort: str | Unchanged) -> Maybe[wire.Reasoning]:
+    """Return how hard to think, as the wire has it."""
+    return UNSET if effort is UNCHANGED else wire.Reasoning(effort=effort)
+
+
+def voice(value: neutral.Voice | Unchanged) -> Maybe[str | wire.VoiceId]:
+    """Return a voice as the wire names it."""
+    if isinstance(value, neutral.CustomVoice):
+        return wire.VoiceId(value.id)
     return UNSET if value is UNCHANGED else value
 
 
-def _reasoning(effort: str | Unchanged) -> Maybe[wire.Reasoning]:
-    return UNSET if effort is UNCHANGED else wire.Reasoning(effort=effort)
+def audio_output(
+    audio_format: neutral.AudioFormat | Unchanged,
+    who: neutral.Voice | Unchanged,
+    speed: float | Unchanged = UNCHANGED,
+) -> Maybe[wire.AudioOutput]:
+    """Return how a reply sounds, or nothing where nothing is said about it."""
+    sink = wire.AudioOutput(
+        format=_format(audio_format), voice=voice(who), speed=maybe(speed)
+    )
+    return UNSET if sink == wire.AudioOutput() else sink
 
 
 def _audio(options: neutral.SessionOptions) -> Maybe[wire.AudioConfig]:
@@ -77,14 +137,10 @@ def _audio(options: neutral.SessionOptions) -> Maybe[wire.AudioConfig]:
         noise_reduction=_noise_reduction(options.noise_reduction),
         turn_detection=_turn_detection(options.turn_detection),
     )
-    sink = wire.AudioOutput(
-        format=_format(options.output_format),
-        voice=maybe(options.voice),
-        speed=maybe(options.speed),
-    )
+    sink = audio_output(options.output_format, options.voice, options.speed)
     audio = wire.AudioConfig(
         input=UNSET if source == wire.AudioInput() else source,
-        output=UNSET if sink == wire.AudioOutput() else sink,
+        output=sink,
     )
     return UNSET if audio == wire.AudioConfig() else audio
 
@@ -100,8 +156,11 @@ def _transcription(
         return maybe(value)
     return wire.Transcription(
         model=value.model,
-        language=UNSET if value.language is None else value.language,
-        prompt=UNSET if value.prompt is None else value.prompt,
+        language=_or_unset(value.language),
+        languages=value.languages or UNSET,
+        prompt=_or_unset(value.prompt),
+        keywords=value.keywords or UNSET,
+        delay=_or_unset(value.delay),
     )
 
 
@@ -110,7 +169,7 @@ def _noise_reduction(
 ) -> wire.NoiseReduction | Any:
     if not isinstance(value, neutral.NoiseReduction):
         return maybe(value)
-    return wire.NoiseReduction(type=value.type)
+    return wire.NoiseReduction(value.type, strength=_or_unset(value.strength))
 
 
 def _turn_detection(
@@ -118,13 +177,12 @@ def _turn_detection(
 ) -> wire.TurnDetection | Any:
     match value:
         case neutral.ServerVAD():
-            idle = value.idle_timeout_ms
             return wire.ServerVAD(
                 threshold=value.threshold,
                 prefix_padding_ms=value.prefix_padding_ms,
                 silence_duration_ms=value.silence_duration_ms,
                 # Turn detection is replaced as a unit, so leaving it out clears it.
-                idle_timeout_ms=UNSET if idle is None else idle,
+                idle_timeout_ms=_or_unset(value.idle_timeout_ms),
                 create_response=value.create_response,
                 interrupt_response=value.interrupt_response,
             )
@@ -142,6 +200,8 @@ def tool_choice(choice: neutral.ToolChoice | Unchanged) -> Maybe[wire.ToolChoice
     """Return a tool choice as the wire has it."""
     if isinstance(choice, NamedTool):
         return wire.ToolChoiceFunction(name=choice.name)
+    if isinstance(choice, NamedMCPTool):
+        return wire.ToolChoiceMCP(choice.server_label, name=_or_unset(choice.name))
     return UNSET if choice is UNCHANGED else choice
 
 

@@ -208,10 +208,16 @@ class Incoming:
 
     def _response_created(self, event: wire.ResponseCreated, _: _Data) -> _Translation:
         created = self._responses.created(event.response)
-        return None if created is None else (created,)
+        if created is None:
+            return None
+        self._audio.began(created.response_id, event.response)
+        return (created,)
 
     def _response_done(self, event: wire.ResponseDone, _: _Data) -> _Translation:
-        return self._responses.done(event.response)
+        done = self._responses.done(event.response)
+        if done is not None:
+            self._audio.ended(done[-1].response_id)
+        return done
 
     def _output_item_added(
         self, event: wire.ResponseOutputItemAdded, _: _Data
@@ -285,7 +291,7 @@ class Incoming:
             ours.OutputAudio(
                 response_id=event.response_id,
                 item_id=self._ids.back(event.item_id),
-                pcm=self._audio.heard(event.item_id, event.delta),
+                pcm=self._audio.heard(event.response_id, event.item_id, event.delta),
                 content_index=event.content_index,
             ),
         )

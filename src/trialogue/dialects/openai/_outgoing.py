@@ -5,12 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, assert_never
 
 from trialogue.dialects import commands
-from trialogue.dialects.openai._configuration import maybe, patch, tool_choice, tools
+from trialogue.dialects.openai._configuration import (
+    audio_output,
+    maybe,
+    patch,
+    prompt,
+    reasoning,
+    tool_choice,
+    tools,
+)
 from trialogue.dialects.openai._items_out import item_out, reference_or_item_out
+from trialogue.dialects.openai._ranges import check_options, check_response
 from trialogue.dialects.openai.wire import client_events as wire
 from trialogue.dialects.openai.wire.base import UNSET, Maybe
 from trialogue.dialects.openai.wire.items import InputAudio, Item, Message
-from trialogue.dialects.openai.wire.response import ResponseParams
+from trialogue.dialects.openai.wire.response import ResponseAudio, ResponseParams
 from trialogue.dialects.options import Unchanged
 from trialogue.errors import ConversionError
 
@@ -42,7 +51,8 @@ def client_event(
             _check_size(audio)
             # Not acknowledged and sent fifty times a second: an id would be waste.
             return wire.InputAudioBufferAppend(audio=audio), None
-        case commands.UpdateSession():
+        case commands.UpdateSession(options=options):
+            check_options(options)
             session = patch(command)
             update = wire.SessionUpdate(event_id=event_id, session=session)
             return update, ("configured", None)
@@ -127,14 +137,20 @@ def _truncate(
 
 
 def _response(command: commands.CreateResponse, ids: Ids) -> ResponseParams:
+    check_response(command)
+    sink = audio_output(command.output_format, command.voice)
     return ResponseParams(
         conversation="none" if command.out_of_band else UNSET,
         input=_input(command, ids),
         instructions=maybe(command.instructions),
         tools=tools(command.tools),
         tool_choice=tool_choice(command.tool_choice),
+        parallel_tool_calls=maybe(command.parallel_tool_calls),
+        reasoning=reasoning(command.reasoning_effort),
         output_modalities=maybe(command.output_modalities),
         max_output_tokens=maybe(command.max_output_tokens),
+        audio=UNSET if sink is UNSET else ResponseAudio(output=sink),
+        prompt=prompt(command.prompt),
         metadata=_metadata(command),
     )
 

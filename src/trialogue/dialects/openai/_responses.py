@@ -10,7 +10,6 @@ from trialogue.conversation.items import FunctionCall
 from trialogue.dialects.events import (
     CallReady,
     ErrorClass,
-    Event,
     ResponseCreated,
     ResponseDone,
     ResponseStatus,
@@ -94,7 +93,7 @@ class Responses:
             running.called.add(call.call_id)
         return CallReady(response_id=response_id, call=call, output_index=index)
 
-    def done(self, response: wire.Response) -> list[Event] | None:
+    def done(self, response: wire.Response) -> list[CallReady | ResponseDone] | None:
         """Return the calls not yet announced, then the end; None if it has no id."""
         response_id = response.id or self._only()
         if response_id is None:
