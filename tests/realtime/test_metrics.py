@@ -125,7 +125,9 @@ async def test_usage_is_told_per_response_and_in_total_cancelled_ones_included(
 ) -> None:
     """By modality, cached tokens among them; the server's numbers, added up."""
     async with (
-        realtime_stage(lambda turn: [Say("A story."), Pause(9)]) as (server, session),
+        realtime_stage(
+            lambda turn: [Say("A story."), Pause(9)], instructions="Be brief. " * 40
+        ) as (server, session),
         collecting(session) as events,
     ):
         await session.generate_reply()
@@ -142,7 +144,7 @@ async def test_usage_is_told_per_response_and_in_total_cancelled_ones_included(
         ]
         assert told.usage.input_tokens == sum(r["usage"]["input_tokens"] for r in done)
         assert told.usage.output_audio_tokens > 0
-        assert told.usage.cached_text_tokens > 0
+        assert told.usage.cached_text_tokens == 64
         assert told.responses == {"completed": 1, "interrupted": 1}
 
 

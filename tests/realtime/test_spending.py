@@ -121,8 +121,9 @@ async def test_a_response_that_is_cancelled_is_counted(
 
 
 async def _interrupted(told: list[Any]) -> None:
-    brain = lambda turn: [Say("A story."), Pause(99)]  # noqa: E731
-    async with realtime_stage(brain, spend_limit=SpendLimit(tokens=1)) as (_, session):
+    async with realtime_stage(
+        lambda turn: [Say("A story."), Pause(99)], spend_limit=SpendLimit(tokens=1)
+    ) as (_, session):
         with trio.move_on_after(3):
             told.append(await session.generate_reply())
         await trio.sleep(3)
