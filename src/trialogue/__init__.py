@@ -38,6 +38,7 @@ from trialogue.dialects.options import (
     Transcription,
 )
 from trialogue.errors import (
+    AnswerTimeout,
     ConfigurationError,
     ConnectionLost,
     ConnectRefused,
@@ -66,11 +67,19 @@ from trialogue.realtime.metrics import (
     TranscriptionUsage,
 )
 from trialogue.realtime.model import RealtimeModel
+from trialogue.realtime.notices import RawServerEvent
 from trialogue.realtime.openai import OpenAIRealtime
 from trialogue.realtime.opening import open_session
 from trialogue.realtime.replies import ReplyOutcome
+from trialogue.realtime.retrieving import RetrievedItem
 from trialogue.realtime.session import RealtimeSession
 from trialogue.realtime.spending import SpendLimit, SpendWarning
+from trialogue.realtime.streaming import (
+    MessageStream,
+    ReplyReader,
+    ReplyStream,
+    StreamLimits,
+)
 from trialogue.realtime.wirelog import WireLog
 from trialogue.realtime.wishes import ReplyOptions
 from trialogue.tools import FunctionTool, NoReply, ToolSpec, function_tool
@@ -79,6 +88,7 @@ __all__ = [
     "UNCHANGED",
     "Agent",
     "AgentSession",
+    "AnswerTimeout",
     "Backoff",
     "Capabilities",
     "ChatContext",
@@ -97,6 +107,7 @@ __all__ = [
     "ImageContent",
     "Limits",
     "Message",
+    "MessageStream",
     "Metrics",
     "NamedMCPTool",
     "NamedTool",
@@ -105,16 +116,20 @@ __all__ = [
     "OpenAIRealtime",
     "Prompt",
     "ProtocolError",
+    "RawServerEvent",
     "RealtimeModel",
     "RealtimeSession",
     "ReplyOptions",
     "ReplyOutcome",
+    "ReplyReader",
+    "ReplyStream",
     "RequestReport",
     "RequestState",
     "ResponseBusy",
     "ResponseFailed",
     "ResponseMetrics",
     "RetentionRatio",
+    "RetrievedItem",
     "RunContext",
     "SemanticVAD",
     "ServerError",
@@ -125,6 +140,7 @@ __all__ = [
     "SpendLimit",
     "SpendLimitReached",
     "SpendWarning",
+    "StreamLimits",
     "SubscriberLagged",
     "TextContent",
     "Timing",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "AnswerTimeout",
     "ConfigurationError",
     "ConnectRefused",
     "ConnectionLost",
@@ -114,6 +115,10 @@ class ServerError(TrialogueError):
         self.code = code
         self.event_id = event_id
         self.recoverable = recoverable
+
+
+class AnswerTimeout(TrialogueError, TimeoutError):
+    """The provider did not answer within the time that the caller gave it."""
 
 
 class ResponseBusy(TrialogueError):

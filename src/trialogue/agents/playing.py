@@ -28,6 +28,8 @@ REMEMBERED = 256
 class Stage(Listener):
     """Plays what may be heard, and takes calls to the scope that answers for them."""
 
+    plays = True
+
     def __init__(self, session: AgentSession, playout: Playout) -> None:
         self._session = session
         self._playout = playout

@@ -47,6 +47,7 @@ from trialogue.errors import HandoffError, HandoffLoop, SessionClosed
 from trialogue.realtime.logbook import SessionLog
 from trialogue.realtime.opening import running_session
 from trialogue.realtime.session import RealtimeSession
+from trialogue.realtime.streaming import DEFAULT_LIMITS, ReplyStream, StreamLimits
 from trialogue.realtime.unwrapping import single
 from trialogue.realtime.wishes import ReplyOptions, wish_for
 from trialogue.tools import render
@@ -465,20 +466,47 @@ class AgentSession:
         or the user cuts short returns "interrupted" with what was heard.
         """
         wish = wish_for(self.realtime.replying.new_key(), **options)
+        return await self.realtime.reply(
+            wish.command,
+            add_instructions=wish.add_instructions,
+            if_busy=if_busy,
+            **self._asked_of(),
+        )
+
+    def open_reply(
+        self,
+        *,
+        if_busy: Literal["wait", "skip", "raise"] = "wait",
+        limits: StreamLimits = DEFAULT_LIMITS,
+        **options: Unpack[ReplyOptions],
+    ) -> AbstractAsyncContextManager[ReplyStream]:
+        """Have the current agent reply, and take the reply while it is made.
+
+        As `RealtimeSession.open_reply`. The reply is played and its tools are run as
+        ever; what the streams give comes beside that.
+        """
+        wish = wish_for(self.realtime.replying.new_key(), **options)
+        return self.realtime.stream_reply(
+            wish.command,
+            add_instructions=wish.add_instructions,
+            if_busy=if_busy,
+            limits=limits,
+            **self._asked_of(),
+        )
+
+    def _asked_of(self) -> dict[str, Any]:
+        """Say on whose behalf the running task asks for a reply."""
         inside = current_scope.get()
         own = inside if inside is not None and not inside.closed else None
         scope = own or self._current()
         scope.asked = True
-        return await self.realtime.reply(
-            wish.command,
+        return {
             # From outside it is asked of whoever is wanted: the next agent, once a
             # handoff is decided.
-            config=None if own is None else own.config,
-            add_instructions=wish.add_instructions,
-            if_busy=if_busy,
-            within=current_turn.get(),
-            silence=lambda: own is None or own.decision is None,
-        )
+            "config": None if own is None else own.config,
+            "within": current_turn.get(),
+            "silence": lambda: own is None or own.decision is None,
+        }
 
     def ask_to_speak(self, scope: AgentScope) -> None:
         """The new agent asked for nothing: it is asked to speak (rule 8)."""

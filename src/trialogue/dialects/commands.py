@@ -97,9 +97,13 @@ class RetrieveItem:
 
 @attrs.frozen
 class SendRaw:
-    """An event in the provider's own form, as the program wrote it; not answered."""
+    """An event in the provider's own form, as the program wrote it; not answered.
 
-    data: dict[str, Any] = attrs.field(repr=lambda data: f"<{', '.join(data)}>")
+    Attributes:
+        data: a JSON object, or an event of the dialect's own wire classes.
+    """
+
+    data: Any = attrs.field(repr=lambda data: f"<{type(data).__name__}>")
 
 
 @attrs.frozen

@@ -118,6 +118,8 @@ class Agreeing:
         """
         items = self._session.record.items
         spoken = bool(items) and _is_spoken_turn(items[-1])
+        if spoken and items[-1].id == self._session.listening.sent_by_program:
+            return False
         nobody = not self._session.listener.running_calls()
         answers = self._session.turns_are_automatic()
         return self.has_connected and spoken and nobody and answers

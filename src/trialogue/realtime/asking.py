@@ -28,11 +28,12 @@ from trialogue.errors import (
     TrialogueError,
 )
 from trialogue.realtime.cutting import Cutting
+from trialogue.realtime.hearing import Hearing
 from trialogue.realtime.notices import ErrorNotice
 from trialogue.realtime.replies import Reply, ReplyOutcome, Response, ResponseSlot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from trialogue.conversation.items import Item
     from trialogue.conversation.record import Record
@@ -87,7 +88,8 @@ class Asking:
         self._new_key = new_key
         self._responses: dict[str, Response] = {}
         self._out_of_band: list[Reply] = []
-        self._cutting = Cutting(session, self)
+        self._hearing = Hearing(session, self)
+        self._cutting = Cutting(session, self, self._hearing)
 
     # --- asking --------------------------------------------------------------
 
@@ -149,6 +151,19 @@ class Asking:
             self._cutting.cut(reply.response)
         reply.finish(ReplyOutcome("interrupted"))
         self.advance()
+
+    def left(self, reply: Reply, *, silence: bool) -> None:
+        """The block of a streamed reply was left; what it did not take is dropped.
+
+        Args:
+            silence: as in `leave`.
+        """
+        self.leave(reply, silence=silence)
+        response = reply.response
+        if response is not None and silence:
+            self._cutting.leave(response)
+        elif reply.tap is not None:
+            reply.tap.leave()
 
     def _unpost(self, reply: Reply) -> None:
         if self.slot.posted is reply:
@@ -344,6 +359,10 @@ class Asking:
         record = self._session.record
         found = (record.get(item_id) for item_id in response.items)
         return tuple(item for item in found if item is not None)
+
+    def responses(self) -> Collection[Response]:
+        """Return the responses that are known, the latest that ended among them."""
+        return self._responses.values()
 
     def of_item(self, item_id: str) -> Response | None:
         """Return the response that an item belongs to."""

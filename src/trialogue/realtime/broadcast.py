@@ -13,9 +13,15 @@ from trialogue.errors import ConfigurationError, SubscriberLagged
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-__all__ = ["Broadcast", "Subscription"]
+__all__ = ["Broadcast", "OnlyByName", "Subscription"]
 
 T = TypeVar("T")
+
+
+class OnlyByName:
+    """Base of events that go only to subscriptions which name their very class."""
+
+    __slots__ = ()
 
 
 class Subscription(Generic[T]):
@@ -86,9 +92,15 @@ class Subscription(Generic[T]):
                 await trio.lowlevel.cancel_shielded_checkpoint()
                 return event
 
+    def wants(self, kind: type[Any]) -> bool:
+        """Whether events of this class are delivered here."""
+        if issubclass(kind, OnlyByName):
+            return kind in self._kinds
+        return issubclass(kind, self._kinds)
+
     def _offer(self, event: Any) -> bool:
         """Take an event if it is of its kinds; False if another was dropped for it."""
-        if not isinstance(event, self._kinds):
+        if not self.wants(type(event)):
             return True
         self._events.append(event)
         full = len(self._events) > self._limit
@@ -125,6 +137,10 @@ class Broadcast:
 
     def __iter__(self) -> Iterator[Subscription[Any]]:
         return iter(self._subscriptions)
+
+    def wants(self, kind: type[Any]) -> bool:
+        """Whether anybody is given events of this class."""
+        return any(subscription.wants(kind) for subscription in self._subscriptions)
 
     def publish(self, event: object) -> None:
         """Give an event to the subscribers; synchronous, never blocks."""

@@ -18,7 +18,7 @@ import trio
 from trialogue.dialects.commands import AppendAudio, UpdateSession
 from trialogue.errors import ConnectionLost, ProtocolError
 from trialogue.realtime.input_ring import SAMPLE_RATE, AudioClock, InputRing
-from trialogue.realtime.ledger import Ledger, Request, RequestState, item_of
+from trialogue.realtime.ledger import Ledger, Request, RequestState, changes_items
 from trialogue.realtime.lifetime import Lifetime
 from trialogue.realtime.signal import Signal
 
@@ -91,6 +91,8 @@ class Handler(Protocol):
     """What a connection tells its session; everything is synchronous."""
 
     def received(self, connection: Connection, event: Event) -> None: ...
+
+    def read(self, connection: Connection, text: str) -> None: ...
 
     def malformed(self, connection: Connection, error: ProtocolError) -> None: ...
 
@@ -187,7 +189,7 @@ class Connection:
         self._limits.check_frame(encoded.text)
         patience = self.timing.answer if patience is None else patience
         answer = encoded.answer
-        update = isinstance(command, UpdateSession) or item_of(command) is not None
+        update = isinstance(command, UpdateSession) or changes_items(command)
         if update and not self.model.capabilities.acknowledges_updates:
             answer = None  # taken as soon as it was written
         return Request(command, event_id, encoded.text, answer, patience, subject)
@@ -323,7 +325,16 @@ class Connection:
         except ConnectionLost as error:
             self.end(error)
 
+    def parse(self, text: str) -> Any:
+        """Return a frame as the provider's own typed event.
+
+        Raises:
+            ProtocolError: nobody can read it.
+        """
+        return self._dialect.parse(text)
+
     def _decode(self, text: str) -> None:
+        self._handler.read(self, text)
         try:
             events = self._dialect.decode(text)
         except ProtocolError as error:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trialogue.conversation.record import Record
     from trialogue.conversation.view import View
     from trialogue.realtime.connection import Connection
-    from trialogue.realtime.listener import Listener
+    from trialogue.realtime.hearing import Hearing
     from trialogue.realtime.replies import CutItem, Response, ResponseSlot
 
 __all__ = ["Cutting"]
@@ -34,7 +34,6 @@ class Session(Protocol):
     """What this module needs of the session."""
 
     record: Record
-    listener: Listener
 
     @property
     def connection(self) -> Connection | None: ...
@@ -53,14 +52,15 @@ class Replying(Protocol):
 class Cutting:
     """Cuts responses of one session short."""
 
-    def __init__(self, session: Session, replying: Replying) -> None:
+    def __init__(self, session: Session, replying: Replying, hearing: Hearing) -> None:
         self._session = session
         self._replying = replying
+        self._hearing = hearing
 
     def cut(self, response: Response) -> None:
         """Stop a response: at the server by id, and where it is played."""
         self.stop(response)
-        self._cut_items(response, self._session.listener.cut(response))
+        self._cut_items(response, self._hearing.cut(response))
 
     def stop(self, response: Response) -> None:
         """Have the server make no more of a response; what was made plays on."""
@@ -77,13 +77,20 @@ class Cutting:
         detection; `interrupt` cancels it too.
         """
         active = self._replying.slot.active
-        for item in self._session.listener.cut(None):
+        for item in self._hearing.cut(None):
             response = self._replying.of_item(item.item_id)
             if response is not None:
                 self._cut_items(response, [item])
         if active is not None and not active.discard:
             active.cut = True
             active.heard_ms = active.heard_ms or 0
+
+    def leave(self, response: Response) -> None:
+        """Its stream was left after its end: what nobody took was never heard."""
+        items = self._hearing.leave(response)
+        if items:
+            response.cut = True
+            self._cut_items(response, items)
 
     def _cut_items(self, response: Response, items: Iterable[CutItem]) -> None:
         items = list(items)
@@ -106,7 +113,7 @@ class Cutting:
         view = connection.view
         if response.generation != connection.generation:
             self._retell(connection, response)
-        elif response.discard or (response.cut and not response.emitted):
+        elif response.discard or (response.cut and self._hearing.unheard(response)):
             commands = [
                 DeleteItem(item.id)
                 for item in self._replying.items_of(response)

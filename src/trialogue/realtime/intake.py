@@ -26,6 +26,7 @@ from trialogue.dialects.events import (
     ItemAdded,
     ItemDeleted,
     ItemDone,
+    ItemRetrieved,
     ItemTruncated,
     OutputAudio,
     OutputAudioEnded,
@@ -60,6 +61,7 @@ from trialogue.realtime.notices import (
     UserTranscript,
 )
 from trialogue.realtime.replies import Reply
+from trialogue.realtime.retrieving import Retrieval
 
 if TYPE_CHECKING:
     from trialogue.conversation.changes import Change
@@ -145,6 +147,8 @@ class Intake:
                 self._session.supervisor.progressed()
             case ItemAdded() | ItemDone() | ItemDeleted() | ItemTruncated():
                 self._item(connection, event)
+            case ItemRetrieved():
+                self._retrieved(connection, event)
             case TranscriptDelta() | TranscriptDone() | TranscriptFailed():
                 self._transcript(event)
             case SpeechStarted() | SpeechStopped() | AudioCommitted() | AudioCleared():
@@ -189,6 +193,13 @@ class Intake:
             case ItemTruncated(item_id, audio_end_ms, content_index):
                 change = record.truncated(view, item_id, content_index, audio_end_ms)
         self.tell(change)
+
+    @staticmethod
+    def _retrieved(connection: Connection, event: ItemRetrieved) -> None:
+        request = connection.ledger.find(event.answers)
+        if request is not None and isinstance(request.subject, Retrieval):
+            request.subject.answer(event)
+        connection.ledger.answered(event.answers)
 
     def _output_item(
         self, connection: Connection, event: OutputItemAdded | OutputItemDone

@@ -23,6 +23,7 @@ from trialogue.dialects.commands import (
     CreateResponse,
     CreateUserAudio,
     DeleteItem,
+    RetrieveItem,
     TruncateItem,
     UpdateSession,
 )
@@ -181,10 +182,16 @@ def item_of(command: Command) -> str | None:
             CreateUserAudio(item_id=item_id)
             | DeleteItem(item_id=item_id)
             | TruncateItem(item_id=item_id)
+            | RetrieveItem(item_id=item_id)
         ):
             return item_id
         case _:
             return None
+
+
+def changes_items(command: Command) -> bool:
+    """Whether a command changes what the server holds: a retrieval only looks."""
+    return item_of(command) is not None and not isinstance(command, RetrieveItem)
 
 
 class Tracker:
@@ -266,7 +273,8 @@ class Ledger:
         for entry in self:
             if entry is request:
                 return
-            if item_of(entry.command) is not None and entry.answer is not None:
+            # NB: nothing but the item itself answers a retrieval.
+            if changes_items(entry.command) and entry.answer is not None:
                 state = RequestState.REJECTED if entry.doubt else RequestState.IMPLIED
                 self.settle(entry, state, entry.doubt)
                 if entry.doubt:
@@ -374,7 +382,7 @@ class Ledger:
             withdraw()
 
 
-_ITEMS = frozenset({"item", "deleted", "truncated"})
+_ITEMS = frozenset({"item", "deleted", "truncated", "retrieved"})
 _AS_ASKED = frozenset({ErrorClass.DUPLICATE, ErrorClass.BENIGN})
 
 

@@ -18,7 +18,13 @@ __all__ = ["CutItem", "Listener"]
 
 
 class Listener:
-    """Override what you need. Called in the reader's steps: do not block or raise."""
+    """Override what you need. Called in the reader's steps: do not block or raise.
+
+    Attributes:
+        plays: replies are heard here, whoever takes a reply's stream beside it.
+    """
+
+    plays = False
 
     def response_created(self, response: Response) -> None:
         """A response began that may be heard."""

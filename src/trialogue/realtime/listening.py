@@ -37,6 +37,7 @@ class Listening:
     Attributes:
         manual: the provider finds no turns, so that all that is not committed is the
             open turn.
+        sent_by_program: the last message of sound that was not said into a microphone.
     """
 
     def __init__(self, ring_seconds: float = 30.0) -> None:
@@ -51,6 +52,7 @@ class Listening:
         self._last_push = -math.inf
         self._confirm_by = math.inf
         self._spoken: OrderedDict[str, bytes] = OrderedDict()
+        self.sent_by_program: str | None = None
         self._words_by: dict[str, float] = {}
 
     @property
@@ -181,6 +183,12 @@ class Listening:
     def wordless(self, item_id: str) -> None:
         """There will be no transcript: the sound is all there is."""
         self._words_by.pop(item_id, None)
+
+    def keep(self, item_id: str, pcm: bytes) -> None:
+        """The program sends a message of sound: it is kept as a spoken turn is."""
+        self._spoken[item_id] = pcm
+        self.sent_by_program = item_id
+        self._bound_spoken()
 
     def sound_of(self, item_id: str) -> bytes | None:
         """Return a committed turn's audio, if it is still kept."""

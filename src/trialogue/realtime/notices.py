@@ -8,6 +8,7 @@ import attrs
 
 from trialogue.conversation.items import Item
 from trialogue.dialects.events import RateLimit
+from trialogue.realtime.broadcast import OnlyByName
 from trialogue.realtime.replies import ReplyOutcome
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "OpenReason",
     "RateLimitsUpdated",
     "RawEvent",
+    "RawServerEvent",
     "ReplayTruncated",
     "ReplyEnded",
     "ReplyStarted",
@@ -28,6 +30,7 @@ __all__ = [
     "UserStartedSpeaking",
     "UserStoppedSpeaking",
     "UserTranscript",
+    "raw_event",
 ]
 
 
@@ -153,6 +156,30 @@ class ReplayTruncated:
     """A fresh connection was not given the whole conversation (replay budget)."""
 
     omitted: int
+
+
+@attrs.frozen
+class RawServerEvent(OnlyByName):
+    """Every event of the provider, in its own typed form, before it is acted upon.
+
+    Only subscriptions that name this class are given it; without one it costs nothing.
+
+    Attributes:
+        type: the provider's name for its kind.
+        event: for OpenAI, an instance of a class of
+            `trialogue.dialects.openai.wire.server_events`.
+        generation: the connection it came over.
+    """
+
+    type: str
+    event: Any = attrs.field(repr=False)
+    generation: int
+
+
+def raw_event(event: Any, generation: int) -> RawServerEvent:
+    """Return the notice of a provider's event, typed or plain JSON."""
+    kind = event.get("type") if isinstance(event, dict) else event.type
+    return RawServerEvent(str(kind or ""), event, generation)
 
 
 @attrs.frozen

@@ -6,7 +6,7 @@ brings them together, one at a time in the default conversation, whoever began i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import attrs
 import trio
@@ -28,6 +28,7 @@ __all__ = [
     "ReplyOutcome",
     "Response",
     "ResponseSlot",
+    "Tap",
     "Turn",
 ]
 
@@ -57,6 +58,15 @@ class ReplyOutcome:
     usage: Usage | None = None
     response_id: str | None = None
 
+    @property
+    def calls(self) -> tuple[FunctionCall, ...]:
+        """The calls that the model completed, in order (R11)."""
+        return tuple(
+            item
+            for item in self.items
+            if isinstance(item, FunctionCall) and item.status == "completed"
+        )
+
 
 @attrs.frozen
 class CutItem:
@@ -76,6 +86,48 @@ class Turn:
     open: bool = True
 
 
+class Tap(Protocol):
+    """Whoever takes a reply while it is made, beside the listener; nothing waits."""
+
+    reached: bool
+    """Something of it has reached the program: it cannot be made anew."""
+
+    def item(self, item: Item, *, ended: bool) -> None:
+        """An output item was announced, or is final."""
+
+    def audio(self, item_id: str, pcm: bytes) -> None:
+        """More sound of a message, PCM16 24 kHz mono."""
+
+    def audio_ended(self, item_id: str) -> None:
+        """All sound of a message has come."""
+
+    def text(self, item_id: str, text: str, *, spoken: bool) -> None:
+        """More words of a message."""
+
+    def call(self, call: FunctionCall) -> None:
+        """A call is complete."""
+
+    def restart(self) -> None:
+        """It is made anew: forget what came."""
+
+    def end(self) -> None:
+        """Nothing more comes."""
+
+    def silence(self) -> list[CutItem]:
+        """Stop what is being said; return what was not heard to its end."""
+
+    def leave(self) -> list[CutItem]:
+        """Take nothing any more; return what was not heard to its end."""
+
+    @property
+    def heard_ms(self) -> int:
+        """How much of it was heard."""
+
+    @property
+    def unheard(self) -> bool:
+        """Whether nothing of it was heard or read."""
+
+
 @attrs.define(eq=False)
 class Reply:
     """A wish for a reply, queued until the slot is free.
@@ -90,6 +142,7 @@ class Reply:
         answers_user: it answers a turn of the user's; if it is taken back, somebody
             else has to.
         unwanted: nobody waits any more; cancel what may still appear.
+        tap: takes it while it is made, if anybody does.
     """
 
     key: str
@@ -99,6 +152,7 @@ class Reply:
     purpose: Literal["program", "tools", "owed"] = "program"
     if_busy: Literal["wait", "skip", "raise"] = "wait"
     within: Turn | None = None
+    tap: Tap | None = None
     request: Request | None = None
     batch: Any = attrs.field(default=None, repr=False)
     response: Response | None = None
@@ -119,13 +173,27 @@ class Reply:
         """Fix how it ended. Only the first end counts."""
         if not self.settled.is_set():
             self.outcome = outcome
-            self.settled.set()
+            self._settle()
 
     def fail(self, error: TrialogueError) -> None:
         """Fix that it failed. Only the first end counts."""
         if not self.settled.is_set():
             self.error = error
-            self.settled.set()
+            self._settle()
+
+    def _settle(self) -> None:
+        self.settled.set()
+        if self.tap is not None:
+            self.tap.end()
+
+    def start_over(self) -> None:
+        """What was made of it is void; it is asked for again."""
+        self.request = self.batch = self.response = None
+        if self.carried and self.config is not None:
+            self.config.carried = False
+        self.carried = False
+        if self.tap is not None:
+            self.tap.restart()
 
 
 @attrs.define(eq=False)
@@ -166,6 +234,11 @@ class Response:
     def owner(self) -> Any:
         """Who answers for it: the owner of its configuration."""
         return None if self.config is None else self.config.owner
+
+    @property
+    def tap(self) -> Tap | None:
+        """Whoever takes it while it is made, beside the listener."""
+        return None if self.reply is None else self.reply.tap
 
     @property
     def running(self) -> bool:
@@ -241,10 +314,7 @@ class ResponseSlot:
         """A posted wish is asked for again, ahead of the others."""
         if self.posted is reply:
             self.posted = None
-        reply.request = reply.batch = reply.response = None
-        if reply.carried and reply.config is not None:
-            reply.config.carried = False
-        reply.carried = False
+        reply.start_over()
         if reply not in self.queue:
             self.queue.insert(0, reply)
 

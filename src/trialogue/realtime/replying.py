@@ -61,7 +61,7 @@ class Replying(Responding):
 
         What was made plays to its end; if nothing was heard yet, nothing will be.
         """
-        if self._session.listener.heard_ms(response) > 0:
+        if self._hearing.reached(response):
             self._cutting.stop(response)
             response.stopped = True
         else:
@@ -93,7 +93,7 @@ class Replying(Responding):
         self._session.meter.response_lost(response)
         self.slot.finished(response)
         listener, reply = self._session.listener, response.reply
-        unheard = not response.discard and listener.heard_ms(response) == 0
+        unheard = not response.discard and not self._hearing.reached(response)
         again = (unheard or response.discard) and not response.calls
         if again:
             listener.cut(response)
@@ -106,7 +106,7 @@ class Replying(Responding):
             if not reply.answers_user:  # else it is owed, below
                 self.slot.requeue(reply)
         elif reply is not None:
-            response.heard_ms = listener.heard_ms(response)
+            response.heard_ms = self._hearing.heard_ms(response)
             reply.finish(response.result(self.items_of(response)))
         if (again or response.stopped) and response.answers_user:
             self.owed = True

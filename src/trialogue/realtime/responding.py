@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trialogue.conversation.items import FunctionCall
+from trialogue.conversation.items import FunctionCall, Message
 from trialogue.dialects.commands import (
     CancelResponse,
 )
@@ -30,7 +30,7 @@ from trialogue.errors import (
 )
 from trialogue.realtime.asking import Asking
 from trialogue.realtime.notices import ErrorNotice, ReplyEnded, ReplyStarted
-from trialogue.realtime.replies import Reply, ReplyOutcome, Response
+from trialogue.realtime.replies import Reply, ReplyOutcome, Response, Tap
 
 if TYPE_CHECKING:
     from trialogue.realtime.connection import Connection
@@ -194,6 +194,9 @@ class Responding(Asking):
         name = self._name(response)
         if name is not None:
             self._session.record.set_agent(event.item.id, name)
+        if response.tap is not None and not (response.discard or response.cut):
+            ended = isinstance(event, OutputItemDone)
+            response.tap.item(event.item, ended=ended)
 
     def audio(self, connection: Connection, event: OutputAudio) -> None:
         """Audio: handed on only if it may be heard."""
@@ -208,12 +211,16 @@ class Responding(Asking):
             response.first_audio_at = trio.current_time()
             self._session.meter.first_audio(response)
         self._session.listener.audio(response, event.item_id, event.pcm)
+        if response.tap is not None:
+            response.tap.audio(event.item_id, event.pcm)
 
     def audio_ended(self, connection: Connection, event: OutputAudioEnded) -> None:
         """An item's audio is complete."""
         response = self._response(connection, event.response_id)
         if not (response.discard or response.cut):
             self._session.listener.audio_ended(response, event.item_id)
+            if response.tap is not None:
+                response.tap.audio_ended(event.item_id)
 
     def text(self, connection: Connection, event: OutputText) -> None:
         """Text or transcript: recorded only if it may be heard."""
@@ -222,6 +229,8 @@ class Responding(Asking):
         if response.discard or response.cut:
             return
         self._session.listener.text(response, event.item_id, event.text)
+        if response.tap is not None:
+            response.tap.text(event.item_id, event.text, spoken=event.spoken)
 
     def call(self, connection: Connection, event: CallReady) -> None:
         """A call is complete: run it, or see to it that it is answered unrun."""
@@ -229,10 +238,15 @@ class Responding(Asking):
         self._announce_call(response, event.call)
 
     def _announce_call(self, response: Response, call: FunctionCall) -> None:
-        if call.call_id in response.calls or response.out_of_band:
+        if call.call_id in response.calls:
             return
         response.calls[call.call_id] = call
-        if response.discard or self._stale(response):
+        refused = response.discard or self._stale(response)
+        if response.tap is not None and not refused:
+            response.tap.call(call)
+        if response.out_of_band:
+            return  # only whoever asked for it can know what to make of it
+        if refused:
             self._session.listener.call_refused(response, call)
         else:
             self._session.listener.call_ready(response, call)
@@ -273,6 +287,18 @@ class Responding(Asking):
         if reply is not None:
             reply.response = response
             self._unpost(reply)
+            if reply.tap is not None:
+                self._catch_up(reply.tap, response, event)
+
+    @staticmethod
+    def _catch_up(tap: Tap, response: Response, event: ResponseDone) -> None:
+        """What came before anybody knew whose it was: all of it but the sound."""
+        for item in event.items:
+            tap.item(item, ended=True)
+            if isinstance(item, Message) and item.text:
+                tap.text(item.id, item.text, spoken=False)
+        for call in response.calls.values():
+            tap.call(call)
 
     def _conclude(
         self, connection: Connection, response: Response, event: ResponseDone

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import trio
@@ -18,11 +19,9 @@ from trialogue.conversation.items import (
 )
 from trialogue.conversation.record import Record
 from trialogue.dialects.commands import (
-    ClearAudio,
-    Command,
-    CommitAudio,
     CreateItem,
     CreateResponse,
+    CreateUserAudio,
     TruncateItem,
 )
 from trialogue.dialects.options import (
@@ -35,13 +34,13 @@ from trialogue.dialects.options import (
 from trialogue.errors import (
     ConnectionLost,
     ProtocolError,
-    ServerError,
     SessionClosed,
     TrialogueError,
 )
 from trialogue.realtime.backoff import Backoff
 from trialogue.realtime.bounding import Bounding
 from trialogue.realtime.broadcast import Broadcast, Subscription
+from trialogue.realtime.commanding import Commanding
 from trialogue.realtime.connection import Connection, Timing, Traffic
 from trialogue.realtime.intake import Intake
 from trialogue.realtime.ledger import (
@@ -56,10 +55,17 @@ from trialogue.realtime.listener import Listener
 from trialogue.realtime.listening import Listening
 from trialogue.realtime.logbook import Logbook
 from trialogue.realtime.metrics import Meter
-from trialogue.realtime.notices import AudioDropped, MalformedFrame
+from trialogue.realtime.notices import (
+    AudioDropped,
+    MalformedFrame,
+    RawServerEvent,
+    raw_event,
+)
 from trialogue.realtime.replying import Replying
+from trialogue.realtime.retrieving import retrieve
 from trialogue.realtime.signal import Signal
 from trialogue.realtime.spending import Spending
+from trialogue.realtime.streaming import DEFAULT_LIMITS, StreamLimits, streamed
 from trialogue.realtime.supervisor import Supervisor
 from trialogue.realtime.syncing import (
     Sync,
@@ -76,12 +82,16 @@ if TYPE_CHECKING:
 
     from trialogue.conversation.changes import Change
     from trialogue.conversation.context import ChatContext
+    from trialogue.conversation.items import Role
     from trialogue.dialects.events import Usage
+    from trialogue.realtime.commanding import MessageContent
     from trialogue.realtime.configuration import Configuration
     from trialogue.realtime.metrics import Metrics
     from trialogue.realtime.model import RealtimeModel
-    from trialogue.realtime.replies import Reply, ReplyOutcome, Turn
+    from trialogue.realtime.replies import Reply, ReplyOutcome, Tap, Turn
+    from trialogue.realtime.retrieving import RetrievedItem
     from trialogue.realtime.spending import SpendLimit
+    from trialogue.realtime.streaming import ReplyStream
     from trialogue.realtime.wirelog import WireLog
     from trialogue.tools.spec import ToolSpec
 
@@ -158,6 +168,7 @@ class RealtimeSession:
         )
         self._intake = Intake(self)
         self._updating = Updating(self)
+        self._commanding = Commanding(self, self._updating)
         for item in () if chat_ctx is None else chat_ctx.items:
             self.limits.check_item(item)
             self.record.add_local(item)
@@ -246,13 +257,13 @@ class RealtimeSession:
             SessionClosed: the session takes no more work.
         """
         deadline = trio.current_time() + ack_timeout
-        if not await self._agreement(deadline):
+        if not await self.agreement(deadline):
             return _NOT_SENT
         return await self._updating.update(
             instructions, tools, options, chat_ctx, deadline
         )
 
-    async def _agreement(self, deadline: float) -> bool:
+    async def agreement(self, deadline: float) -> bool:
         """Wait until a connection serves the configuration that is wanted, or not."""
         await trio.lowlevel.checkpoint_if_cancelled()
         self.check_open()
@@ -260,9 +271,7 @@ class RealtimeSession:
             # Whoever has to wait goes on in the order of the calls.
             with trio.CancelScope(deadline=deadline):
                 async with self._turnstile:
-                    await self.changed.until(
-                        lambda: self._closed or self.failure is not None or self.settled
-                    )
+                    await self.changed.until(lambda: self.over or self.settled)
         self.check_open()
         return self.settled
 
@@ -401,30 +410,11 @@ class RealtimeSession:
             ServerError: the buffer was empty (R3) or the commit was refused otherwise.
             SessionClosed: the session takes no more work.
         """
-        upto = self.listening.ring.end
-        report, error = await self._audio_command(CommitAudio(), upto, ack_timeout)
-        if error is not None and not self.turns_are_automatic():
-            raise ServerError(error.message, code=error.code)
-        return report
+        return await self._commanding.commit_audio(ack_timeout)
 
     async def clear_audio(self, *, ack_timeout: float = 5.0) -> UpdateReport:
         """Drop what is in the input buffer; wait for the answer."""
-        upto = self.listening.ring.end
-        report, _ = await self._audio_command(ClearAudio(), upto, ack_timeout)
-        return report
-
-    async def _audio_command(
-        self, command: Command, upto: int, ack_timeout: float
-    ) -> tuple[UpdateReport, Any]:
-        deadline = trio.current_time() + ack_timeout
-        if not await self._agreement(deadline):
-            return _NOT_SENT, None
-        connection = self.connection
-        assert connection is not None
-        request = connection.encode(command, subject=upto)
-        connection.post([request], after_audio=upto)
-        report = await self._updating.track(connection, [request], Sync(()), deadline)
-        return report, request.error
+        return await self._commanding.clear_audio(ack_timeout)
 
     # --- replies -------------------------------------------------------------
 
@@ -459,6 +449,69 @@ class RealtimeSession:
         return await self.reply(
             wish.command, add_instructions=wish.add_instructions, if_busy=if_busy
         )
+
+    def open_reply(
+        self,
+        *,
+        if_busy: Literal["wait", "skip", "raise"] = "wait",
+        limits: StreamLimits = DEFAULT_LIMITS,
+        **options: Unpack[ReplyOptions],
+    ) -> AbstractAsyncContextManager[ReplyStream]:
+        """Ask for a reply and take it while it is made, inside an `async with`.
+
+        The options are those of `generate_reply`. The block begins when the reply was
+        asked for, which may be before its turn has come; its streams wait for what
+        comes. They are bounded by `limits` and never make the session wait.
+
+        Leaving the block before the reply has ended, in any way, cancels the response
+        at the server, by its id, whenever it appears. In any case what was spoken is
+        truncated at what was heard, what was neither heard nor read is deleted from
+        the conversation, and what still comes is dropped. `await reply.outcome()`
+        takes the reply as a whole. All of this is done in the step that leaves the
+        block; nothing is waited for. Where agents speak, what was said plays on if the
+        reply had ended, and their playout decides what was heard.
+
+        A reply of which nothing was taken yet survives the loss of its connection: it
+        is asked for again, and its streams begin anew.
+
+        Raises:
+            ResponseBusy: with `if_busy="raise"`, on entering.
+            ResponseFailed, ServerError, ConnectionLost: it failed. They come out of its
+                streams or of `outcome()`; out of the block, if nobody asked.
+            SessionClosed: the session takes no more work.
+        """
+        wish = wish_for(self.replying.new_key(), **options)
+        return self.stream_reply(
+            wish.command,
+            add_instructions=wish.add_instructions,
+            if_busy=if_busy,
+            limits=limits,
+        )
+
+    def stream_reply(
+        self,
+        command: CreateResponse,
+        *,
+        config: Configuration | None = None,
+        add_instructions: str | None = None,
+        if_busy: Literal["wait", "skip", "raise"] = "wait",
+        within: Turn | None = None,
+        silence: Callable[[], bool] = lambda: True,
+        limits: StreamLimits = DEFAULT_LIMITS,
+    ) -> AbstractAsyncContextManager[ReplyStream]:
+        """Stream a reply on behalf of a configuration; see `open_reply`."""
+
+        def ask(tap: Tap) -> Reply:
+            return self.replying.ask(
+                command=command,
+                config=config or self.wanted,
+                add_instructions=add_instructions,
+                if_busy=if_busy,
+                within=within,
+                tap=tap,
+            )
+
+        return streamed(self, ask, limits, silence)
 
     async def reply(
         self,
@@ -506,19 +559,109 @@ class RealtimeSession:
             self.replying.cut(active)
         self.replying.cut_everything()
 
+    # --- commands ------------------------------------------------------------
+
+    async def send_message(
+        self,
+        content: MessageContent,
+        *,
+        role: Role = "user",
+        ack_timeout: float = 5.0,
+    ) -> UpdateReport:
+        """Add a message to the conversation; wait for the answer. It asks for no reply.
+
+        A message of the user's counts as a turn. Once sent it is part of the record,
+        and a connection that replaces this one is given it as well. If it is not
+        written within `ack_timeout` seconds, or the caller is cancelled before it was
+        written, it is withdrawn ("not_sent").
+
+        Args:
+            content: text; a sequence of texts (`str`, `TextContent`) and pictures
+                (`ImageContent`); or audio alone, as bytes of PCM16 24 kHz mono.
+            role: "user", "system" or "assistant"; pictures and audio are the user's.
+
+        Raises:
+            ConversionError: it has no form in the protocol; nothing was sent (S18).
+            SessionClosed: the session takes no more work.
+        """
+        return await self._commanding.send_message(content, role, ack_timeout)
+
+    async def send_tool_output(
+        self, call: FunctionCall | str, output: str, *, ack_timeout: float = 5.0
+    ) -> UpdateReport:
+        """Answer a call; wait for the answer to that. Then ask for the next reply.
+
+        For sessions without agents, which run their tools by themselves. The output is
+        part of the record at once and survives cancellation and a change of connection,
+        whichever comes first; the next connection is given the call and its output.
+
+        Args:
+            call: the call, or its `call_id`.
+            output: what the model is told.
+
+        Raises:
+            ConversionError: it has no form in the protocol; nothing was sent.
+            SessionClosed: the session takes no more work.
+        """
+        return await self._commanding.send_tool_output(call, output, ack_timeout)
+
+    async def delete_items(
+        self, *item_ids: str, ack_timeout: float = 5.0
+    ) -> UpdateReport:
+        """Take items out of the conversation; wait for the answers.
+
+        An item that is gone already counts as deleted (R3). A connection that replaces
+        this one before the answer is not given what was to be deleted.
+        """
+        return await self._commanding.delete(item_ids, ack_timeout)
+
     async def truncate(
         self, item_id: str, audio_end_ms: int, *, ack_timeout: float = 5.0
     ) -> UpdateReport:
         """Cut a spoken item at `audio_end_ms`; wait for the answer."""
-        deadline = trio.current_time() + ack_timeout
-        if not await self._agreement(deadline):
-            return _NOT_SENT
-        connection = self.connection
-        assert connection is not None
         command = TruncateItem(item_id, max(0, audio_end_ms))
-        request = connection.encode(command, subject="waited")
-        connection.post([request])
-        return await self._updating.track(connection, [request], Sync(()), deadline)
+        return await self._commanding.truncate(command, ack_timeout)
+
+    async def retrieve_item(
+        self, item_id: str, *, ack_timeout: float = 15.0
+    ) -> RetrievedItem:
+        """Ask the provider for an item in full, its processed audio included.
+
+        It comes in one message: audio so long that it exceeds the link's bound on a
+        message (16 MiB by default, some five minutes) ends the connection, which is
+        then replaced.
+
+        Args:
+            ack_timeout: seconds, the wait for a connection included.
+
+        Raises:
+            ServerError: there is no such item, or it cannot be had.
+            AnswerTimeout: it did not come in time.
+            ConnectionLost: the connection ended first, or none served.
+            ConversionError: the provider's protocol has no such request.
+            SessionClosed: the session takes no more work.
+        """
+        return await retrieve(self, item_id, ack_timeout)
+
+    def send_raw(self, event: Any) -> str:
+        """Send an event in the provider's own form, in this very step; return its id.
+
+        For what this library has no method for. It is sent as it is, with an `event_id`
+        if it has none, once, on the present connection: nothing is repeated on the
+        next. What the session owns (instructions, tools, options, items, replies) is to
+        be changed by its methods; it does not learn what a raw event changed. An error
+        that names the event comes as an `ErrorNotice` with its id, a harmless one (R3)
+        excepted; every answer can be seen as a `RawServerEvent`.
+
+        Args:
+            event: a dict, or an event of the provider's typed wire classes.
+
+        Raises:
+            ConnectionLost: no connection serves at the moment; nothing was sent.
+            ConversionError: it is not a JSON object with a type.
+            SessionClosed: the session takes no more work.
+        """
+        return self._commanding.send_raw(event)
 
     # --- for the parts of the session ----------------------------------------
 
@@ -565,6 +708,13 @@ class RealtimeSession:
         """A connection read an event."""
         self._intake.received(connection, event)
 
+    def read(self, connection: Connection, text: str) -> None:
+        """A connection read a frame: whoever asked for raw events is given it."""
+        if self._broadcast.wants(RawServerEvent):
+            with suppress(ProtocolError):  # it is told of when it is decoded
+                event = connection.parse(text)
+                self.publish(raw_event(event, connection.generation))
+
     def malformed(self, connection: Connection, error: ProtocolError) -> None:
         """A connection read what nobody can read; it goes on (C10)."""
         self.publish(MalformedFrame(str(error), error.detail))
@@ -577,7 +727,7 @@ class RealtimeSession:
     def unanswered(self, connection: Connection, request: Request) -> None:
         """A request that no server answers was written: that is all there will be."""
         item_id = item_of(request.command)
-        created = isinstance(request.command, CreateItem)
+        created = isinstance(request.command, CreateItem | CreateUserAudio)
         if created and item_id is not None and connection.view is not None:
             self._intake.tell(self.record.confirmed(connection.view, item_id))
 
@@ -697,9 +847,14 @@ class RealtimeSession:
 
     # --- ending --------------------------------------------------------------
 
+    @property
+    def over(self) -> bool:
+        """Whether the session takes no more work: closed, or failed for good."""
+        return self._closed or self.failure is not None
+
     def check_open(self) -> None:
         """Raise `SessionClosed` unless the session takes work (invariant 9)."""
-        if self._closed or self.failure is not None:
+        if self.over:
             msg = "this session is closed and takes no more work; open another one"
             raise SessionClosed(msg) from self.failure
 

@@ -8,7 +8,7 @@ import trio
 
 from trialogue.conversation.edits import Create
 from trialogue.conversation.items import Message
-from trialogue.dialects.commands import CreateItem, DeleteItem
+from trialogue.dialects.commands import CreateItem, CreateUserAudio, DeleteItem
 from trialogue.dialects.options import UNCHANGED, SessionOptions, Unchanged
 from trialogue.errors import ConfigurationError
 from trialogue.realtime.configuration import Configuration
@@ -16,6 +16,7 @@ from trialogue.realtime.ledger import (
     Request,
     RequestState,
     UpdateReport,
+    item_of,
     report_on,
 )
 from trialogue.realtime.syncing import Sync, followers_of_missing, plan_sync
@@ -161,7 +162,7 @@ class Updating:
             if request.state is RequestState.NOT_SENT:
                 self._take_back(connection, request)
             rejected = request.state is RequestState.REJECTED
-            if rejected and isinstance(request.command, CreateItem):
+            if rejected and isinstance(request.command, CreateItem | CreateUserAudio):
                 self._drop(request.command)
             pending = request.state is RequestState.PENDING
             if pending and isinstance(request.subject, Configuration):
@@ -171,15 +172,17 @@ class Updating:
         """What never left is as if it had not been asked for."""
         if isinstance(request.subject, Configuration):
             self._session.supervisor.take_back(connection, request.subject)
-        elif isinstance(request.command, CreateItem):
+        elif isinstance(request.command, CreateItem | CreateUserAudio):
             self._drop(request.command)
         elif isinstance(request.command, DeleteItem) and connection.view is not None:
             self._session.record.delete_refused(
                 connection.view, request.command.item_id
             )
 
-    def _drop(self, command: CreateItem) -> None:
-        self._session.tell(self._session.record.drop_local(command.item.id))
+    def _drop(self, command: CreateItem | CreateUserAudio) -> None:
+        item_id = item_of(command)
+        assert item_id is not None
+        self._session.tell(self._session.record.drop_local(item_id))
 
 
 def _check_formats(options: SessionOptions, present: SessionOptions) -> None:

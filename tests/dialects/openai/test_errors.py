@@ -45,7 +45,7 @@ def error(**fields: str | None) -> ErrorReported:
         ("item_create_invalid_previous_item_id", STATE, ("item",)),
         ("item_create_invalid_content", PERMANENT, ("item",)),
         ("invalid_tool_call_id", STATE, ("item",)),
-        ("item_retrieve_invalid_item_id", STATE, ()),
+        ("item_retrieve_invalid_item_id", STATE, ("retrieved",)),
         ("invalid_value", PERMANENT, ()),
         ("invalid_json", PERMANENT, ()),
         ("string_above_max_length", PERMANENT, ()),

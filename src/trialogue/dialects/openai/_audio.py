@@ -80,6 +80,11 @@ class AudioFormats:
         self._sinks.pop(response_id, None)
         self._decoders.pop(response_id, None)
 
+    def held(self, data: bytes, *, by_user: bool) -> bytes:
+        """Return the whole audio of an item as PCM16 24 kHz, whoever said it."""
+        name = self._source if by_user else self._sink
+        return data if name == "pcm16" else Decoder(name).feed(data)
+
     def heard(self, response_id: str, item_id: str, data: bytes) -> bytes:
         """Return a piece of an item's speech as PCM16 24 kHz.
 

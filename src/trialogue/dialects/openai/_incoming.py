@@ -9,6 +9,7 @@ from trialogue.dialects import events as ours
 from trialogue.dialects.openai._errors import reported, without_keys
 from trialogue.dialects.openai._items_in import item_in
 from trialogue.dialects.openai._responses import Responses
+from trialogue.dialects.openai.wire import items as wire_items
 from trialogue.dialects.openai.wire import server_events as wire
 from trialogue.dialects.openai.wire.base import UNSET, Nullable, or_none
 from trialogue.dialects.openai.wire.error import ErrorDetails
@@ -122,7 +123,20 @@ class Incoming:
         self, event: wire.ConversationItemRetrieved, data: _Data
     ) -> _Translation:
         item = item_in(event.item, self._ids)
-        return None if item is None else (ours.ItemRetrieved(item, data["item"]),)
+        if item is None:
+            return None
+        return (ours.ItemRetrieved(item, data["item"], self._audio_of(event.item)),)
+
+    def _audio_of(self, item: wire_items.Item) -> bytes:
+        if not isinstance(item, wire_items.Message):
+            return b""
+        spoken = (
+            or_none(part.audio)
+            for part in item.content
+            if isinstance(part, wire_items.InputAudio | wire_items.OutputAudio)
+        )
+        by_user = item.role == "user"
+        return b"".join(self._audio.held(d, by_user=by_user) for d in spoken if d)
 
     def _item_truncated(
         self, event: wire.ConversationItemTruncated, _: _Data

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from trialogue.dialects import commands
 from trialogue.dialects.openai._configuration import (
@@ -18,6 +18,7 @@ from trialogue.dialects.openai._items_out import item_out, reference_or_item_out
 from trialogue.dialects.openai._ranges import check_options, check_response
 from trialogue.dialects.openai.wire import client_events as wire
 from trialogue.dialects.openai.wire.base import UNSET, Maybe
+from trialogue.dialects.openai.wire.codec import unstructure
 from trialogue.dialects.openai.wire.items import InputAudio, Item, Message
 from trialogue.dialects.openai.wire.response import ResponseAudio, ResponseParams
 from trialogue.dialects.options import Unchanged
@@ -73,11 +74,7 @@ def client_event(
             fetch = wire.ConversationItemRetrieve(event_id=event_id, item_id=wire_id)
             return fetch, ("retrieved", item_id)
         case commands.SendRaw(data=data):
-            kind = data.get("type")
-            if not isinstance(kind, str):
-                raise ConversionError("a raw event needs a 'type' that is a string")
-            raw = {"event_id": event_id, **data}
-            return wire.UnknownClientEvent(type=kind, data=raw), None
+            return _raw(data, event_id), None
         case commands.CommitAudio():
             commit = wire.InputAudioBufferCommit(event_id=event_id)
             return commit, ("committed", None)
@@ -92,6 +89,17 @@ def client_event(
             return wire.ResponseCancel(event_id=event_id, response_id=which), None
         case _:
             assert_never(command)
+
+
+def _raw(event: Any, event_id: str) -> wire.UnknownClientEvent:
+    data = event if isinstance(event, dict) else unstructure(event)
+    kind = data.get("type") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(kind, str):
+        raise ConversionError(
+            "a raw event is a dict with a 'type' that is a string, or one of the "
+            "classes of trialogue.dialects.openai.wire.client_events"
+        )
+    return wire.UnknownClientEvent(type=kind, data={"event_id": event_id, **data})
 
 
 def _create(

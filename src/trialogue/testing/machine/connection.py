@@ -36,7 +36,7 @@ from trialogue.testing.speech import Cues, Transcriber
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trialogue.dialects.openai.wire.session import Session
+    from trialogue.dialects.openai.wire.session import AudioConfig, Session
     from trialogue.testing.machine.conversation import Conversation
     from trialogue.testing.machine.records import Committed, ResponseRecord
 
@@ -82,7 +82,7 @@ class Machine:
             self._host, transcriber, self._responses, self._input_config
         )
         self._responses.idle = self._turns
-        self._items = Items(self._host, self._turns.recognise)
+        self._items = Items(self._host, self._turns.recognise, self._audio_config)
         self._over = False
 
     def __repr__(self) -> str:
@@ -90,8 +90,11 @@ class Machine:
         return f"<Machine {state} {self._host.conversation!r} {self._responses!r}>"
 
     def _input_config(self) -> Any:
+        return self._audio_config().input
+
+    def _audio_config(self) -> AudioConfig:
         assert self.session.audio
-        return self.session.audio.input
+        return self.session.audio
 
     @property
     def conversation(self) -> Conversation:

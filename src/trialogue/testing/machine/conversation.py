@@ -20,6 +20,7 @@ from trialogue.dialects.openai.wire.items import (
     OutputText,
     Text,
 )
+from trialogue.testing.machine.formats import encoded
 from trialogue.testing.machine.outputs import Refusal, too_long
 
 if TYPE_CHECKING:
@@ -75,13 +76,13 @@ class Held:
             and bool(self.pcm)
         )
 
-    def with_audio(self) -> Item:
-        """Return the item as `retrieved` shows it."""
+    def with_audio(self, audio_format: Any) -> Item:
+        """Return the item as `retrieved` shows it, its audio in that format."""
         item: Item = self.item
         if not (self.pcm and isinstance(item, Message)):
             return item
         content = tuple(
-            attrs.evolve(part, audio=bytes(self.pcm))
+            attrs.evolve(part, audio=encoded(bytes(self.pcm), audio_format))
             if isinstance(part, (InputAudio, OutputAudio))
             else part
             for part in item.content

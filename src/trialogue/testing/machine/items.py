@@ -16,11 +16,13 @@ from trialogue.dialects.openai.wire.items import (
     Message,
 )
 from trialogue.testing.machine.conversation import Held, check_item
+from trialogue.testing.machine.formats import decoded
 from trialogue.testing.machine.outputs import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from trialogue.dialects.openai.wire.session import AudioConfig
     from trialogue.testing.machine.host import Host
 
 __all__ = ["Items"]
@@ -32,11 +34,18 @@ class Items:
     Args:
         host: the connection's.
         recognise: knows what is said in audio that a client adds as an item.
+        audio: tells in which formats the session has its audio now.
     """
 
-    def __init__(self, host: Host, recognise: Callable[[bytes], str]) -> None:
+    def __init__(
+        self,
+        host: Host,
+        recognise: Callable[[bytes], str],
+        audio: Callable[[], AudioConfig],
+    ) -> None:
         self._host = host
         self._recognise = recognise
+        self._audio = audio
 
     def do(self, event: Any) -> None:
         """Do what the event asks.
@@ -54,9 +63,16 @@ class Items:
                 held = self._host.conversation.get(
                     item_id, "retrieving", "item_retrieve_invalid_item_id"
                 )
-                self._host.emit(tell.ConversationItemRetrieved, item=held.with_audio())
+                item = held.with_audio(self._format(held.item))
+                self._host.emit(tell.ConversationItemRetrieved, item=item)
             case ask.ConversationItemTruncate():
                 self._truncate(event)
+
+    def _format(self, item: Any) -> Any:
+        """What the client said goes back as it came, the rest as replies do (§10)."""
+        audio, by_user = self._audio(), getattr(item, "role", None) == "user"
+        side: Any = audio.input if by_user else audio.output
+        return side.format
 
     def _truncate(self, event: ask.ConversationItemTruncate) -> None:
         where = (event.item_id, event.content_index, event.audio_end_ms)
@@ -110,7 +126,8 @@ class Items:
         if isinstance(item, FunctionCall) and not item.call_id:
             changes["call_id"] = self._host.ids.new("call")
         if isinstance(item, Message):
-            pcm = b"".join(map(_audio_of, item.content))
+            data = b"".join(map(_audio_of, item.content))
+            pcm = decoded(data, self._format(item))
             changes["content"] = tuple(map(_without_audio, item.content))
         heard = self._recognise(pcm) if pcm else ""
         return Held(attrs.evolve(item, **changes), bytearray(pcm), heard=heard)
