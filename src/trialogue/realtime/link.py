@@ -8,6 +8,7 @@ nothing is ever sent after a frame that was cut short; every failure is one type
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, cast, final
@@ -36,6 +37,16 @@ _QUEUE_SIZE = 256  # read ahead of us: beyond it, pings wait as well; 64 was too
 _NO_CLOSE_FRAME = 1006
 
 strike_keys_from("trio-websocket")
+
+
+def _mask(record: logging.LogRecord) -> bool:
+    record.msg, record.args = without_keys(record.getMessage()), ()
+    return True
+
+
+# NB: at level DEBUG it logs the reason that a peer gave for its close, and providers
+# quote keys there (X1).
+logging.getLogger("trio-websocket").addFilter(_mask)
 
 
 @asynccontextmanager
