@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 import trio
+import trio.lowlevel
 import trio.testing
 
 from trialogue import Agent, RunContext, function_tool
@@ -154,18 +155,14 @@ class Run:
     number: int = 0
 
     def __attrs_post_init__(self) -> None:
-        pace = Pace(delta_ms=(100,), transcript_ms=(400, 50, 200), burst=4)
+        pace = Pace(delta_ms=(100,), transcript_ms=(1500, 1200, 600), burst=4)
         settings = Settings(pace=pace, oddities=False, wall=lambda: 0.0)
-        self.provider = Provider(
-            self._brain, _Hearing(), settings, seed=self.plan.seed
-        )
+        self.provider = Provider(self._brain, _Hearing(), settings, seed=self.plan.seed)
 
     def _brain(self, turn: Turn) -> Any:
         prompted = PROMPT in (turn.override or "")
         follows = turn.output is not None
-        asked = _Asked(
-            turn.connection, turn.ordinal, turn.user_text, prompted, follows
-        )
+        asked = _Asked(turn.connection, turn.ordinal, turn.user_text, prompted, follows)
         self.asked.append(asked)
         words = f"Reply {turn.connection}.{turn.ordinal} in a few words."
         if turn.ordinal % 3 == 2 and not follows:
@@ -209,7 +206,7 @@ class Run:
                 self.provider.faults.append(step)
             case Edit():
                 tasks.start_soon(self._edit, step)
-                await trio.sleep(0)
+                await trio.lowlevel.checkpoint()
             case Act(what):
                 await self._act(what, tasks)
 
@@ -218,7 +215,10 @@ class Run:
         match what:
             case "speak":
                 self.turns += 1
-                realtime.push_audio(_voice(self.turns) + quiet(700))
+                realtime.push_audio(_voice(self.turns))
+                await trio.sleep(VOICE_MS / 1000)
+                realtime.push_audio(quiet(700))
+                await trio.sleep(0.7)
             case "write":
                 realtime.add_items([self._message("user")])
             case "ask":
@@ -233,7 +233,7 @@ class Run:
                 realtime.replace_connection()
             case "save":
                 self.saved = realtime.chat_ctx
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
 
     async def _ask(self) -> None:
         with suppress(ServerError, ResponseFailed):
@@ -257,7 +257,9 @@ class Run:
             await self._truncate(context, step)
             return
         edited = self._edited(context, step)
-        new = [Sent(i.id, len(self.provider.wires)) for i in edited if i.id not in context]
+        new = [
+            Sent(i.id, len(self.provider.wires)) for i in edited if i.id not in context
+        ]
         self.sent += new
         report = await realtime.update_chat_ctx(edited, ack_timeout=step.patience)
         self._note(new, report)
@@ -280,7 +282,10 @@ class Run:
 
     async def _truncate(self, context: ChatContext, step: Edit) -> None:
         spoken = [
-            i for i in context if isinstance(i, Message) and i.role == "assistant"
+            i
+            for i in context
+            if isinstance(i, Message)
+            and i.role == "assistant"
             and any(isinstance(p, AudioTranscribed) for p in i.content)
         ]
         if spoken:
@@ -304,7 +309,8 @@ class Run:
                 return _ordered(context, list(reversed(context.items)))
         if chosen is None:
             return context
-        self.touched.add(chosen)
+        # What is moved past what, of two neighbours, is not the editor's to say.
+        self.touched |= set(ids) if step.how == "move" else {chosen}
         item = context.get(chosen)
         if step.how == "remove":
             return context.remove(chosen)
@@ -354,7 +360,9 @@ class Run:
         wanted = self.session.realtime.wanted
         assert wanted is not None
         held = wire.machine.session.instructions
-        self.check(held == wanted.instructions, f"{wanted.instructions!r}, not {held!r}")
+        self.check(
+            held == wanted.instructions, f"{wanted.instructions!r}, not {held!r}"
+        )
 
     def _judge_items(self, wire: Wire) -> None:
         texts = Counter(h.text for h in wire.machine.conversation if h.text)
@@ -371,7 +379,8 @@ class Run:
         ids = {i.id for i in self.record}
         refused = {RequestState.REJECTED, RequestState.NOT_SENT}
         for one in self.sent:
-            if one.item_id not in self.touched and one.state is not None:
+            known = one.state not in {None, RequestState.UNANSWERED}
+            if known and one.state and one.item_id not in self.touched:
                 due = one.state not in refused
                 here = one.item_id in ids
                 said = one.state.value

@@ -90,6 +90,7 @@ class Entry:
     direction: Literal["in", "out"]
     event: dict[str, Any]
     fault: str = ""
+    time: float = attrs.field(factory=trio.current_time)
 
 
 class Provider:

@@ -8,7 +8,7 @@ import trio
 
 from trialogue.conversation.edits import Create
 from trialogue.conversation.items import Message
-from trialogue.dialects.commands import CreateItem, DeleteItem
+from trialogue.dialects.commands import Creation, DeleteItem
 from trialogue.dialects.options import UNCHANGED, SessionOptions, Unchanged
 from trialogue.realtime.configuration import Configuration
 from trialogue.realtime.ledger import (
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from trialogue.conversation.record import Record
     from trialogue.realtime.connection import Connection
     from trialogue.realtime.listener import Listener
+    from trialogue.realtime.listening import Listening
     from trialogue.realtime.supervisor import Supervisor
     from trialogue.tools.spec import ToolSpec
 
@@ -37,6 +38,7 @@ class Session(Protocol):
     """What this module needs of the session."""
 
     record: Record
+    listening: Listening
     supervisor: Supervisor
 
     @property
@@ -111,7 +113,8 @@ class Updating:
         self, connection: Connection, edited: Configuration | None, sync: Sync
     ) -> list[Request]:
         commands = [
-            connection.encode(command, subject="waited") for command in sync.commands
+            connection.encode(command, subject="waited")
+            for command in sync.commands(self._session.listening.sound_of)
         ]
         if edited is None:
             connection.post(commands)
@@ -143,7 +146,8 @@ class Updating:
         # Refused only because what they followed was refused: once more, elsewhere.
         retry = Sync(again)
         resent = [
-            connection.encode(command, subject="waited") for command in retry.commands
+            connection.encode(command, subject="waited")
+            for command in retry.commands(self._session.listening.sound_of)
         ]
         if connection.view is not None:
             retry.note(self._session.record, connection.view)
@@ -159,7 +163,7 @@ class Updating:
             if request.state is RequestState.NOT_SENT:
                 self._take_back(connection, request)
             rejected = request.state is RequestState.REJECTED
-            if rejected and isinstance(request.command, CreateItem):
+            if rejected and isinstance(request.command, Creation):
                 self._drop(request.command)
             pending = request.state is RequestState.PENDING
             if pending and isinstance(request.subject, Configuration):
@@ -169,12 +173,12 @@ class Updating:
         """What never left is as if it had not been asked for."""
         if isinstance(request.subject, Configuration):
             self._session.supervisor.take_back(connection, request.subject)
-        elif isinstance(request.command, CreateItem):
+        elif isinstance(request.command, Creation):
             self._drop(request.command)
         elif isinstance(request.command, DeleteItem) and connection.view is not None:
             self._session.record.delete_refused(
                 connection.view, request.command.item_id
             )
 
-    def _drop(self, command: CreateItem) -> None:
-        self._session.tell(self._session.record.drop_local(command.item.id))
+    def _drop(self, command: Creation) -> None:
+        self._session.tell(self._session.record.drop_local(command.item_id))
