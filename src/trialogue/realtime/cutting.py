@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trialogue.conversation.view import View
     from trialogue.realtime.connection import Connection
     from trialogue.realtime.hearing import Hearing
+    from trialogue.realtime.listening import Listening
     from trialogue.realtime.replies import CutItem, Response, ResponseSlot
 
 __all__ = ["Cutting"]
@@ -34,6 +35,7 @@ class Session(Protocol):
     """What this module needs of the session."""
 
     record: Record
+    listening: Listening
 
     @property
     def connection(self) -> Connection | None: ...
@@ -153,9 +155,9 @@ class Cutting:
         if view is None or not connection.live or not editable:
             return
         for cut in response.cut_items:
-            if cut.item_id in view:
+            if cut.item_id in view or record.is_local(cut.item_id):
                 sync = Sync(self._in_fewer_words(view, cut.item_id))
-                self.post(connection, sync.commands)
+                self.post(connection, sync.commands(self._session.listening.sound_of))
                 sync.note(record, view)
 
     def _in_fewer_words(self, view: View, item_id: str) -> tuple[Operation, ...]:
@@ -163,7 +165,8 @@ class Cutting:
         item = record.get(item_id)
         heard = () if item is None else plan_replay((item,)).items
         before = takewhile(lambda other: other != item_id, record.ids)
-        anchor = next((i for i in reversed(tuple(before)) if i in view), ROOT)
+        held = [i for i in before if i in view or record.is_local(i)]
+        anchor = held[-1] if held else ROOT
         return (Delete(item_id), *(Create(item, anchor) for item in heard))
 
     @staticmethod

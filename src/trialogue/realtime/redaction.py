@@ -12,7 +12,7 @@ from typing import Any, Final
 from trialogue._codec import dumps, loads
 from trialogue._redaction import without_keys
 
-__all__ = ["MOST", "redacted", "without_keys"]
+__all__ = ["MOST", "redacted"]
 
 MOST: Final = 4000
 """Characters of one redacted frame that are kept."""
