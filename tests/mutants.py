@@ -446,7 +446,7 @@ def response_in_the_sessions_format(patch: Patch) -> None:
 def lost_formats_are_not_said_again(patch: Patch) -> None:
     patch.source(
         "trialogue.realtime.agreeing:Agreeing.repeat_update",
-        "first=connection.config is None",
+        "first=agreed is None",
         "first=False",
     )
 
