@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         UpdateSession,
     )
     from trialogue.realtime.connection import Connection, Timing
+    from trialogue.realtime.history import History
     from trialogue.realtime.listener import Listener
     from trialogue.realtime.listening import Listening
     from trialogue.realtime.model import RealtimeModel
@@ -89,7 +90,7 @@ class Agreeing:
     """The configurations of one session, and the answers to them."""
 
     def __init__(
-        self, session: Session, changed: Signal, timing: Timing, replay_budget: int
+        self, session: Session, changed: Signal, timing: Timing, history: History
     ) -> None:
         self.wanted: Configuration | None = None
         self.good: Configuration | None = None
@@ -98,7 +99,7 @@ class Agreeing:
         self._session = session
         self._changed = changed
         self._timing = timing
-        self._replay_budget = replay_budget
+        self._history = history
         self._replace = False
         self._failures = 0
 
@@ -109,7 +110,7 @@ class Agreeing:
         requests = [
             connection.encode(update, patience=self._timing.update, subject=config)
         ]
-        requests += encode_replay(self._session, connection, self._replay_budget)
+        requests += encode_replay(self._session, connection, self._history)
         config.requests = requests
         connection.post(requests)
         self._sent(connection, config)
