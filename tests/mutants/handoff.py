@@ -190,8 +190,26 @@ def failed_transfer_reads_transferred(patch: Patch) -> None:
 def lost_formats_are_not_said_again(patch: Patch) -> None:
     patch.source(
         "trialogue.realtime.agreeing:Agreeing.repeat_update",
-        "first=connection.config is None",
+        "first=agreed is None",
         "first=False",
+    )
+
+
+@mutant("H16", "what an update without an answer set is not taken back")
+def unanswered_options_stay(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.agreeing:Agreeing._update_from",
+        "update_for(config, held, ",
+        "update_for(config, held if sure else None, ",
+    )
+
+
+@mutant("H16", "an update that is said again takes nothing back")
+def repeated_update_takes_nothing_back(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.agreeing:Agreeing.repeat_update",
+        "update_for(config, agreed, ",
+        "update_for(config, None, ",
     )
 
 
