@@ -419,3 +419,79 @@ def words_not_yet_noticed_are_forgotten(patch: Patch) -> None:
         "start = self._committed_to if self.manual else self._sent_to - LOOKBACK",
         "start = self._sent_to",
     )
+
+
+# --- sizes, secrets, usage --------------------------------------------------------
+
+
+@mutant("X3", "an item beyond the bound is sent")
+def endless_item_is_sent(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.limits:Limits.check_item",
+        "size > self.max_item_chars",
+        "False",
+    )
+
+
+@mutant("X3", "a call is run whatever the length of its arguments")
+def endless_arguments_are_run(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.limits:Limits.fault_in",
+        "len(arguments) <= self.max_argument_chars",
+        "True",
+    )
+
+
+@mutant("X3", "what grows piece by piece is recorded without a bound")
+def growing_text_is_not_cut(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.bounding:Bounding._delta", "if after <= room:", "if True:"
+    )
+
+
+@mutant("X3", "a message of the provider is read whatever its length")
+def endless_message_is_read(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.connection:Connection.serve",
+        "max_message_size=self._limits.max_message_chars",
+        "max_message_size=2**40",
+    )
+
+
+@mutant("X1", "the wire log shows what stands in a field that nobody knows")
+def unknown_fields_are_shown(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.redaction:_text", "if not (texts or named):", "if False:"
+    )
+
+
+@mutant("X1", "the wire log hides keys by the name of their field only")
+def keys_in_prose_are_shown(patch: Patch) -> None:
+    patch.source("trialogue.realtime.redaction:_text", "without_keys(value)", "value")
+
+
+@mutant("X1", "the reason of a close is passed on as the provider wrote it")
+def close_reason_quotes_the_key(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.link:Link._lost",
+        'without_keys(self.close_reason or "") or None',
+        "self.close_reason",
+    )
+
+
+@mutant("R13", "a response that was cancelled is not told of")
+def cancelled_response_is_not_counted(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.responding:Responding.done",
+        "self._session.meter.response_done(",
+        "response.cut or self._session.meter.response_done(",
+    )
+
+
+@mutant("R13", "what a cancelled response has cost is not added up")
+def cancelled_response_costs_nothing(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.responding:Responding.done",
+        "if event.usage is not None:",
+        "if event.usage is not None and not response.cut:",
+    )

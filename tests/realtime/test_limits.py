@@ -217,6 +217,7 @@ async def test_an_item_of_the_provider_beyond_the_bound_is_cut_in_the_record(
         assert session.chat_ctx.items == (item,)
 
 
+@pytest.mark.behaviour("X3")
 @given(
     st.lists(st.text(max_size=60), max_size=20),
     st.sampled_from([OutputText, TranscriptDelta]),
