@@ -56,8 +56,12 @@ from trialogue.errors import (
     ToolError,
     TrialogueError,
 )
+from trialogue.realtime.azure import AzureRealtime
 from trialogue.realtime.backoff import Backoff
+from trialogue.realtime.client_secrets import ClientSecret, create_client_secret
 from trialogue.realtime.connection import Timing
+from trialogue.realtime.credentials import Secret
+from trialogue.realtime.history import History
 from trialogue.realtime.ledger import RequestReport, RequestState, UpdateReport
 from trialogue.realtime.limits import Limits
 from trialogue.realtime.metrics import (
@@ -89,9 +93,11 @@ __all__ = [
     "Agent",
     "AgentSession",
     "AnswerTimeout",
+    "AzureRealtime",
     "Backoff",
     "Capabilities",
     "ChatContext",
+    "ClientSecret",
     "ConfigurationError",
     "ConnectRefused",
     "ConnectionLost",
@@ -104,6 +110,7 @@ __all__ = [
     "Handoff",
     "HandoffError",
     "HandoffLoop",
+    "History",
     "ImageContent",
     "Limits",
     "Message",
@@ -131,6 +138,7 @@ __all__ = [
     "RetentionRatio",
     "RetrievedItem",
     "RunContext",
+    "Secret",
     "SemanticVAD",
     "ServerError",
     "ServerVAD",
@@ -153,6 +161,7 @@ __all__ = [
     "UpdateReport",
     "Usage",
     "WireLog",
+    "create_client_secret",
     "function_tool",
     "open_agent_session",
     "open_session",

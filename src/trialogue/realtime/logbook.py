@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from trialogue._redaction import without_keys
 from trialogue.realtime.notices import (
     AudioDropped,
     ConnectionEnded,
@@ -20,7 +21,6 @@ from trialogue.realtime.notices import (
     ReplayTruncated,
     UnknownAnchorNotice,
 )
-from trialogue.realtime.redaction import without_keys
 from trialogue.realtime.spending import SpendWarning
 
 if TYPE_CHECKING:

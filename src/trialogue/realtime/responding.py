@@ -96,7 +96,9 @@ class Responding(Asking):
         request = connection.ledger.find(event.answers)
         if request is None:
             return None
-        connection.ledger.imply(request)
+        for item_id in connection.ledger.imply(request):
+            assert connection.view is not None
+            self._session.tell(self._session.record.deleted(connection.view, item_id))
         connection.ledger.answered(event.answers)
         return request.subject if isinstance(request.subject, Reply) else None
 
@@ -241,12 +243,11 @@ class Responding(Asking):
         if call.call_id in response.calls:
             return
         response.calls[call.call_id] = call
-        refused = response.discard or self._stale(response)
-        if response.tap is not None and not refused:
+        if response.tap is not None:
             response.tap.call(call)
         if response.out_of_band:
             return  # only whoever asked for it can know what to make of it
-        if refused:
+        if response.discard or self._stale(response):
             self._session.listener.call_refused(response, call)
         else:
             self._session.listener.call_ready(response, call)
