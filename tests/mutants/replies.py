@@ -282,3 +282,12 @@ def audio_is_counted_as_text(patch: Patch) -> None:
         "*_tokens(made.text_tokens, made.audio_tokens)",
         "*_tokens(made.audio_tokens, made.text_tokens)",
     )
+
+
+@mutant("R13", "a response that was cancelled is not told of")
+def cancelled_response_is_not_told_of(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.responding:Responding.done",
+        "self._session.meter.response_done(",
+        "response.cut or self._session.meter.response_done(",
+    )

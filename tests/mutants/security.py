@@ -59,7 +59,7 @@ def any_host_in_the_clear(patch: Patch) -> None:
 def outbox_has_no_bound(patch: Patch) -> None:
     patch.source(
         "trialogue.realtime.connection:Connection.post",
-        "if self._queued > OUTBOX_LIMIT:",
+        "if self._queued > self._limits.outbox_frames:",
         "if False:",
     )
 
@@ -68,8 +68,8 @@ def outbox_has_no_bound(patch: Patch) -> None:
 def events_pile_up(patch: Patch) -> None:
     patch.source(
         "trialogue.realtime.broadcast:Subscription._offer",
-        "if len(self._events) > self._limit:",
-        "if False:",
+        "full = len(self._events) > self._limit",
+        "full = False",
     )
 
 
@@ -78,3 +78,40 @@ def arguments_have_no_bound(patch: Patch) -> None:
     patch.source(
         "trialogue.tools.arguments:structure", "if size > max_bytes:", "if False:"
     )
+
+
+@mutant("X3", "an item beyond the bound is sent")
+def endless_item_is_sent(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.limits:Limits.check_item",
+        "size > self.max_item_chars",
+        "False",
+    )
+
+
+@mutant("X3", "what grows piece by piece is recorded without a bound")
+def growing_text_is_not_cut(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.bounding:Bounding._delta", "if after <= room:", "if True:"
+    )
+
+
+@mutant("X3", "a message of the provider is read whatever its length")
+def endless_message_is_read(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.connection:Connection.serve",
+        "max_message_size=self._limits.max_message_chars",
+        "max_message_size=2**40",
+    )
+
+
+@mutant("X1", "the wire log shows what stands in a field that nobody knows")
+def unknown_fields_are_shown(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.redaction:_text", "if not (texts or named):", "if False:"
+    )
+
+
+@mutant("X1", "the wire log hides keys by the name of their field only")
+def keys_in_prose_are_shown(patch: Patch) -> None:
+    patch.source("trialogue.realtime.redaction:_text", "without_keys(value)", "value")

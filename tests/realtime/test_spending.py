@@ -110,6 +110,7 @@ async def test_the_response_that_goes_over_ends_the_session_with_a_typed_error(
         session.push_audio(bytes(960))
 
 
+@pytest.mark.behaviour("R13")
 async def test_a_response_that_is_cancelled_is_counted(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
