@@ -7,6 +7,8 @@ another one from a tool.
 
 from __future__ import annotations
 
+import logging
+
 from trialogue._version import __version__ as __version__
 from trialogue.agents.agent import Agent, Handoff
 from trialogue.agents.run_context import RunContext
@@ -20,13 +22,19 @@ from trialogue.conversation.items import (
     TextContent,
 )
 from trialogue.dialects.dialect import Capabilities
+from trialogue.dialects.events import Usage
 from trialogue.dialects.options import (
     UNCHANGED,
+    CustomVoice,
+    NamedMCPTool,
     NamedTool,
     NoiseReduction,
+    Prompt,
+    RetentionRatio,
     SemanticVAD,
     ServerVAD,
     SessionOptions,
+    Tracing,
     Transcription,
 )
 from trialogue.errors import (
@@ -43,13 +51,25 @@ from trialogue.errors import (
     ServerError,
     SessionClosed,
     SessionUpdateError,
+    SpendLimitReached,
     SubscriberLagged,
     ToolError,
     TrialogueError,
 )
+from trialogue.realtime.azure import AzureRealtime
 from trialogue.realtime.backoff import Backoff
+from trialogue.realtime.client_secrets import ClientSecret, create_client_secret
 from trialogue.realtime.connection import Timing
+from trialogue.realtime.credentials import Secret
+from trialogue.realtime.history import History
 from trialogue.realtime.ledger import RequestReport, RequestState, UpdateReport
+from trialogue.realtime.limits import Limits
+from trialogue.realtime.metrics import (
+    Durations,
+    Metrics,
+    ResponseMetrics,
+    TranscriptionUsage,
+)
 from trialogue.realtime.model import RealtimeModel
 from trialogue.realtime.notices import RawServerEvent
 from trialogue.realtime.openai import OpenAIRealtime
@@ -57,12 +77,15 @@ from trialogue.realtime.opening import open_session
 from trialogue.realtime.replies import ReplyOutcome
 from trialogue.realtime.retrieving import RetrievedItem
 from trialogue.realtime.session import RealtimeSession
+from trialogue.realtime.spending import SpendLimit, SpendWarning
 from trialogue.realtime.streaming import (
     MessageStream,
     ReplyReader,
     ReplyStream,
     StreamLimits,
 )
+from trialogue.realtime.wirelog import WireLog
+from trialogue.realtime.wishes import ReplyOptions
 from trialogue.tools import FunctionTool, NoReply, ToolSpec, function_tool
 
 __all__ = [
@@ -70,30 +93,40 @@ __all__ = [
     "Agent",
     "AgentSession",
     "AnswerTimeout",
+    "AzureRealtime",
     "Backoff",
     "Capabilities",
     "ChatContext",
+    "ClientSecret",
     "ConfigurationError",
     "ConnectRefused",
     "ConnectionLost",
     "ConversionError",
+    "CustomVoice",
+    "Durations",
     "FunctionCall",
     "FunctionCallOutput",
     "FunctionTool",
     "Handoff",
     "HandoffError",
     "HandoffLoop",
+    "History",
     "ImageContent",
+    "Limits",
     "Message",
     "MessageStream",
+    "Metrics",
+    "NamedMCPTool",
     "NamedTool",
     "NoReply",
     "NoiseReduction",
     "OpenAIRealtime",
+    "Prompt",
     "ProtocolError",
     "RawServerEvent",
     "RealtimeModel",
     "RealtimeSession",
+    "ReplyOptions",
     "ReplyOutcome",
     "ReplyReader",
     "ReplyStream",
@@ -101,24 +134,38 @@ __all__ = [
     "RequestState",
     "ResponseBusy",
     "ResponseFailed",
+    "ResponseMetrics",
+    "RetentionRatio",
     "RetrievedItem",
     "RunContext",
+    "Secret",
     "SemanticVAD",
     "ServerError",
     "ServerVAD",
     "SessionClosed",
     "SessionOptions",
     "SessionUpdateError",
+    "SpendLimit",
+    "SpendLimitReached",
+    "SpendWarning",
     "StreamLimits",
     "SubscriberLagged",
     "TextContent",
     "Timing",
     "ToolError",
     "ToolSpec",
+    "Tracing",
     "Transcription",
+    "TranscriptionUsage",
     "TrialogueError",
     "UpdateReport",
+    "Usage",
+    "WireLog",
+    "create_client_secret",
     "function_tool",
     "open_agent_session",
     "open_session",
 ]
+
+# What nobody asked to see goes nowhere, not to stderr either.
+logging.getLogger("trialogue").addHandler(logging.NullHandler())

@@ -22,6 +22,7 @@ __all__ = [
     "ServerError",
     "SessionClosed",
     "SessionUpdateError",
+    "SpendLimitReached",
     "SubscriberLagged",
     "ToolError",
     "TrialogueError",
@@ -181,6 +182,22 @@ class ToolError(TrialogueError):
 
 class SessionClosed(TrialogueError):
     """The session is closed or dead and takes no more work (invariant 9)."""
+
+
+class SpendLimitReached(TrialogueError):
+    """The conversation has cost what it may cost, and was ended (`SpendLimit`).
+
+    Attributes:
+        kind: "tokens", "audio_tokens" or "seconds".
+        limit: how much of that was allowed.
+        spent: how much of that was spent.
+    """
+
+    def __init__(self, message: str, *, kind: str, limit: float, spent: float) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.limit = limit
+        self.spent = spent
 
 
 class SubscriberLagged(TrialogueError):

@@ -148,6 +148,7 @@ class PlainModel:
         connect_timeout: float,
         close_timeout: float,
         drain: Callable[[], Awaitable[None]] | None = None,
+        max_message_size: int = 0,
     ) -> AsyncIterator[tuple[Any, trio.Nursery]]:
         connection = Connection(self.provider.mind)
         self.provider.connections.append(connection)

@@ -81,11 +81,12 @@ class OpenCall:
         else:
             self.settle(HandedOff(started=self.tool is not None))
 
-    def output(self, item_id: str) -> FunctionCallOutput:
+    def output(self, item_id: str, *, max_bytes: int) -> FunctionCallOutput:
         """Return the output for the model, as an item of that id."""
         assert self.outcome is not None
         self.answered = True
-        return FunctionCallOutput(item_id, self.call.call_id, render(self.outcome))
+        text = render(self.outcome, max_bytes=max_bytes)
+        return FunctionCallOutput(item_id, self.call.call_id, text)
 
 
 @attrs.define(eq=False)

@@ -64,6 +64,7 @@ async def prepare(session: AgentSession, handoff: Handoff) -> Prepared:
     Raises:
         ConfigurationError: no instructions, two tools of one name, a schema that cannot
             be made, a context policy that does not exist.
+        ConversionError: the instructions or the tools are beyond the limits.
         Exception: whatever the agent's own instructions function raised.
     """
     agent = handoff.agent
@@ -82,6 +83,7 @@ async def prepare(session: AgentSession, handoff: Handoff) -> Prepared:
         model,
     )
     update = UpdateSession(prepared.instructions, prepared.specs, prepared.options)
+    session.realtime.limits.check(update)
     model.dialect().encode(update, event_id="prepare")
     return prepared
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -20,7 +19,7 @@ from trialogue.agents.preparing import as_handoff, prepare
 from trialogue.agents.run_context import RunContext, current_scope, current_turn
 from trialogue.errors import HandoffError, SessionClosed, ToolError
 from trialogue.realtime.unwrapping import single
-from trialogue.tools import ArgumentsError, FunctionTool, render, structure
+from trialogue.tools import ArgumentsError, FunctionTool, structure
 from trialogue.tools import failure as tool_failure
 from trialogue.tools.outcome import (
     BadArguments,
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
     from trialogue.realtime.replies import Response
 
 __all__ = ["AgentScope"]
-
-log = logging.getLogger("trialogue.agents")
 
 UNDECIDED = 3.0
 """Seconds for which a decided handoff waits for siblings that may hand off as well."""
@@ -268,6 +265,10 @@ class AgentScope:
         if tool is None:
             opened.settle(UnknownTool(call.name, tuple(self.tools)))
             return
+        fault = self.session.realtime.limits.fault_in(call.arguments)
+        if fault is not None:
+            opened.settle(BadArguments(fault))
+            return
         try:
             arguments = structure(tool, call.arguments)
         except ArgumentsError as error:
@@ -332,7 +333,7 @@ class AgentScope:
 
     def _crashed(self, opened: OpenCall, error: Exception) -> None:
         call = opened.call
-        log.error("the tool %s failed", call.name, exc_info=error)
+        self.session.log.error("the tool %s failed", call.name, exc_info=error)
         handing_over = opened.returned_at is not None
         if handing_over:
             opened.settle(HandoffFailed("the agent could not be prepared"))
@@ -344,7 +345,11 @@ class AgentScope:
         )
 
     def _finished(self, group: CallGroup, opened: OpenCall) -> None:
-        problem = None if opened.outcome is None else tool_failure(opened.outcome)
+        problem = (
+            None
+            if opened.outcome is None
+            else tool_failure(opened.outcome, max_bytes=self._most)
+        )
         if problem is not None and not isinstance(opened.outcome, Crashed):
             call = opened.call
             failed = ToolFailed(self.name, call.name, call.call_id, problem)
@@ -412,8 +417,13 @@ class AgentScope:
         reply = group.wants_reply() and not self.session.ending
         self.session.realtime.answer(outputs, turn=group.turn, reply=reply)
 
+    @property
+    def _most(self) -> int:
+        return self.session.realtime.limits.max_output_bytes
+
     def _answer(self, call: OpenCall) -> Item:
-        output = call.output(self.session.realtime.new_item_id("out"))
+        item_id = self.session.realtime.new_item_id("out")
+        output = call.output(item_id, max_bytes=self._most)
         assert call.outcome is not None
         self.session.publish(
             ToolFinished(
@@ -421,7 +431,7 @@ class AgentScope:
                 call.call.name,
                 call.call.call_id,
                 type(call.outcome).__name__,
-                render(call.outcome),
+                output.output,
             )
         )
         return output

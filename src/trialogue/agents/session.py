@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import math
 import time
 from collections import deque
@@ -31,6 +30,7 @@ from trialogue.agents.handoff import (
     undone,
     why_fresh,
 )
+from trialogue.agents.logbook import note
 from trialogue.agents.playing import Stage
 from trialogue.agents.preparing import as_handoff, prepare
 from trialogue.agents.run_context import RunContext, current_scope, current_turn
@@ -44,6 +44,7 @@ from trialogue.conversation.items import (
 )
 from trialogue.dialects.commands import CreateResponse
 from trialogue.errors import HandoffError, HandoffLoop, SessionClosed
+from trialogue.realtime.logbook import SessionLog
 from trialogue.realtime.opening import running_session
 from trialogue.realtime.session import RealtimeSession
 from trialogue.realtime.streaming import DEFAULT_LIMITS, ReplyStream, StreamLimits
@@ -58,16 +59,20 @@ if TYPE_CHECKING:
     from trialogue.agents.calls import OpenCall
     from trialogue.audio.base import AudioInput, AudioOutput
     from trialogue.conversation.context import ChatContext
+    from trialogue.dialects.events import Usage
     from trialogue.realtime.backoff import Backoff
     from trialogue.realtime.broadcast import Subscription
     from trialogue.realtime.connection import Timing
+    from trialogue.realtime.history import History
     from trialogue.realtime.ledger import UpdateReport
+    from trialogue.realtime.limits import Limits
+    from trialogue.realtime.metrics import Metrics
     from trialogue.realtime.model import RealtimeModel
     from trialogue.realtime.replies import ReplyOutcome
+    from trialogue.realtime.spending import SpendLimit
+    from trialogue.realtime.wirelog import WireLog
 
 __all__ = ["AgentSession", "open_agent_session"]
-
-log = logging.getLogger("trialogue.agents")
 
 LINGER = 2.0
 """Seconds of silence after the input's end before the conversation may be over: the
@@ -106,6 +111,7 @@ class AgentSession:
         self._playout = Playout(output)
         self._stage = Stage(self, self._playout)
         self.realtime = RealtimeSession(model, listener=self._stage, **options)
+        self.log = SessionLog("trialogue.agents", self.realtime.id)
         self.changed = self.realtime.changed
         self._playout.on_finished = self._played
         self._playout.on_refused = self._refused
@@ -148,14 +154,25 @@ class AgentSession:
     def subscribe(
         self,
         *kinds: type[Any],
-        buffer: int = 256,
+        buffer: int | None = None,
         on_overflow: Literal["drop_oldest", "raise"] = "drop_oldest",
     ) -> AbstractAsyncContextManager[Subscription[Any]]:
         """Receive events inside an `async with`; see `RealtimeSession.subscribe`."""
         return self.realtime.subscribe(*kinds, buffer=buffer, on_overflow=on_overflow)
 
+    @property
+    def usage(self) -> Usage:
+        """The tokens of all responses so far, the cancelled ones included."""
+        return self.realtime.usage
+
+    @property
+    def metrics(self) -> Metrics:
+        """What the session has done, cost and taken up to now: one snapshot."""
+        return self.realtime.metrics
+
     def publish(self, event: object) -> None:
         """Hand an event to the subscribers."""
+        note(self.log, event)
         self.realtime.publish(event)
 
     @property
@@ -337,7 +354,7 @@ class AgentSession:
             await scope.emptied.wait()
         if not scope.emptied.is_set() and scope.nursery is not None:
             for task in scope.nursery.child_tasks:
-                log.warning(
+                self.log.warning(
                     "%s of agent %s was cancelled and does not end",
                     task.name,
                     scope.name,
@@ -356,7 +373,9 @@ class AgentSession:
     def deliver_note(self, opened: OpenCall) -> None:
         """A detached tool has finished under another agent: its result is a note."""
         assert opened.outcome is not None
-        text = f"Result of {opened.call.name}: {render(opened.outcome)}"
+        most = self.realtime.limits.max_output_bytes
+        text = render(opened.outcome, max_bytes=most)
+        text = f"Result of {opened.call.name}: {text}"
         note = Message(self.realtime.new_item_id("msg"), "system", (TextContent(text),))
         self.realtime.answer([note], turn=None, reply=True)
 
@@ -628,9 +647,13 @@ async def open_agent_session(
     on_handoff_error: Literal["restore", "raise"] = "restore",
     timing: Timing | None = None,
     backoff: Backoff | None = None,
+    history: History | None = None,
     seed: int | None = None,
     standby: bool = False,
     wall: Callable[[], float] = time.time,
+    limits: Limits | None = None,
+    spend_limit: SpendLimit | None = None,
+    wire_log: WireLog | None = None,
 ) -> AsyncIterator[AgentSession]:
     """Open a conversation for agents; then `await session.run(agent)`.
 
@@ -642,15 +665,22 @@ async def open_agent_session(
         audio: the microphone and the loudspeaker; None for either is silence.
         on_handoff_error: "restore" lets the previous agent go on when a handoff fails,
             "raise" makes `run` raise.
+        history: bounds what is remembered of the conversation, and what a fresh
+            connection is told of it.
         seed: makes ids of frames and pauses reproducible.
         standby: keep a second connection open, so that a handoff that needs a fresh one
             costs no dialling.
         wall: the clock of the provider's `expires_at`, in seconds since 1970.
+        limits: bounds on the sizes of what is sent, received and held.
+        spend_limit: what the conversation may cost.
+        wire_log: write every frame to the log, redacted.
 
     Raises:
         ConnectRefused: wrong key, unknown model, refused upgrade; not retried.
         ConnectionLost: the provider could not be reached, or was lost for good.
         ServerError: the provider ended the session (quota, account).
+        SpendLimitReached: the conversation has cost what it may cost.
+        ConversionError: the conversation to begin with is beyond the limits.
     """
     source, output = audio
     output = output or NullOutput()
@@ -662,9 +692,13 @@ async def open_agent_session(
         chat_ctx=chat_ctx,
         timing=timing,
         backoff=backoff,
+        history=history,
         seed=seed,
         standby=standby,
         wall=wall,
+        limits=limits,
+        spend_limit=spend_limit,
+        wire_log=wire_log,
     )
     async with session._open(source, output):
         yield session

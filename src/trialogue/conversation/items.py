@@ -12,6 +12,9 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
+from trialogue._codec import b64encode
+from trialogue.errors import ConfigurationError
+
 __all__ = [
     "AudioPending",
     "AudioTranscribed",
@@ -34,6 +37,9 @@ ItemStatus: TypeAlias = Literal["in_progress", "completed", "incomplete"]
 
 _RANDOM = random.SystemRandom()
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+_MAGIC = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}
+"""How the files begin that providers take."""
 
 
 def new_item_id(prefix: str = "item", source: random.Random | None = None) -> str:
@@ -81,10 +87,41 @@ class AudioUnintelligible:
 
 @attrs.frozen
 class ImageContent:
-    """A picture as a data URI (PNG or JPEG)."""
+    """A picture as a data URI (PNG or JPEG).
+
+    Attributes:
+        url: the data URI.
+        detail: how closely the model looks; None for the provider's default.
+    """
 
     url: str
     detail: Literal["auto", "low", "high"] | None = None
+
+    @classmethod
+    def from_bytes(
+        cls,
+        data: bytes,
+        media_type: Literal["image/png", "image/jpeg"],
+        *,
+        detail: Literal["auto", "low", "high"] | None = None,
+    ) -> ImageContent:
+        """Return the content of a picture file.
+
+        Raises:
+            ConfigurationError: it is of another type, or is not what it says it is.
+        """
+        magic = _MAGIC.get(media_type)
+        if magic is None:
+            raise ConfigurationError(
+                f"a picture of type {media_type!r} cannot be sent; "
+                f"convert it to {' or '.join(_MAGIC)}"
+            )
+        if not data.startswith(magic):
+            raise ConfigurationError(
+                f"the {len(data)} bytes of a picture are no {media_type}: they do not "
+                "begin as one does"
+            )
+        return cls(f"data:{media_type};base64,{b64encode(data)}", detail)
 
 
 Content: TypeAlias = (

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         UpdateSession,
     )
     from trialogue.realtime.connection import Connection, Timing
+    from trialogue.realtime.history import History
     from trialogue.realtime.listener import Listener
     from trialogue.realtime.listening import Listening
     from trialogue.realtime.model import RealtimeModel
@@ -84,7 +85,7 @@ class Agreeing:
     """The configurations of one session, and the answers to them."""
 
     def __init__(
-        self, session: Session, changed: Signal, timing: Timing, replay_budget: int
+        self, session: Session, changed: Signal, timing: Timing, history: History
     ) -> None:
         self.wanted: Configuration | None = None
         self.good: Configuration | None = None
@@ -93,7 +94,7 @@ class Agreeing:
         self._session = session
         self._changed = changed
         self._timing = timing
-        self._replay_budget = replay_budget
+        self._history = history
         self._replace = False
         self._failures = 0
 
@@ -104,7 +105,7 @@ class Agreeing:
         requests = [
             connection.encode(update, patience=self._timing.update, subject=config)
         ]
-        requests += encode_replay(self._session, connection, self._replay_budget)
+        requests += encode_replay(self._session, connection, self._history)
         config.requests = requests
         connection.post(requests)
         self._sent(connection, config)
@@ -205,7 +206,8 @@ class Agreeing:
         """What differs; everything, after an update that was never answered."""
         held = connection.sent_config
         known = held is not None and not held.unanswered
-        return update_for(config, held if known else None, first=False)
+        unsaid = connection.config is None
+        return update_for(config, held if known else None, first=unsaid)
 
     def amend(
         self, connection: Connection, config: Configuration, requests: list[Request]
@@ -242,7 +244,9 @@ class Agreeing:
         """The server went past an update without a word: say it in full once more."""
         owed = [r for r in connection.ledger if r.subject is config]
         if len(owed) == 1 and connection.live and connection.sent_config is config:
-            update = update_for(config, None, first=False)
+            # NB: the formats are said again only if nothing was ever agreed here: it
+            # may have been the first update that was lost, and they with it.
+            update = update_for(config, None, first=connection.config is None)
             patience = self._timing.update
             request = connection.encode(update, patience=patience, subject=config)
             connection.post([request])

@@ -35,6 +35,7 @@ from trialogue.realtime.replies import Reply, ReplyOutcome, Response, ResponseSl
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from trialogue.conversation.changes import Change
     from trialogue.conversation.items import Item
     from trialogue.conversation.record import Record
     from trialogue.dialects.dialect import Capabilities
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from trialogue.realtime.connection import Connection
     from trialogue.realtime.listener import Listener
     from trialogue.realtime.listening import Listening
+    from trialogue.realtime.metrics import Meter
+    from trialogue.realtime.spending import Spending
 
 __all__ = ["Asking", "Session"]
 
@@ -52,6 +55,8 @@ class Session(Protocol):
     record: Record
     listening: Listening
     listener: Listener
+    meter: Meter
+    spending: Spending
 
     @property
     def connection(self) -> Connection | None: ...
@@ -60,6 +65,8 @@ class Session(Protocol):
     def wanted(self) -> Configuration | None: ...
 
     def publish(self, event: object) -> None: ...
+
+    def tell(self, change: Change) -> None: ...
 
     def pulse(self) -> None: ...
 

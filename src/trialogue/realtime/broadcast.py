@@ -11,7 +11,7 @@ import trio
 from trialogue.errors import ConfigurationError, SubscriberLagged
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 __all__ = ["Broadcast", "OnlyByName", "Subscription"]
 
@@ -28,17 +28,30 @@ class Subscription(Generic[T]):
     """One subscriber's bounded view of the events; iterate over it.
 
     Attributes:
-        missed: how many events were dropped because the buffer was full.
+        missed: how many events were dropped because the buffer was full; with
+            `on_overflow="raise"`, since the last `SubscriberLagged`.
+        total_missed: how many were dropped altogether.
     """
 
     def __init__(self, kinds: tuple[type[T], ...], limit: int, *, strict: bool) -> None:
         self.missed = 0
+        self.total_missed = 0
         self._kinds = kinds
         self._limit = limit
         self._strict = strict
         self._events: deque[T] = deque()
         self._arrived = trio.Event()
         self._closed = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the kinds of events it receives."""
+        return tuple(kind.__name__ for kind in self._kinds)
+
+    @property
+    def unread(self) -> int:
+        """How many events wait to be received."""
+        return len(self._events)
 
     def __aiter__(self) -> Subscription[T]:
         return self
@@ -85,14 +98,18 @@ class Subscription(Generic[T]):
             return kind in self._kinds
         return issubclass(kind, self._kinds)
 
-    def _offer(self, event: Any) -> None:
+    def _offer(self, event: Any) -> bool:
+        """Take an event if it is of its kinds; False if another was dropped for it."""
         if not self.wants(type(event)):
-            return
+            return True
         self._events.append(event)
-        if len(self._events) > self._limit:
+        full = len(self._events) > self._limit
+        if full:
             self._events.popleft()
             self.missed += 1
+            self.total_missed += 1
         self._wake()
+        return not full
 
     def _close(self) -> None:
         self._closed = True
@@ -104,9 +121,17 @@ class Subscription(Generic[T]):
 
 
 class Broadcast:
-    """Hands each published event to every subscriber that wants its kind."""
+    """Hands each published event to every subscriber that wants its kind.
 
-    def __init__(self) -> None:
+    Attributes:
+        missed: how many events subscribers have missed, those that left included.
+    """
+
+    def __init__(
+        self, on_missed: Callable[[Subscription[Any]], None] | None = None
+    ) -> None:
+        self.missed = 0
+        self._on_missed = on_missed
         self._subscriptions: list[Subscription[Any]] = []
         self._closed = False
 
@@ -120,7 +145,10 @@ class Broadcast:
     def publish(self, event: object) -> None:
         """Give an event to the subscribers; synchronous, never blocks."""
         for subscription in self._subscriptions:
-            subscription._offer(event)
+            if not subscription._offer(event):
+                self.missed += 1
+                if self._on_missed is not None:
+                    self._on_missed(subscription)
 
     def close(self) -> None:
         """The session has ended: subscribers get what is buffered, then the end."""

@@ -14,7 +14,13 @@ import attrs
 import trio
 
 from trialogue.dialects.commands import UpdateSession
-from trialogue.dialects.options import UNCHANGED, ServerVAD, SessionOptions, given
+from trialogue.dialects.options import (
+    UNCHANGED,
+    NoiseReduction,
+    ServerVAD,
+    SessionOptions,
+    given,
+)
 from trialogue.errors import TrialogueError
 from trialogue.realtime.ledger import Request
 from trialogue.realtime.model import RealtimeModel
@@ -35,10 +41,15 @@ _DEFAULTS: dict[str, Any] = {
     "tool_choice": "auto",
     "max_output_tokens": "inf",
     "truncation": "auto",
+    "tracing": None,
     "prompt": None,
     "include": None,
 }
-"""What an option becomes again when the next agent does not set it."""
+"""What an option becomes again when the next agent does not set it.
+
+A voice, parallel tool calls and reasoning effort have no documented default, so that
+taking them back takes a fresh connection; the formats stay what they are.
+"""
 
 
 @attrs.define(eq=False)
@@ -163,7 +174,7 @@ def update_for(
         return UpdateSession(config.instructions, config.tools, options)
     changed = config.options.changed_from(held.options)
     back = {k: _DEFAULTS[k] for k in _taken_back(config, held) if k in _DEFAULTS}
-    options = _without_formats(attrs.evolve(changed, **back))
+    options = _in_full(_without_formats(attrs.evolve(changed, **back)), held.options)
     same_words = config.instructions == held.instructions
     return UpdateSession(
         UNCHANGED if same_words else config.instructions,
@@ -184,6 +195,16 @@ def _taken_back(config: Configuration, held: Configuration) -> set[str]:
 
 def _without_formats(options: SessionOptions) -> SessionOptions:
     return attrs.evolve(options, **dict.fromkeys(_FORMATS, UNCHANGED))
+
+
+def _in_full(changed: SessionOptions, held: SessionOptions) -> SessionOptions:
+    """Say what would be kept if it were left out, within an option that changes."""
+    new, old = changed.noise_reduction, held.noise_reduction
+    if not isinstance(new, NoiseReduction) or not isinstance(old, NoiseReduction):
+        return changed
+    if new.strength is not None or old.strength is None:
+        return changed
+    return attrs.evolve(changed, noise_reduction=attrs.evolve(new, strength=1.0))
 
 
 def is_empty(update: UpdateSession) -> bool:
@@ -215,6 +236,8 @@ def must_replace(
         "the conversation is fixed": edits_context and not can.mutable_chat_context,
         "options are fixed": bool(given(update.options)) and not can.mutable_options,
         "the voice was heard": voice,
+        "tracing is fixed once it is on": update.options.tracing is not UNCHANGED
+        and held.options.tracing not in (UNCHANGED, None),
         "an option cannot be taken back": bool(
             _taken_back(config, held) - _DEFAULTS.keys() - set(_FORMATS)
         ),

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from trialogue.dialects.dialect import Dialect
     from trialogue.dialects.events import Event
     from trialogue.realtime.configuration import Configuration
+    from trialogue.realtime.limits import Limits
     from trialogue.realtime.link import Link
     from trialogue.realtime.model import RealtimeModel
+    from trialogue.realtime.wirelog import WireTap
 
 __all__ = ["Batch", "Connection", "Timing", "Traffic"]
 
-OUTBOX_LIMIT = 1024
-"""Frames. A control lane this full means a peer that has stopped reading."""
 AUDIO_FRAME = SAMPLE_RATE // 5
 """Samples of at most one frame (200 ms), which only a backlog ever fills."""
 
@@ -75,7 +75,7 @@ class Traffic:
     def count(self, frame: str) -> None:
         """One control message."""
         self.messages += 1
-        self.bytes += len(frame)
+        self.bytes += len(frame if frame.isascii() else frame.encode())
 
 
 @attrs.define(eq=False)
@@ -120,6 +120,8 @@ class Connection:
         timing: Timing,
         traffic: Traffic,
         new_event_id: Callable[[], str],
+        limits: Limits,
+        wire: WireTap | None = None,
     ) -> None:
         self.generation = generation
         self.model = model
@@ -148,6 +150,8 @@ class Connection:
         self._work = Signal()
         self._traffic = traffic
         self._new_event_id = new_event_id
+        self._limits = limits
+        self._wire = wire
         self._dialect: Dialect = model.dialect()
         self._control: deque[Batch] = deque()
         self._queued = 0
@@ -176,10 +180,13 @@ class Connection:
         """Turn a command into a request that can be posted.
 
         Raises:
-            ConversionError: it has no form in this protocol; nothing was sent.
+            ConversionError: it has no form in this protocol, or is beyond the limits;
+                nothing was sent.
         """
+        self._limits.check(command)
         event_id = self._new_event_id()
         encoded = self._dialect.encode(command, event_id=event_id)
+        self._limits.check_frame(encoded.text)
         patience = self.timing.answer if patience is None else patience
         answer = encoded.answer
         update = isinstance(command, UpdateSession) or changes_items(command)
@@ -205,7 +212,7 @@ class Connection:
             return batch
         self._control.append(batch)
         self._queued += len(batch.requests)
-        if self._queued > OUTBOX_LIMIT:
+        if self._queued > self._limits.outbox_frames:
             self.end(ConnectionLost("the peer has stopped reading: outbox full"))
         self._work.pulse()
         return batch
@@ -419,7 +426,10 @@ class Connection:
                 connect_timeout=self.timing.connect,
                 close_timeout=self.timing.close,
                 drain=self.wait_drained,
+                max_message_size=self._limits.max_message_chars,
             ) as (link, service):
+                if self._wire is not None:
+                    link = self._wire.around(link, self.generation)
                 self._start(service, link)
                 await self.ended.wait()
         except ConnectionLost as error:

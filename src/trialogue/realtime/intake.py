@@ -94,6 +94,7 @@ class Intake:
     def received(self, connection: Connection, event: Event) -> None:
         """Act on one event."""
         session = self._session
+        event = session.bounding.bounded(event)
         if not connection.started:
             self._first(connection, event)
         elif connection.retired or connection is not session.connection:
@@ -180,7 +181,8 @@ class Intake:
             # now is another item, and is announced for itself (S8).
             request = None
         if request is not None:
-            connection.ledger.imply(request)
+            for item_id in connection.ledger.imply(request):
+                self.tell(record.deleted(view, item_id))
             connection.ledger.answered(event.answers)
         match event:
             case ItemAdded(item, previous, known):
@@ -239,6 +241,7 @@ class Intake:
                     item_id, event.content_index, event.text
                 )
                 self._session.listening.transcribed(item_id)
+                self._session.meter.transcribed(event.usage)
             case TranscriptFailed():
                 change = record.transcript_failed(
                     item_id, event.content_index, event.message
@@ -317,6 +320,8 @@ class Intake:
     def _error(self, connection: Connection, event: ErrorReported) -> None:
         session = self._session
         request = connection.ledger.rejected(event)
+        about = None if request is None else request.command
+        session.logbook.error(connection.generation, event, about)
         if event.error_class is ErrorClass.TERMINAL:
             session.fail(
                 ServerError(

@@ -215,6 +215,7 @@ class Ledger:
 
     def __init__(self, *, ordered: bool = True) -> None:
         self.late_answers = 0
+        self.on_settled: Callable[[Request], None] | None = None
         self._ordered = ordered
         self._owed: dict[str, Request] = {}
         self._doubted: list[Request] = []
@@ -243,7 +244,10 @@ class Ledger:
     ) -> None:
         """Strike a request off, with its outcome."""
         self._owed.pop(request.event_id, None)
+        pending = request.state is RequestState.PENDING
         request.settle(state, error)
+        if pending and self.on_settled is not None:
+            self.on_settled(request)
 
     def answered(self, key: AnswerKey) -> Request | None:
         """Settle the oldest outstanding request with this key as acknowledged.
@@ -257,24 +261,28 @@ class Ledger:
             self.settle(request, RequestState.ACKNOWLEDGED)
         return request
 
-    def imply(self, request: Request) -> None:
+    def imply(self, request: Request) -> list[str]:
         """Settle whatever was asked before `request`, whose own answer was read.
+
+        Returns the ids of the items that, as it turns out, were deleted.
 
         Only item operations: a configuration counts when its echo was read. An error
         that named nothing has cast doubt on what was then waiting, and doubt turns
         "implied" into "rejected" (core rule 11).
         """
-        if not self._ordered:
-            return
-        for entry in self:
+        deleted: list[str] = []
+        for entry in self if self._ordered else ():
             if entry is request:
-                return
+                break
             # NB: nothing but the item itself answers a retrieval.
             if changes_items(entry.command) and entry.answer is not None:
                 state = RequestState.REJECTED if entry.doubt else RequestState.IMPLIED
                 self.settle(entry, state, entry.doubt)
                 if entry.doubt:
                     self._doubted.append(entry)
+                elif isinstance(entry.command, DeleteItem):
+                    deleted.append(entry.command.item_id)
+        return deleted
 
     def take_doubted(self) -> list[Request]:
         """Return, once, the requests that were rejected by doubt."""

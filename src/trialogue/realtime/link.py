@@ -8,6 +8,7 @@ nothing is ever sent after a frame that was cut short; every failure is one type
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, cast, final
@@ -15,7 +16,10 @@ from typing import Any, cast, final
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 
+from trialogue._redaction import without_keys
 from trialogue.errors import ConnectionLost
+from trialogue.realtime.foreign_logs import strike_keys_from
+from trialogue.realtime.redaction import without_keys
 from trialogue.realtime.services import open_services
 from trialogue.realtime.upgrade import (
     Tap,
@@ -31,6 +35,18 @@ Drain = Callable[[], Awaitable[None]]
 
 _QUEUE_SIZE = 256  # read ahead of us: beyond it, pings wait as well; 64 was too few
 _NO_CLOSE_FRAME = 1006
+
+strike_keys_from("trio-websocket")
+
+
+def _mask(record: logging.LogRecord) -> bool:
+    record.msg, record.args = without_keys(record.getMessage()), ()
+    return True
+
+
+# NB: at level DEBUG it logs the reason that a peer gave for its close, and providers
+# quote keys there (X1).
+logging.getLogger("trio-websocket").addFilter(_mask)
 
 
 @asynccontextmanager
@@ -134,9 +150,10 @@ class Link:
 
     @property
     def close_reason(self) -> str | None:
-        """The reason that came with the close code, or None."""
+        """The reason that came with the close code, or None; keys are struck out."""
         closed = None if self._ws is None else self._ws.closed
-        return None if closed is None else closed.reason
+        reason = None if closed is None else closed.reason
+        return None if reason is None else without_keys(reason)
 
     async def send(self, text: str) -> None:
         """Send one text message.
@@ -197,7 +214,7 @@ class Link:
         return self._fault is not None or self._socket.closed is not None
 
     def _lost(self) -> ConnectionLost:
-        code, reason = self.close_code, self.close_reason
+        code, reason = self.close_code, without_keys(self.close_reason or "") or None
         if self._closed_here:
             how = "was closed by this end"
         elif code is None:

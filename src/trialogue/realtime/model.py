@@ -45,10 +45,12 @@ class RealtimeModel(Protocol):
         connect_timeout: float,
         close_timeout: float,
         drain: Callable[[], Awaitable[None]] | None = None,
+        max_message_size: int = 16 * 2**20,
     ) -> AbstractAsyncContextManager[tuple[Link, trio.Nursery]]:
         """Open a connection up to the point where frames can be exchanged.
 
-        `drain` is awaited first when the block is left, inside `close_timeout`.
+        `drain` is awaited first when the block is left, inside `close_timeout`. A
+        message of more than `max_message_size` characters ends the link.
 
         Raises:
             ConnectRefused: trying again would not help.

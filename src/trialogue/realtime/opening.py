@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from trialogue.dialects.commands import UpdateSession
 from trialogue.realtime.configuration import Configuration
 from trialogue.realtime.session import RealtimeSession
 from trialogue.realtime.unwrapping import single
@@ -19,8 +20,12 @@ if TYPE_CHECKING:
     from trialogue.dialects.options import SessionOptions
     from trialogue.realtime.backoff import Backoff
     from trialogue.realtime.connection import Timing
+    from trialogue.realtime.history import History
+    from trialogue.realtime.limits import Limits
     from trialogue.realtime.listener import Listener
     from trialogue.realtime.model import RealtimeModel
+    from trialogue.realtime.spending import SpendLimit
+    from trialogue.realtime.wirelog import WireLog
     from trialogue.tools.spec import ToolSpec
 
 __all__ = ["open_session", "running_session"]
@@ -44,6 +49,8 @@ async def running_session(session: RealtimeSession) -> AsyncIterator[RealtimeSes
                             lambda: session.connection is not None or session.failure
                         )
                         await trio.lowlevel.checkpoint_if_cancelled()
+                        session.meter.begin()
+                        nursery.start_soon(session.spending.watch)
                         yield session
                 finally:
                     session.close()
@@ -67,9 +74,13 @@ async def open_session(
     listener: Listener | None = None,
     timing: Timing | None = None,
     backoff: Backoff | None = None,
+    history: History | None = None,
     seed: int | None = None,
     standby: bool = False,
     wall: Callable[[], float] = time.time,
+    limits: Limits | None = None,
+    spend_limit: SpendLimit | None = None,
+    wire_log: WireLog | None = None,
 ) -> AsyncIterator[RealtimeSession]:
     """Hold a conversation with a realtime model, without agents.
 
@@ -79,10 +90,18 @@ async def open_session(
     kept open, so that a fresh one costs no dialling. `wall` is the clock of the
     provider's `expires_at`, in seconds since 1970.
 
+    `limits` bounds the sizes of what is sent, received and held, `history` how much of
+    the conversation is kept and told again; `spend_limit` what it may cost; `wire_log`
+    writes every frame to the log, redacted.
+
     Raises:
+        ConversionError: an option is out of the provider's range or has no form in its
+            protocol, or instructions, tools or conversation are beyond the limits;
+            nothing was dialled.
         ConnectRefused: wrong key, unknown model, refused upgrade; not retried.
         ConnectionLost: the provider could not be reached, or was lost for good.
         ServerError: the provider ended the session (quota, account).
+        SpendLimitReached: the conversation has cost what it may cost.
     """
     session = RealtimeSession(
         model,
@@ -90,11 +109,18 @@ async def open_session(
         listener=listener,
         timing=timing,
         backoff=backoff,
+        history=history,
         seed=seed,
         standby=standby,
         wall=wall,
+        limits=limits,
+        spend_limit=spend_limit,
+        wire_log=wire_log,
     )
     base = model.options if options is None else model.options.merged(options)
+    first = UpdateSession(instructions, tuple(tools), base)
+    session.limits.check(first)
+    model.dialect().encode(first, event_id="prepare")  # fails here, not once connected
     session.supervisor.wanted = Configuration(model, instructions, tuple(tools), base)
     async with running_session(session):
         yield session

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from trialogue.conversation.record import Record
     from trialogue.errors import TrialogueError
+    from trialogue.realtime.bounding import Bounding
     from trialogue.realtime.configuration import Configuration
     from trialogue.realtime.connection import Connection
     from trialogue.realtime.listener import Listener
     from trialogue.realtime.listening import Listening
+    from trialogue.realtime.logbook import Logbook
+    from trialogue.realtime.metrics import Meter
     from trialogue.realtime.model import RealtimeModel
     from trialogue.realtime.replying import Replying
     from trialogue.realtime.supervisor import Supervisor
@@ -25,6 +28,9 @@ class SessionParts(Protocol):
     listening: Listening
     listener: Listener
     replying: Replying
+    meter: Meter
+    logbook: Logbook
+    bounding: Bounding
     supervisor: Supervisor
 
     @property

@@ -96,7 +96,9 @@ class Responding(Asking):
         request = connection.ledger.find(event.answers)
         if request is None:
             return None
-        connection.ledger.imply(request)
+        for item_id in connection.ledger.imply(request):
+            assert connection.view is not None
+            self._session.tell(self._session.record.deleted(connection.view, item_id))
         connection.ledger.answered(event.answers)
         return request.subject if isinstance(request.subject, Reply) else None
 
@@ -210,6 +212,7 @@ class Responding(Asking):
         response.given.add(event.item_id)
         if response.first_audio_at is None:
             response.first_audio_at = trio.current_time()
+            self._session.meter.first_audio(response)
         self._session.listener.audio(response, event.item_id, event.pcm)
         if response.tap is not None:
             response.tap.audio(event.item_id, event.pcm)
@@ -275,7 +278,9 @@ class Responding(Asking):
             if isinstance(item, FunctionCall) and item.status == "completed":
                 self._announce_call(response, item)
         self.slot.finished(response)
+        self._session.meter.response_done(response, event, self._name(response))
         self._conclude(connection, response, event)
+        self._session.spending.spent(self.usage)
 
     def _bind_late(
         self, connection: Connection, response: Response, event: ResponseDone

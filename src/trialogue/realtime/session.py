@@ -38,9 +38,11 @@ from trialogue.errors import (
     TrialogueError,
 )
 from trialogue.realtime.backoff import Backoff
+from trialogue.realtime.bounding import Bounding
 from trialogue.realtime.broadcast import Broadcast, Subscription
 from trialogue.realtime.commanding import Commanding
 from trialogue.realtime.connection import Connection, Timing, Traffic
+from trialogue.realtime.history import History
 from trialogue.realtime.intake import Intake
 from trialogue.realtime.ledger import (
     Request,
@@ -49,8 +51,11 @@ from trialogue.realtime.ledger import (
     UpdateReport,
     item_of,
 )
+from trialogue.realtime.limits import Limits
 from trialogue.realtime.listener import Listener
 from trialogue.realtime.listening import Listening
+from trialogue.realtime.logbook import Logbook
+from trialogue.realtime.metrics import Meter
 from trialogue.realtime.notices import (
     AudioDropped,
     MalformedFrame,
@@ -60,6 +65,7 @@ from trialogue.realtime.notices import (
 from trialogue.realtime.replying import Replying
 from trialogue.realtime.retrieving import retrieve
 from trialogue.realtime.signal import Signal
+from trialogue.realtime.spending import Spending
 from trialogue.realtime.streaming import DEFAULT_LIMITS, StreamLimits, streamed
 from trialogue.realtime.supervisor import Supervisor
 from trialogue.realtime.syncing import (
@@ -67,7 +73,9 @@ from trialogue.realtime.syncing import (
     apply_here,
     plan_sync,
 )
+from trialogue.realtime.trimming import Trimming
 from trialogue.realtime.updating import Updating
+from trialogue.realtime.wirelog import WireTap
 from trialogue.realtime.wishes import ReplyOptions, wish_for
 
 if TYPE_CHECKING:
@@ -80,10 +88,13 @@ if TYPE_CHECKING:
     from trialogue.dialects.events import Usage
     from trialogue.realtime.commanding import MessageContent
     from trialogue.realtime.configuration import Configuration
+    from trialogue.realtime.metrics import Metrics
     from trialogue.realtime.model import RealtimeModel
     from trialogue.realtime.replies import Reply, ReplyOutcome, Tap, Turn
     from trialogue.realtime.retrieving import RetrievedItem
+    from trialogue.realtime.spending import SpendLimit
     from trialogue.realtime.streaming import ReplyStream
+    from trialogue.realtime.wirelog import WireLog
     from trialogue.tools.spec import ToolSpec
 
 __all__ = ["RealtimeSession"]
@@ -100,6 +111,8 @@ class RealtimeSession:
     ones can be cancelled at any time without leaving anything half done.
 
     Attributes:
+        id: names the session in logs, and begins the ids of what it sends.
+        limits: how large things may become.
         record: the one true record of the conversation.
         failure: why the session ended, once it has failed for good.
     """
@@ -112,14 +125,17 @@ class RealtimeSession:
         chat_ctx: ChatContext | None = None,
         timing: Timing | None = None,
         backoff: Backoff | None = None,
-        replay_budget: int = 400,
-        audio_seconds: float = 30.0,
+        history: History | None = None,
         seed: int | None = None,
         standby: bool = False,
         wall: Callable[[], float] = time.time,
+        limits: Limits | None = None,
+        spend_limit: SpendLimit | None = None,
+        wire_log: WireLog | None = None,
     ) -> None:
         self.record = Record()
-        self.listening = Listening(audio_seconds)
+        self.limits = limits or Limits()
+        self.listening = Listening(self.limits.audio_seconds)
         self.listener = listener or Listener()
         self.failure: TrialogueError | None = None
         self.timing = timing or Timing()
@@ -129,12 +145,18 @@ class RealtimeSession:
         self.traffic = Traffic()
         self._model = model
         self._closed = False
-        self._broadcast = Broadcast()
         self._numbers = itertools.count(1)
         # NB: keys and jitter come from one seeded source where a seed is given, so
         # that the same script gives the same frames.
         self._random = random.Random(seed)
-        self._prefix = f"{self._random.getrandbits(32):08x}"
+        self.id = f"tri_{self._random.getrandbits(32):08x}"
+        self.logbook = Logbook(self.id)
+        self._broadcast = Broadcast(self.logbook.lagging)
+        self.bounding = Bounding(self.limits)
+        self.meter = Meter(self, self._broadcast)
+        self.spending = Spending(self, spend_limit)
+        self._wire = None if wire_log is None else WireTap(wire_log, self.id)
+        history = history or History()
         self.replying = Replying(self, self.new_id)
         self.supervisor = Supervisor(
             self,
@@ -144,13 +166,15 @@ class RealtimeSession:
             backoff or Backoff(),
             self._random.random,
             wall,
-            replay_budget,
+            history,
             standby=standby,
         )
         self._intake = Intake(self)
         self._updating = Updating(self)
+        self._trimming = Trimming(self, history.items)
         self._commanding = Commanding(self, self._updating)
         for item in () if chat_ctx is None else chat_ctx.items:
+            self.limits.check_item(item)
             self.record.add_local(item)
 
     def __repr__(self) -> str:
@@ -185,6 +209,11 @@ class RealtimeSession:
         return self.replying.usage
 
     @property
+    def metrics(self) -> Metrics:
+        """What the session has done, cost and taken up to now: one snapshot."""
+        return self.meter.snapshot()
+
+    @property
     def late_answers(self) -> int:
         """Answers on the present connection that nobody waited for any more."""
         return 0 if self.connection is None else self.connection.ledger.late_answers
@@ -192,14 +221,17 @@ class RealtimeSession:
     def subscribe(
         self,
         *kinds: type[Any],
-        buffer: int = 256,
+        buffer: int | None = None,
         on_overflow: Literal["drop_oldest", "raise"] = "drop_oldest",
     ) -> AbstractAsyncContextManager[Subscription[Any]]:
         """Receive events inside an `async with`; see `trialogue.realtime.notices`.
 
-        A subscriber can never make the session wait: beyond `buffer` events the oldest
-        is dropped and counted, or `SubscriberLagged` is raised in `receive`.
+        A subscriber can never make the session wait: beyond `buffer` events (by
+        default `Limits.subscriber_events`) the oldest is dropped and counted, or
+        `SubscriberLagged` is raised in `receive`.
         """
+        if buffer is None:
+            buffer = self.limits.subscriber_events
         return self._broadcast.subscribe(*kinds, buffer=buffer, on_overflow=on_overflow)
 
     # --- updates -------------------------------------------------------------
@@ -225,6 +257,7 @@ class RealtimeSession:
 
         Raises:
             ConversionError: something has no form in the protocol; nothing was sent.
+            ConfigurationError: another audio format; they are fixed by then.
             SessionClosed: the session takes no more work.
         """
         deadline = trio.current_time() + ack_timeout
@@ -331,8 +364,11 @@ class RealtimeSession:
         """Append items in this very step; they survive a change of connection.
 
         Raises:
-            ConversionError: an item has no form in the protocol; none was added.
+            ConversionError: an item has no form in the protocol, or is beyond the
+                limits; none was added.
         """
+        for item in items:
+            self.limits.check_item(item)
         connection = self.connection
         configured = connection is not None and connection.sent_config is not None
         requests: list[Request] = []
@@ -635,7 +671,7 @@ class RealtimeSession:
 
     def new_id(self) -> str:
         """Return an id for an event or a reply, unique in this session."""
-        return f"tri_{self._prefix}_{next(self._numbers)}"
+        return f"{self.id}_{next(self._numbers)}"
 
     def new_item_id(self, prefix: str) -> str:
         """Return an id for an item made here."""
@@ -643,7 +679,7 @@ class RealtimeSession:
 
     def new_connection(self, generation: int, model: RealtimeModel) -> Connection:
         """Return a connection that is not yet dialled."""
-        return Connection(
+        connection = Connection(
             generation,
             model,
             self,
@@ -652,7 +688,11 @@ class RealtimeSession:
             self.timing,
             self.traffic,
             self.new_id,
+            self.limits,
+            self._wire,
         )
+        self.meter.watch(connection)
+        return connection
 
     def tell(self, change: Change) -> None:
         """Publish what became of the record."""
@@ -660,6 +700,8 @@ class RealtimeSession:
 
     def publish(self, event: object) -> None:
         """Hand an event to the subscribers."""
+        self.meter.observe(event)
+        self.logbook.observe(event)
         self._broadcast.publish(event)
 
     def pulse(self) -> None:
@@ -669,6 +711,7 @@ class RealtimeSession:
     def received(self, connection: Connection, event: Any) -> None:
         """A connection read an event."""
         self._intake.received(connection, event)
+        self._trimming.look()
 
     def read(self, connection: Connection, text: str) -> None:
         """A connection read a frame: whoever asked for raw events is given it."""
@@ -705,6 +748,7 @@ class RealtimeSession:
 
     def ended(self, connection: Connection) -> None:
         """A connection ended."""
+        self.meter.ended(connection)
         self.supervisor.ended(connection)
 
     def repeat_update(self, connection: Connection, config: Configuration) -> None:
@@ -823,6 +867,7 @@ class RealtimeSession:
         """The session cannot go on: its block is cancelled, and raises this error."""
         if self.failure is None and not self._closed:
             self.failure = error
+            self.logbook.failed(error)
             self.supervisor.close()
             self.listener.failed()
             self.body.cancel(reason=f"the session failed: {error}")
@@ -830,6 +875,7 @@ class RealtimeSession:
 
     def close(self) -> None:
         """Take no more work; what is queued is not asked for any more."""
+        self.logbook.closed(self.supervisor.opened)
         self._closed = True
         self.supervisor.close()
         self.replying.close()

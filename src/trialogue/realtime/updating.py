@@ -10,6 +10,7 @@ from trialogue.conversation.edits import Create
 from trialogue.conversation.items import Message
 from trialogue.dialects.commands import CreateItem, CreateUserAudio, DeleteItem
 from trialogue.dialects.options import UNCHANGED, SessionOptions, Unchanged
+from trialogue.errors import ConfigurationError
 from trialogue.realtime.configuration import Configuration
 from trialogue.realtime.ledger import (
     Request,
@@ -105,6 +106,7 @@ class Updating:
         if tools is not UNCHANGED:
             changes["tools"] = tuple(tools)
         if options is not None:
+            _check_formats(options, wanted.options)
             changes["options"] = wanted.options.merged(options)
         return wanted.edited(**changes) if changes else None
 
@@ -181,3 +183,14 @@ class Updating:
         item_id = item_of(command)
         assert item_id is not None
         self._session.tell(self._session.record.drop_local(item_id))
+
+
+def _check_formats(options: SessionOptions, present: SessionOptions) -> None:
+    """Refuse another audio format, which would never be sent (H16)."""
+    for name in ("input_format", "output_format"):
+        asked, held = getattr(options, name), getattr(present, name)
+        if asked is not UNCHANGED and asked != ("pcm16" if held is UNCHANGED else held):
+            raise ConfigurationError(
+                f"{name} cannot become {asked!r}: formats are fixed once a session is "
+                "open. Give them to the model, or to whatever opens the session"
+            )

@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from trialogue.conversation.items import Item
-    from trialogue.dialects.options import Modality, Prompt, ToolChoice, Voice
+    from trialogue.dialects.options import (
+        AudioFormat,
+        Modality,
+        Prompt,
+        ToolChoice,
+        Voice,
+    )
     from trialogue.tools.spec import ToolSpec
 
 __all__ = ["ReplyOptions", "Wish", "wish_for"]
@@ -34,6 +40,8 @@ class ReplyOptions(TypedDict, total=False):
         max_output_tokens: the most tokens, tool calls included, or "inf".
         reasoning_effort: how hard the model thinks, in the provider's words.
         voice: who speaks; fixed in a conversation that holds assistant audio.
+        output_format: how its audio travels; the program is given PCM16 24 kHz
+            whatever it is.
         prompt: a prompt stored with the provider; None for none.
         out_of_band: the reply runs beside the conversation and is not written to it.
         input: items to answer instead of the conversation; an `OpaqueItem` of type
@@ -50,6 +58,7 @@ class ReplyOptions(TypedDict, total=False):
     max_output_tokens: int | Literal["inf"] | Unchanged
     reasoning_effort: str | Unchanged
     voice: Voice | Unchanged
+    output_format: AudioFormat | Unchanged
     prompt: Prompt | Unchanged | None
     out_of_band: bool
     input: Sequence[Item] | Unchanged
@@ -81,6 +90,7 @@ def wish_for(
     max_output_tokens: int | Literal["inf"] | Unchanged = UNCHANGED,
     reasoning_effort: str | Unchanged = UNCHANGED,
     voice: Voice | Unchanged = UNCHANGED,
+    output_format: AudioFormat | Unchanged = UNCHANGED,
     prompt: Prompt | Unchanged | None = UNCHANGED,
     out_of_band: bool = False,
     input: Sequence[Item] | Unchanged = UNCHANGED,  # noqa: A002
@@ -103,6 +113,7 @@ def wish_for(
         max_output_tokens=max_output_tokens,
         reasoning_effort=reasoning_effort,
         voice=voice,
+        output_format=output_format,
         prompt=prompt,
         out_of_band=out_of_band,
         input=UNCHANGED if isinstance(input, Unchanged) else tuple(input),

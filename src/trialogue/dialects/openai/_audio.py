@@ -10,6 +10,7 @@ from trialogue.dialects.options import AudioFormat
 from trialogue.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from trialogue.dialects.openai.wire.response import Response
     from trialogue.dialects.openai.wire.session import Session
 
 __all__ = ["AudioFormats"]
@@ -29,8 +30,8 @@ class AudioFormats:
         self._source: AudioFormat = source
         self._sink: AudioFormat = sink
         self._encoder = _encoder(source)
-        self._decoder: Decoder | None = None
-        self._decoding: str | None = None
+        self._sinks: dict[str, AudioFormat] = {}
+        self._decoders: dict[str, tuple[tuple[str, AudioFormat], Decoder]] = {}
 
     def __repr__(self) -> str:
         return f"<AudioFormats in={self._source} out={self._sink}>"
@@ -49,8 +50,6 @@ class AudioFormats:
         if audio.input and (source := format_name(audio.input.format)):
             self.source_is(source)
         if audio.output and (sink := format_name(audio.output.format)):
-            if sink != self._sink:
-                self._decoder = None
             self._sink = sink
 
     def appended(self, pcm: bytes) -> bytes:
@@ -67,18 +66,40 @@ class AudioFormats:
         encoder = _encoder(self._source)
         return pcm if encoder is None else encoder.feed(pcm)
 
+    def began(self, response_id: str, response: Response) -> None:
+        """Note the format of a response: what it echoes, else the session's.
+
+        It keeps the format that it began with, whatever the session's becomes.
+        """
+        output = response.audio.output if response.audio else None
+        said = format_name(output.format) if output else None
+        self._sinks[response_id] = said or self._sink
+
+    def ended(self, response_id: str) -> None:
+        """Forget a response."""
+        self._sinks.pop(response_id, None)
+        self._decoders.pop(response_id, None)
+
     def held(self, data: bytes, *, by_user: bool) -> bytes:
         """Return the whole audio of an item as PCM16 24 kHz, whoever said it."""
         name = self._source if by_user else self._sink
         return data if name == "pcm16" else Decoder(name).feed(data)
 
-    def heard(self, item_id: str, data: bytes) -> bytes:
-        """Return a piece of an item's speech as PCM16 24 kHz."""
-        if self._sink == "pcm16":
+    def heard(self, response_id: str, item_id: str, data: bytes) -> bytes:
+        """Return a piece of an item's speech as PCM16 24 kHz.
+
+        Responses may come at once, one of them out of band: each has its own stream.
+        """
+        sink = self._sinks.get(response_id, self._sink)
+        if sink == "pcm16":
             return data
-        if self._decoder is None or self._decoding != item_id:
-            self._decoder, self._decoding = Decoder(self._sink), item_id
-        return self._decoder.feed(data)
+        # What began without a word has no end either: one place for all of it.
+        stream = response_id if response_id in self._sinks else ""
+        decoding, decoder = self._decoders.get(stream, (None, None))
+        if decoder is None or decoding != (item_id, sink):
+            decoder = Decoder(sink)
+            self._decoders[stream] = (item_id, sink), decoder
+        return decoder.feed(data)
 
 
 def _encoder(name: AudioFormat) -> Encoder | None:

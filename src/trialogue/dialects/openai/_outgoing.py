@@ -15,6 +15,7 @@ from trialogue.dialects.openai._configuration import (
     tools,
 )
 from trialogue.dialects.openai._items_out import item_out, reference_or_item_out
+from trialogue.dialects.openai._ranges import check_options, check_response
 from trialogue.dialects.openai.wire import client_events as wire
 from trialogue.dialects.openai.wire.base import UNSET, Maybe
 from trialogue.dialects.openai.wire.codec import unstructure
@@ -51,7 +52,8 @@ def client_event(
             _check_size(audio)
             # Not acknowledged and sent fifty times a second: an id would be waste.
             return wire.InputAudioBufferAppend(audio=audio), None
-        case commands.UpdateSession():
+        case commands.UpdateSession(options=options):
+            check_options(options)
             session = patch(command)
             update = wire.SessionUpdate(event_id=event_id, session=session)
             return update, ("configured", None)
@@ -143,6 +145,7 @@ def _truncate(
 
 
 def _response(command: commands.CreateResponse, ids: Ids) -> ResponseParams:
+    check_response(command)
     sink = audio_output(command.output_format, command.voice)
     return ResponseParams(
         conversation="none" if command.out_of_band else UNSET,

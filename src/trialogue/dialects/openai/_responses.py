@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any, Final, final, get_args
 
 import attrs
 
+from trialogue._redaction import without_keys
 from trialogue.conversation.items import FunctionCall
 from trialogue.dialects.events import (
     CallReady,
     ErrorClass,
-    Event,
     ResponseCreated,
     ResponseDone,
     ResponseStatus,
     Usage,
 )
-from trialogue.dialects.openai._errors import classify, without_keys
+from trialogue.dialects.openai._errors import classify
 from trialogue.dialects.openai._items_in import is_completed_call, item_in
 from trialogue.dialects.openai._outgoing import METADATA_KEY
 from trialogue.dialects.openai.wire import items as wire_items
@@ -94,7 +94,7 @@ class Responses:
             running.called.add(call.call_id)
         return CallReady(response_id=response_id, call=call, output_index=index)
 
-    def done(self, response: wire.Response) -> list[Event] | None:
+    def done(self, response: wire.Response) -> list[CallReady | ResponseDone] | None:
         """Return the calls not yet announced, then the end; None if it has no id."""
         response_id = response.id or self._only()
         if response_id is None:

@@ -1,0 +1,39 @@
+"""What an agent session writes to the log: who takes over, and what went wrong (X1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trialogue.agents.events import (
+    AgentEntered,
+    HandoffCompleted,
+    HandoffDiscarded,
+    HandoffFailed,
+    HandoffStarted,
+)
+
+if TYPE_CHECKING:
+    from trialogue.realtime.logbook import SessionLog
+
+__all__ = ["note"]
+
+
+def note(log: SessionLog, event: object) -> None:
+    """Write a line about an event of the agents, if it deserves one."""
+    match event:
+        case AgentEntered(agent, previous):
+            log.info("agent %s is current, after %s", agent, previous)
+        case HandoffStarted(previous, following, why_fresh):
+            over = "the present connection" if why_fresh is None else "a fresh one"
+            log.info("handoff %s -> %s decided, over %s", previous, following, over)
+        case HandoffCompleted(timings):
+            agreed = timings.acknowledged
+            seconds = None if agreed is None else round(agreed - timings.committed, 3)
+            text = "handoff %s -> %s agreed after %s s"
+            log.info(text, timings.previous, timings.next, seconds)
+        case HandoffFailed(previous, following):
+            log.warning("handoff %s -> %s failed", previous, following)
+        case HandoffDiscarded(following):
+            log.warning("a handoff to %s came too late and was discarded", following)
+        case _:
+            pass

@@ -1,0 +1,109 @@
+"""What of a frame may be shown: never a key, never sound; words only on request (X1).
+
+Shapes are shown by an allow-list: a string is written out only where the protocol puts
+a name of its own there. A field that nobody has heard of shows its length.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from trialogue._codec import dumps, loads
+from trialogue._redaction import without_keys
+
+__all__ = ["MOST", "redacted", "without_keys"]
+
+MOST: Final = 4000
+"""Characters of one redacted frame that are kept."""
+
+_NAMES: Final = frozenset(
+    {
+        "type", "id", "object", "event_id", "item_id", "response_id", "call_id",
+        "previous_item_id", "conversation_id", "session_id", "client_event_id",
+        "status", "role", "reason", "code", "param", "model", "voice", "format",
+        "eagerness", "language", "detail", "phase", "tool_choice", "name",
+        "modalities", "output_modalities", "modality", "include",
+    }
+)  # fmt: skip
+"""Fields that hold the protocol's own names; a tool's name counts as one."""
+_SOUND: Final = frozenset({"audio", "data", "pcm"})
+_PICTURES: Final = frozenset({"image_url", "url"})
+_SECRETS: Final = re.compile(
+    r"(?i)^(x[-_])?(api[-_]?key|authorization|.*secret.*|.*password.*|headers"
+    r"|bearer|cookie|credentials?|(access|auth|refresh|id)?[-_]?token)$"
+)
+_HIDDEN: Final = frozenset({"parameters", "metadata", "logprobs", "bytes", "schema"})
+"""Fields whose structure alone would tell what a program or a person said."""
+_NAME_LENGTH: Final = 100
+_DEPTH: Final = 12
+_ENCODED: Final = re.compile(r"[A-Za-z0-9+/_-]{200,}={0,2}")
+"""What is this long without a space or a full stop is no sentence of anybody's."""
+
+
+def redacted(text: str, *, texts: bool = False) -> str:
+    """Return a frame as it may be logged, on one line, cut to a bounded length.
+
+    Sound, pictures and keys are never in it. Without `texts`, neither is what anybody
+    wrote or said: instructions, transcripts, arguments, outputs, messages.
+    """
+    try:
+        data = loads(text)
+    except ValueError:
+        return f"<{len(text)} characters that are not JSON>"
+    try:
+        shown = dumps(_shown(_without_sound(data), "", texts=texts, depth=0))
+    except ValueError:  # a number or a character that JSON has no form for
+        return f"<a frame of {len(text)} characters>"
+    return shown if len(shown) <= MOST else f"{shown[:MOST]}… <{len(shown)} characters>"
+
+
+def _without_sound(data: Any) -> Any:
+    """Sound that comes in pieces is called `delta`, as words are; the type tells."""
+    sounds = isinstance(data, dict) and "audio.delta" in str(data.get("type"))
+    return (
+        {("audio" if k == "delta" else k): v for k, v in data.items()}
+        if sounds
+        else data
+    )
+
+
+def _shown(value: Any, name: str, *, texts: bool, depth: int) -> Any:
+    if _SECRETS.match(name) and value is not None and not _is_number(value):
+        return "<hidden>"
+    if isinstance(value, str):
+        return _text(value, name, texts=texts)
+    if not isinstance(value, dict | list):
+        return value
+    if depth > _DEPTH or (name in _HIDDEN and not texts):
+        return f"<{len(value)} entries>"
+    if isinstance(value, list):
+        return [_shown(v, name, texts=texts, depth=depth + 1) for v in value]
+    return {
+        _field(key): _shown(v, key, texts=texts, depth=depth + 1)
+        for key, v in value.items()
+    }
+
+
+def _field(key: str) -> str:
+    """A field's own name; an overlong one is nobody's name."""
+    return without_keys(key) if len(key) <= _NAME_LENGTH else f"<{len(key)} characters>"
+
+
+def _text(value: str, name: str, *, texts: bool) -> str:
+    if name in _SOUND:
+        return _sound(value)
+    if name in _PICTURES or value.startswith("data:"):
+        return f"<a picture, {len(value)} characters>"
+    named = name in _NAMES and len(value) <= _NAME_LENGTH
+    if not (texts or named):
+        return f"<{len(value)} characters>"
+    return _ENCODED.sub(lambda m: f"<{len(m[0])} characters>", without_keys(value))
+
+
+def _sound(value: str) -> str:
+    return f"<{len(value) * 3 // 4} bytes of audio>"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
