@@ -47,12 +47,18 @@ async def _interrupted(
 ) -> Any:
     """Give a command whose connection drops when it has been read, unanswered."""
     server.inject(cut(before=kind, connection=0))
+    lost: ConnectionLost | None = None
+    answer: Any = None
     with trio.fail_after(60):
         try:
-            return await command()
-        finally:
-            await until(lambda: len(server.connections) == 2 and session.settled)
-            await at_rest(session)
+            answer = await command()
+        except ConnectionLost as error:
+            lost = error
+        await until(lambda: len(server.connections) == 2 and session.settled)
+        await at_rest(session)
+    if lost is not None:
+        raise lost
+    return answer
 
 
 @pytest.mark.behaviour("C2")

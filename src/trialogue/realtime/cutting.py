@@ -115,15 +115,12 @@ class Cutting:
         view = connection.view
         if response.generation != connection.generation:
             self._retell(connection, response)
-        elif response.discard or (response.cut and self._hearing.unheard(response)):
-            commands = [
-                DeleteItem(item.id)
-                for item in self._replying.items_of(response)
-                if isinstance(item, Message) and view and item.id in view
-            ]
         else:
             held = [i for i in response.cut_items if view and i.item_id in view]
-            commands = [self._heard(connection, item) for item in held]
+            unheard = self._unheard(connection, response)
+            known = {command.item_id for command in unheard}
+            left = [i for i in held if i.item_id not in known]
+            commands = [*unheard, *(self._heard(connection, item) for item in left)]
         response.cut_items.clear()
         commands = [c for c in commands if c is not None]
         commands += self._calls_cut_off(connection, response)
@@ -133,6 +130,23 @@ class Cutting:
             if isinstance(command, DeleteItem) and view is not None:
                 self._session.record.delete_requested(view, command.item_id)
         self.post(connection, commands)
+
+    def _unheard(self, connection: Connection, response: Response) -> list[DeleteItem]:
+        """Messages of which nothing was heard, nor will be: all, or the last ones.
+
+        A server may go on to the next message before it reads that it is to stop.
+        """
+        view = connection.view
+        hearing, cut = self._hearing, response.cut
+        nothing = response.discard or (cut and hearing.unheard(response))
+        return [
+            DeleteItem(item.id)
+            for item in self._replying.items_of(response)
+            if isinstance(item, Message)
+            and (nothing or (cut and not hearing.began(response, item.id)))
+            and view
+            and item.id in view
+        ]
 
     def _calls_cut_off(
         self, connection: Connection, response: Response
