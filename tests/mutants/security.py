@@ -8,14 +8,16 @@ from quality.mutation import Patch, mutant
 @mutant("X1", "a key that a close reason quotes is shown")
 def close_reason_shows_the_key(patch: Patch) -> None:
     patch.source(
-        "trialogue.realtime.link:Link.close_reason", "without_keys(reason)", "reason"
+        "trialogue.realtime.link:Link._lost",
+        'without_keys(self.close_reason or "")',
+        "self.close_reason",
     )
 
 
 @mutant("X1", "the library beneath logs what the peer says")
 def library_logs_the_key(patch: Patch) -> None:
     patch.source(
-        "trialogue.realtime.wire_log:_Struck.filter",
+        "trialogue.realtime.library_log:_Struck.filter",
         "record.msg, record.args = shown, ()",
         "pass",
     )
@@ -59,7 +61,7 @@ def any_host_in_the_clear(patch: Patch) -> None:
 def outbox_has_no_bound(patch: Patch) -> None:
     patch.source(
         "trialogue.realtime.connection:Connection.post",
-        "if self._queued > OUTBOX_LIMIT:",
+        "if self._queued > self._limits.outbox_frames:",
         "if False:",
     )
 
@@ -68,8 +70,8 @@ def outbox_has_no_bound(patch: Patch) -> None:
 def events_pile_up(patch: Patch) -> None:
     patch.source(
         "trialogue.realtime.broadcast:Subscription._offer",
-        "if len(self._events) > self._limit:",
-        "if False:",
+        "full = len(self._events) > self._limit",
+        "full = False",
     )
 
 

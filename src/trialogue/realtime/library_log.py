@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from trialogue._redaction import without_keys
+from trialogue.realtime.redaction import without_keys
 
 __all__ = ["strike_keys_from"]
 
