@@ -130,8 +130,8 @@ def farewell_takes_its_time(patch: Patch) -> None:
 def failed_session_takes_work(patch: Patch) -> None:
     patch.source(
         "trialogue.realtime.session:RealtimeSession.check_open",
-        "self._closed or self.failure is not None",
-        "self._closed",
+        "if self.over:",
+        "if self.over and self.failure is None:",
     )
 
 

@@ -62,8 +62,8 @@ def deleting_the_gone_fails(patch: Patch) -> None:
 @mutant("R3", "an empty commit is never an error")
 def empty_commit_passes(patch: Patch) -> None:
     patch.source(
-        "trialogue.realtime.session:RealtimeSession.commit_audio",
-        "if error is not None and not self.turns_are_automatic():",
+        "trialogue.realtime.commanding:Commanding.commit_audio",
+        "if error is not None and not self._session.turns_are_automatic():",
         "if error is not None and error.code is None:",
     )
 
@@ -71,8 +71,8 @@ def empty_commit_passes(patch: Patch) -> None:
 @mutant("R3", "an empty commit is an error under turn detection as well")
 def empty_commit_is_always_an_error(patch: Patch) -> None:
     patch.source(
-        "trialogue.realtime.session:RealtimeSession.commit_audio",
-        "if error is not None and not self.turns_are_automatic():",
+        "trialogue.realtime.commanding:Commanding.commit_audio",
+        "if error is not None and not self._session.turns_are_automatic():",
         "if error is not None:",
     )
 
@@ -170,9 +170,9 @@ def own_instructions_replace(patch: Patch) -> None:
 @mutant("R8", "instructions that should stand alone are added all the same")
 def replacing_instructions_are_added(patch: Patch) -> None:
     patch.source(
-        "trialogue.realtime.session:RealtimeSession.generate_reply",
-        "added = None if replace else instructions",
-        "added = instructions",
+        "trialogue.realtime.wishes:wish_for",
+        "None if replace else instructions",
+        "instructions",
     )
 
 

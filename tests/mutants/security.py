@@ -8,14 +8,16 @@ from quality.mutation import Patch, mutant
 @mutant("X1", "a key that a close reason quotes is shown")
 def close_reason_shows_the_key(patch: Patch) -> None:
     patch.source(
-        "trialogue.realtime.link:Link.close_reason", "without_keys(reason)", "reason"
+        "trialogue.realtime.link:Link._lost",
+        'without_keys(self.close_reason or "")',
+        "self.close_reason",
     )
 
 
 @mutant("X1", "the library beneath logs what the peer says")
 def library_logs_the_key(patch: Patch) -> None:
     patch.source(
-        "trialogue.realtime.foreign_logs:_Struck.filter",
+        "trialogue.realtime.library_log:_Struck.filter",
         "record.msg, record.args = shown, ()",
         "pass",
     )

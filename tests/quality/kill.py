@@ -2,8 +2,8 @@
 
 ``python tests/quality/kill.py [ROW...]`` first runs the tests of all rows concerned on
 the unbroken source: they must pass. Then it runs, as many mutants at a time as there
-are cores, the tests of each mutant's row on the source broken by that mutant, those of
-the quickest file first, until one fails, and prints a line about it:
+are cores, the tests of each mutant's row on the source broken by that mutant, the
+quickest first, until one fails, and prints a line about it:
 
 killed
     a test of the row failed, as it should;
@@ -20,8 +20,10 @@ Every row asked for by its id must have a mutant; so must those that
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,7 +41,7 @@ from quality.suite import LAST_HELP, SuiteRun, last_run, run_suite
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-AT_A_TIME = max(2, os.cpu_count() or 1)
+CORES = max(2, os.cpu_count() or 1)
 LIMIT_SECONDS = 120.0
 
 
@@ -127,12 +129,16 @@ def _try_all(
     root: Path, mutants: list[Mutant], unbroken: SuiteRun, limit: float
 ) -> list[Verdict]:
     """Run the tests under each mutant; return those that were not killed."""
-
-    def attempt(mutant: Mutant) -> Verdict:
-        return _try(root, mutant, unbroken.files(mutant.row), limit)
-
     survivors = []
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(CORES) as pool:
+        times = Path(folder, "times.json")
+        times.write_text(json.dumps(unbroken.times), encoding="utf-8")
+
+        def attempt(mutant: Mutant) -> Verdict:
+            # Naming the files spares each run the collection of all others.
+            files = unbroken.files(mutant.row)
+            return _try(root, mutant, limit, "--quickest-first", str(times), *files)
+
         for verdict in pool.map(attempt, mutants):
             print(verdict, flush=True)
             if not verdict.killed:
@@ -140,11 +146,10 @@ def _try_all(
     return survivors
 
 
-def _try(root: Path, mutant: Mutant, files: Sequence[str], limit: float) -> Verdict:
+def _try(root: Path, mutant: Mutant, limit: float, *options: str) -> Verdict:
     started = time.monotonic()
-    options = ("-x", "-q", "--no-header", "--mutant", mutant.name)
-    # Naming the files spares each run the collection of all others.
-    run = run_suite(root, [mutant.row], *options, *files, seconds=limit)
+    options = ("-x", "-q", "--no-header", "--mutant", mutant.name, *options)
+    run = run_suite(root, [mutant.row], *options, seconds=limit)
     word, detail = _judge(run, mutant.row, limit)
     return Verdict(mutant, word, detail, time.monotonic() - started)
 

@@ -5,6 +5,8 @@ A test names the rows it covers, at most four, with
 
 ``--behaviours "S5 H"``
     run only tests that cover one of these rows, by id or group letter;
+``--quickest-first FILE``
+    run first what took the least time, by a JSON object of seconds by test;
 ``--behaviours-report FILE``
     write what every test that covers a row came to, and how long it took, as JSON;
 ``--mutant NAME``
@@ -33,6 +35,7 @@ _PROPERTY = "behaviour"
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("behaviours")
     group.addoption("--behaviours", default=None, metavar="ROWS")
+    group.addoption("--quickest-first", default=None, metavar="FILE", type=Path)
     group.addoption("--behaviours-report", default=None, metavar="FILE", type=Path)
     group.addoption("--mutant", default=None, metavar="NAME")
 
@@ -64,6 +67,7 @@ def pytest_collection_modifyitems(
     for item in items:
         item.user_properties.append((_PROPERTY, _marked(item)))
     _select(config, items, rows)
+    _sort(config, items)
 
 
 def _marked(item: pytest.Item) -> list[str]:
@@ -93,6 +97,13 @@ def _select(config: pytest.Config, items: list[pytest.Item], rows: Rows) -> None
     dropped = [item for item in items if wanted.isdisjoint(_marked(item))]
     items[:] = [item for item in items if not wanted.isdisjoint(_marked(item))]
     config.hook.pytest_deselected(items=dropped)
+
+
+def _sort(config: pytest.Config, items: list[pytest.Item]) -> None:
+    times: Path | None = config.getoption("--quickest-first")
+    if times is not None:
+        seconds = json.loads(times.read_text(encoding="utf-8"))
+        items.sort(key=lambda item: seconds.get(item.nodeid, 0.0))
 
 
 class BehaviourReport:

@@ -60,13 +60,14 @@ class SuiteRun:
         ]
 
     def files(self, row: str) -> list[str]:
-        """The files with tests of ``row``, those first that took the least time."""
-        seconds: dict[str, float] = {}
-        for test in self.tests:
-            if row in test.rows:
-                file = test.name.partition("::")[0]
-                seconds[file] = seconds.get(file, 0.0) + test.seconds
-        return sorted(seconds, key=lambda file: seconds[file])
+        """The files with tests of ``row``."""
+        names = (test.name for test in self.tests if row in test.rows)
+        return list(dict.fromkeys(name.partition("::")[0] for name in names))
+
+    @property
+    def times(self) -> dict[str, float]:
+        """What each test took, in seconds."""
+        return {test.name: test.seconds for test in self.tests}
 
 
 def last_run(root: Path, report: Path | None) -> SuiteRun | None:

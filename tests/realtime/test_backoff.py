@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -13,6 +13,9 @@ from trialogue import OpenAIRealtime
 from trialogue.realtime.backoff import Backoff
 from trialogue.realtime.opening import open_session
 from trialogue.testing import RealtimeServer, Say, cut, refuse_connect
+
+if TYPE_CHECKING:
+    from trialogue.testing.faults import ConnectFault, Fault
 
 
 def short(turn: Any) -> Any:
@@ -25,7 +28,10 @@ async def test_a_lost_server_is_dialled_at_once_and_then_ever_more_patiently(
 ) -> None:
     """Five attempts fail, each after a longer pause; then the conversation goes on."""
     dialled: list[float] = []
-    faults = [cut(before="response.created"), refuse_connect(5, skip=1)]
+    faults: list[Fault | ConnectFault] = [
+        cut(before="response.created"),
+        refuse_connect(5, skip=1),
+    ]
     async with RealtimeServer(short, faults=faults).serving() as server:
 
         async def connect() -> trio.abc.Stream:

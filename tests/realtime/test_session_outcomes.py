@@ -147,7 +147,7 @@ async def test_messages_and_calls_of_one_response_keep_their_order(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """For whoever asked, for whoever runs the calls, and in the conversation."""
-    parts = [Say("One.", ms=200), Call("look_up"), Say("Two.", ms=200)]
+    parts: list[Any] = [Say("One.", ms=200), Call("look_up"), Say("Two.", ms=200)]
     brain = lambda turn: [*parts, Call("look_down"), Call("look_up")]  # noqa: E731
     ear = Ear()
     async with realtime_stage(brain, listener=ear, tools=TOOLS) as (server, session):

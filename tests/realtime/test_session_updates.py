@@ -255,7 +255,9 @@ async def test_an_item_replaced_under_its_own_id_has_two_outcomes(
 
 
 @pytest.mark.behaviour("S9", "R4")
-@pytest.mark.parametrize("code", ["insufficient_quota", "invalid_api_key"])
+@pytest.mark.parametrize(
+    "code", ["insufficient_quota", "invalid_api_key", "account_deactivated"]
+)
 async def test_a_fatal_code_on_an_item_fails_the_waiter_and_ends_the_session(
     autojump_clock: trio.testing.MockClock, code: str
 ) -> None:

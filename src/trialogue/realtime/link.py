@@ -15,9 +15,8 @@ from typing import Any, cast, final
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 
-from trialogue._redaction import without_keys
 from trialogue.errors import ConnectionLost
-from trialogue.realtime.foreign_logs import strike_keys_from
+from trialogue.realtime.library_log import strike_keys_from
 from trialogue.realtime.services import open_services
 from trialogue.realtime.upgrade import (
     Tap,
@@ -140,10 +139,9 @@ class Link:
 
     @property
     def close_reason(self) -> str | None:
-        """The reason that came with the close code, or None; keys are struck out."""
+        """The reason that came with the close code, or None."""
         closed = None if self._ws is None else self._ws.closed
-        reason = None if closed is None else closed.reason
-        return None if reason is None else without_keys(reason)
+        return None if closed is None else closed.reason
 
     async def send(self, text: str) -> None:
         """Send one text message.
