@@ -63,8 +63,11 @@ from trialogue.errors import (
     ToolError,
     TrialogueError,
 )
+from trialogue.realtime.azure import AzureRealtime
 from trialogue.realtime.backoff import Backoff
+from trialogue.realtime.client_secrets import ClientSecret, create_client_secret
 from trialogue.realtime.connection import Timing
+from trialogue.realtime.credentials import Secret
 from trialogue.realtime.ledger import RequestReport, RequestState, UpdateReport
 from trialogue.realtime.limits import Limits
 from trialogue.realtime.metrics import (
@@ -98,9 +101,11 @@ __all__ = [
     "AgentSession",
     "AnswerTimeout",
     "AudioFormat",
+    "AzureRealtime",
     "Backoff",
     "Capabilities",
     "ChatContext",
+    "ClientSecret",
     "ConfigurationError",
     "ConnectRefused",
     "ConnectionLost",
@@ -141,6 +146,7 @@ __all__ = [
     "RetentionRatio",
     "RetrievedItem",
     "RunContext",
+    "Secret",
     "SemanticVAD",
     "ServerError",
     "ServerVAD",
@@ -169,6 +175,7 @@ __all__ = [
     "Usage",
     "Voice",
     "WireLog",
+    "create_client_secret",
     "function_tool",
     "open_agent_session",
     "open_session",

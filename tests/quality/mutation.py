@@ -18,6 +18,7 @@ import __future__
 import ast
 import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable
 from types import CodeType, FunctionType
 from typing import Any
@@ -69,8 +70,10 @@ def mutant(
 
 
 def load_mutants() -> dict[str, Mutant]:
-    """Import ``tests/mutants.py`` and return its breakages by name."""
-    importlib.import_module(MUTANTS_MODULE)
+    """Import ``tests/mutants``, all of it, and return its breakages by name."""
+    package = importlib.import_module(MUTANTS_MODULE)
+    for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
+        importlib.import_module(f"{MUTANTS_MODULE}.{module.name}")
     return dict(_registry)
 
 
@@ -82,9 +85,7 @@ def apply_mutant(name: str) -> None:
     """
     mutants = load_mutants()
     if name not in mutants:
-        raise MutantError(
-            f"tests/mutants.py has no such mutant; it has {list(mutants)}"
-        )
+        raise MutantError(f"tests/mutants has no such mutant; it has {list(mutants)}")
     try:
         mutants[name].apply(Patch())
     except (AttributeError, ImportError, LookupError) as error:

@@ -6,16 +6,16 @@ A test names the rows it covers, at most four, with
 ``--behaviours "S5 H"``
     run only tests that cover one of these rows, by id or group letter;
 ``--behaviours-report FILE``
-    write what every test that covers a row came to, as JSON;
+    write what every test that covers a row came to, and how long it took, as JSON;
 ``--mutant NAME``
-    break the source as ``tests/mutants.py`` says, before any test is imported.
+    break the source as ``tests/mutants`` says, before any test is imported.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -106,15 +106,17 @@ class BehaviourReport:
     def __init__(self, path: Path, tree: str) -> None:
         self._path = path
         self._tree = tree
-        self._tests: dict[str, dict[str, object]] = {}
+        self._tests: dict[str, dict[str, Any]] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         marked = dict(report.user_properties).get(_PROPERTY)
         if not marked:
             return
         test = self._tests.setdefault(
-            report.nodeid, {"rows": marked, "outcome": "passed", "reason": ""}
+            report.nodeid,
+            {"rows": marked, "outcome": "passed", "reason": "", "seconds": 0.0},
         )
+        test["seconds"] += report.duration
         if report.failed:
             test.update(outcome="failed", reason=_reason(report))
         elif report.skipped and test["outcome"] == "passed":

@@ -35,6 +35,7 @@ class TestOutcome:
     rows: tuple[str, ...]
     outcome: str
     reason: str
+    seconds: float = 0.0
 
 
 @attrs.frozen
@@ -57,6 +58,15 @@ class SuiteRun:
             for test in self.tests
             if row in test.rows and test.outcome == outcome
         ]
+
+    def files(self, row: str) -> list[str]:
+        """The files with tests of ``row``, those first that took the least time."""
+        seconds: dict[str, float] = {}
+        for test in self.tests:
+            if row in test.rows:
+                file = test.name.partition("::")[0]
+                seconds[file] = seconds.get(file, 0.0) + test.seconds
+        return sorted(seconds, key=lambda file: seconds[file])
 
 
 def last_run(root: Path, report: Path | None) -> SuiteRun | None:
@@ -131,6 +141,8 @@ def _run(
 
 def _read(report: dict[str, Any]) -> tuple[TestOutcome, ...]:
     return tuple(
-        TestOutcome(name, tuple(test["rows"]), test["outcome"], test["reason"])
+        TestOutcome(
+            name, tuple(test["rows"]), test["outcome"], test["reason"], test["seconds"]
+        )
         for name, test in report["tests"].items()
     )
