@@ -68,6 +68,7 @@ from trialogue.realtime.backoff import Backoff
 from trialogue.realtime.client_secrets import ClientSecret, create_client_secret
 from trialogue.realtime.connection import Timing
 from trialogue.realtime.credentials import Secret
+from trialogue.realtime.history import History
 from trialogue.realtime.ledger import RequestReport, RequestState, UpdateReport
 from trialogue.realtime.limits import Limits
 from trialogue.realtime.metrics import (
@@ -118,6 +119,7 @@ __all__ = [
     "Handoff",
     "HandoffError",
     "HandoffLoop",
+    "History",
     "ImageContent",
     "Limits",
     "Message",

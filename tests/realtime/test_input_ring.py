@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trialogue.realtime.input_ring import SAMPLE_RATE, AudioClock, InputRing
+from trialogue.realtime.input_ring import (
+    SAMPLE_RATE,
+    SPANS,
+    AudioClock,
+    InputRing,
+)
 
 MS = SAMPLE_RATE // 1000
 
@@ -120,3 +125,12 @@ def test_clock_maps_every_appended_sample_back_across_drops(
     assert clock.position(len(sent)) == at
     gaps = sum(skipped > 0 for skipped, _ in writes[1:])
     assert len(clock.spans) == gaps + 1
+
+
+def test_clock_remembers_so_many_drops_and_no_more() -> None:
+    """A microphone on a line that is always too slow does not fill the memory."""
+    clock = AudioClock()
+    for number in range(10_000):
+        clock.wrote(number * 100, 50)
+    assert len(clock.spans) <= SPANS
+    assert clock.position(clock.sent) == 9_999 * 100 + 50

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from trialogue.realtime.backoff import Backoff
     from trialogue.realtime.broadcast import Subscription
     from trialogue.realtime.connection import Timing
+    from trialogue.realtime.history import History
     from trialogue.realtime.ledger import UpdateReport
     from trialogue.realtime.limits import Limits
     from trialogue.realtime.metrics import Metrics
@@ -646,6 +647,7 @@ async def open_agent_session(
     on_handoff_error: Literal["restore", "raise"] = "restore",
     timing: Timing | None = None,
     backoff: Backoff | None = None,
+    history: History | None = None,
     seed: int | None = None,
     standby: bool = False,
     wall: Callable[[], float] = time.time,
@@ -663,6 +665,8 @@ async def open_agent_session(
         audio: the microphone and the loudspeaker; None for either is silence.
         on_handoff_error: "restore" lets the previous agent go on when a handoff fails,
             "raise" makes `run` raise.
+        history: bounds what is remembered of the conversation, and what a fresh
+            connection is told of it.
         seed: makes ids of frames and pauses reproducible.
         standby: keep a second connection open, so that a handoff that needs a fresh one
             costs no dialling.
@@ -688,6 +692,7 @@ async def open_agent_session(
         chat_ctx=chat_ctx,
         timing=timing,
         backoff=backoff,
+        history=history,
         seed=seed,
         standby=standby,
         wall=wall,

@@ -4,10 +4,11 @@ Every method is synchronous and total: whatever the order of the calls, and what
 they name, nothing raises and no announced item is lost (S22). Each returns a `Change`
 that says what became of the record, for the session to publish.
 
-A record holds the whole conversation; it is `replay_plan` that is bounded. What is
-learned about items that are never announced is bounded too. The class is long because
-it has a method for each kind of report; what they do is done by `Entries` (the values)
-and `Places` (the order).
+A record grows with its conversation until somebody has its oldest items leave (see
+`trialogue.conversation.trimming`); `replay_plan` is bounded for itself, and so is what
+is learned about items that are never announced. The class is long because it has a
+method for each kind of report; what they do is done by `Entries` (the values) and
+`Places` (the order).
 """
 
 from __future__ import annotations
@@ -385,7 +386,9 @@ class Record:
 
     # Items made here
 
-    def add_local(self, item: Item, after: str | None = None) -> Change:
+    def add_local(
+        self, item: Item, after: str | None = None, *, here: str | None = None
+    ) -> Change:
         """Add an item made here, which no server is known to hold yet.
 
         An item of an id that is already here replaces it: the old one is expected to be
@@ -394,8 +397,10 @@ class Record:
         Args:
             after: the id it follows; None (or an unknown id) for last, "root" for
                 first.
+            here: the id it follows in the record, if that is another one, which the
+                server was never given.
         """
-        self._add_local(item, after)
+        self._add_local(item, after, here)
         return self._finish()
 
     def drop_local(self, item_id: str) -> Change:
@@ -425,6 +430,11 @@ class Record:
             self._delete(item_id)
         return self._finish()
 
+    def withheld(self, item_ids: Iterable[str]) -> None:
+        """These items stay here: no server is given them until a later connection."""
+        for item_id in item_ids:
+            self._entries.local.pop(item_id, None)
+
     def restore(self, snapshot: ChatContext) -> Change:
         """Bring back the items of a snapshot that were deleted since, in their places.
 
@@ -442,10 +452,12 @@ class Record:
         self._entries.learn(item_id, content_index, step)
         return self._finish()
 
-    def _add_local(self, item: Item, after: str | None) -> None:
+    def _add_local(
+        self, item: Item, after: str | None, here: str | None = None
+    ) -> None:
         for view in self._views:  # what leaves, if anything, is the item it replaces
             view.leaving.discard(item.id)
-        self._places.move(item.id, after)
+        self._places.move(item.id, after if here is None else here)
         self._entries.add_local(item, after)
 
     def _delete(self, item_id: str) -> None:
@@ -457,4 +469,5 @@ class Record:
         change = self._entries.journal.close(self._entries.shown)
         if change:
             self.version += 1
+            self._snapshot = None  # what left lives on only in snapshots somebody has
         return attrs.evolve(change, version=self.version)

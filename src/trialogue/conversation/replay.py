@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
 from itertools import takewhile
-from typing import TypeAlias
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -22,10 +21,12 @@ from trialogue.conversation.items import (
 )
 from trialogue.conversation.units import (
     answered,
-    is_system,
-    is_user,
+    in_turns,
     without_orphan_outputs,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
 
 __all__ = ["Replay", "estimated_tokens", "plan_replay"]
 
@@ -37,6 +38,7 @@ class Replay:
     Attributes:
         items: what to create, in order.
         omitted: how many items were left out for the budget; the session says so.
+        omitted_tokens: how many tokens those are, by `estimated_tokens`.
         needs_audio: ids of user messages that nobody has transcribed: send their audio
             while it is kept, else "[unintelligible]".
         unfinished: ids of items left out because they were never finished: replies in
@@ -45,6 +47,7 @@ class Replay:
 
     items: tuple[Item, ...] = ()
     omitted: int = 0
+    omitted_tokens: int = 0
     needs_audio: frozenset[str] = frozenset()
     unfinished: tuple[str, ...] = ()
 
@@ -75,10 +78,11 @@ def plan_replay(
     kept_ids = {item.id for item in kept}
     wordy = [item for item in map(_as_words, kept) if has_content(item)]
     sent = without_orphan_outputs(wordy)
-    chosen = _newest(sent, max_items, max_tokens)
+    chosen = _newest(sent, _Room(max_items, max_tokens))
     return Replay(
         chosen,
         len(sent) - len(chosen),
+        _tokens(sent) - _tokens(chosen),
         frozenset(item.id for item in chosen if _untranscribed(item)),
         tuple(item.id for item in items if item.id not in kept_ids),
     )
@@ -148,47 +152,39 @@ def _untranscribed(item: Item) -> bool:
     )
 
 
-Fits: TypeAlias = Callable[[Sequence[Item]], bool]
+@attrs.define
+class _Room:
+    """What is left of the budget; None is no bound."""
+
+    items: int | None
+    tokens: int | None
+
+    def take(self, part: Sequence[Item]) -> bool:
+        """Make room for all of `part`, or for nothing of it."""
+        items = None if self.items is None else self.items - len(part)
+        tokens = None if self.tokens is None else self.tokens - _tokens(part)
+        if (items or 0) < 0 or (tokens or 0) < 0:
+            return False
+        self.items, self.tokens = items, tokens
+        return True
 
 
-def _newest(
-    items: tuple[Item, ...], max_items: int | None, max_tokens: int | None
-) -> tuple[Item, ...]:
-    def fits(part: Sequence[Item]) -> bool:
-        return (max_items is None or len(part) <= max_items) and (
-            max_tokens is None or sum(map(estimated_tokens, part)) <= max_tokens
-        )
+def _tokens(items: Sequence[Item]) -> int:
+    return sum(map(estimated_tokens, items))
 
-    if fits(items):
+
+def _newest(items: tuple[Item, ...], room: _Room) -> tuple[Item, ...]:
+    if attrs.evolve(room).take(items):
         return items
-    lead, turns = _turns(items)
-    if not fits(lead):
+    lead, turns = in_turns(items)
+    if not room.take(lead):
         lead = ()
-    chosen: tuple[Item, ...] = ()
+    chosen: list[Item] = []
     for turn in reversed(turns):
-        if not fits((*lead, *turn, *chosen)):
+        if not room.take(turn):
             break
-        chosen = (*turn, *chosen)
+        chosen[:0] = turn
     if turns and not chosen:
-        chosen = _newest_items(turns[-1], lambda part: fits((*lead, *part)))
+        kept = list(takewhile(lambda item: room.take([item]), reversed(turns[-1])))
+        chosen = kept[::-1]
     return without_orphan_outputs((*lead, *chosen), items)
-
-
-def _newest_items(turn: tuple[Item, ...], fits: Fits) -> tuple[Item, ...]:
-    start = len(turn)
-    while start > 0 and fits(turn[start - 1 :]):
-        start -= 1
-    return turn[start:]
-
-
-def _turns(
-    items: tuple[Item, ...],
-) -> tuple[tuple[Item, ...], list[tuple[Item, ...]]]:
-    """Split off the leading system messages, and the rest into turns."""
-    lead = tuple(takewhile(is_system, items))
-    turns: list[list[Item]] = []
-    for item in items[len(lead) :]:
-        if not turns or is_user(item):
-            turns.append([])
-        turns[-1].append(item)
-    return lead, [tuple(turn) for turn in turns]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from trialogue.conversation.items import (
@@ -18,6 +19,7 @@ __all__ = [
     "answered",
     "called",
     "calls_before_outputs",
+    "in_turns",
     "inverted",
     "is_system",
     "is_user",
@@ -72,6 +74,23 @@ def is_system(item: Item) -> bool:
 def is_user(item: Item) -> bool:
     """Whether the item is a user message, with which a turn begins."""
     return isinstance(item, Message) and item.role == "user"
+
+
+def in_turns(
+    items: Sequence[Item],
+) -> tuple[tuple[Item, ...], list[tuple[Item, ...]]]:
+    """Split off the leading system messages, and the rest into turns.
+
+    A turn is a user message and all that follows it; what stands in front of the first
+    user message is a turn of its own.
+    """
+    lead = tuple(takewhile(is_system, items))
+    turns: list[list[Item]] = []
+    for item in items[len(lead) :]:
+        if not turns or is_user(item):
+            turns.append([])
+        turns[-1].append(item)
+    return lead, [tuple(turn) for turn in turns]
 
 
 def calls_before_outputs(

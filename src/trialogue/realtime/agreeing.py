@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         UpdateSession,
     )
     from trialogue.realtime.connection import Connection, Timing
+    from trialogue.realtime.history import History
     from trialogue.realtime.listener import Listener
     from trialogue.realtime.listening import Listening
     from trialogue.realtime.model import RealtimeModel
@@ -84,7 +85,7 @@ class Agreeing:
     """The configurations of one session, and the answers to them."""
 
     def __init__(
-        self, session: Session, changed: Signal, timing: Timing, replay_budget: int
+        self, session: Session, changed: Signal, timing: Timing, history: History
     ) -> None:
         self.wanted: Configuration | None = None
         self.good: Configuration | None = None
@@ -93,7 +94,7 @@ class Agreeing:
         self._session = session
         self._changed = changed
         self._timing = timing
-        self._replay_budget = replay_budget
+        self._history = history
         self._replace = False
         self._failures = 0
 
@@ -104,7 +105,7 @@ class Agreeing:
         requests = [
             connection.encode(update, patience=self._timing.update, subject=config)
         ]
-        requests += encode_replay(self._session, connection, self._replay_budget)
+        requests += encode_replay(self._session, connection, self._history)
         config.requests = requests
         connection.post(requests)
         self._sent(connection, config)

@@ -35,6 +35,7 @@ from trialogue.realtime.replies import Reply, ReplyOutcome, Response, ResponseSl
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from trialogue.conversation.changes import Change
     from trialogue.conversation.items import Item
     from trialogue.conversation.record import Record
     from trialogue.dialects.dialect import Capabilities
@@ -64,6 +65,8 @@ class Session(Protocol):
     def wanted(self) -> Configuration | None: ...
 
     def publish(self, event: object) -> None: ...
+
+    def tell(self, change: Change) -> None: ...
 
     def pulse(self) -> None: ...
 

@@ -13,6 +13,8 @@ __all__ = ["SAMPLE_RATE", "AudioClock", "InputRing"]
 
 SAMPLE_RATE = 24_000
 _WIDTH = 2
+SPANS = 256
+"""Interruptions of the microphone that are remembered on one connection."""
 
 
 class InputRing:
@@ -65,7 +67,8 @@ class AudioClock:
     """Translates a connection's audio milliseconds to positions in the ring.
 
     The provider counts what was appended on its connection. The spans differ from a
-    plain offset when the ring had to drop what was not yet sent.
+    plain offset when the ring had to drop what was not yet sent. Only so many are kept:
+    what lies further back than the latest of them can be no turn that is still open.
     """
 
     spans: list[tuple[int, int]] = attrs.field(factory=list)
@@ -75,6 +78,7 @@ class AudioClock:
         """Note that samples from `position` were appended."""
         if not self.spans or position != self.position(self.sent):
             self.spans.append((self.sent, position))
+            del self.spans[:-SPANS]
         self.sent += samples
 
     def position(self, sent: int) -> int:

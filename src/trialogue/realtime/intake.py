@@ -181,7 +181,8 @@ class Intake:
             # now is another item, and is announced for itself (S8).
             request = None
         if request is not None:
-            connection.ledger.imply(request)
+            for item_id in connection.ledger.imply(request):
+                self.tell(record.deleted(view, item_id))
             connection.ledger.answered(event.answers)
         match event:
             case ItemAdded(item, previous, known):

@@ -260,24 +260,28 @@ class Ledger:
             self.settle(request, RequestState.ACKNOWLEDGED)
         return request
 
-    def imply(self, request: Request) -> None:
+    def imply(self, request: Request) -> list[str]:
         """Settle whatever was asked before `request`, whose own answer was read.
+
+        Returns the ids of the items that, as it turns out, were deleted.
 
         Only item operations: a configuration counts when its echo was read. An error
         that named nothing has cast doubt on what was then waiting, and doubt turns
         "implied" into "rejected" (core rule 11).
         """
-        if not self._ordered:
-            return
-        for entry in self:
+        deleted: list[str] = []
+        for entry in self if self._ordered else ():
             if entry is request:
-                return
+                break
             # NB: nothing but the item itself answers a retrieval.
             if changes_items(entry.command) and entry.answer is not None:
                 state = RequestState.REJECTED if entry.doubt else RequestState.IMPLIED
                 self.settle(entry, state, entry.doubt)
                 if entry.doubt:
                     self._doubted.append(entry)
+                elif isinstance(entry.command, DeleteItem):
+                    deleted.append(entry.command.item_id)
+        return deleted
 
     def take_doubted(self) -> list[Request]:
         """Return, once, the requests that were rejected by doubt."""

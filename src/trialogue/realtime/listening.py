@@ -23,6 +23,9 @@ WORDS_DUE = 5.0
 """Seconds within which the transcript of a turn usually comes."""
 MICROPHONE_PAUSE = 1.0
 """Seconds without any audio from the program after which nobody seems to speak."""
+WORDLESS_TURNS = 64
+"""Turns whose transcripts are waited for at once; there is more than one only if some
+of them never come."""
 MICROPHONE_SILENT = 3.0
 """Seconds without any audio from the program after which an open turn cannot end."""
 CONFIRMATION = 3.0
@@ -158,16 +161,18 @@ class Listening:
             due: when turn detection should have begun to answer it.
             words_by: when its transcript should have come.
         """
-        self._words_by[item_id] = words_by
+        if words_by > -math.inf:
+            self._words_by[item_id] = words_by
+        while len(self._words_by) > WORDLESS_TURNS:
+            del self._words_by[next(iter(self._words_by))]
         begin = self._committed_to if self._turn_start is None else self._turn_start
         end = upto if self._turn_end is None else self._turn_end
-        self._spoken[item_id] = self.ring.slice(begin, end)
+        self._keep(item_id, self.ring.slice(begin, end))
         self._committed_to = max(self._committed_to, end)
         self._turn_start = self._turn_end = None
         self._confirm_by = math.inf
         self.speaking = False
         self.answer_due = due
-        self._bound_spoken()
 
     def cleared(self, upto: int) -> None:
         """The input buffer was emptied on request."""
@@ -186,15 +191,16 @@ class Listening:
 
     def keep(self, item_id: str, pcm: bytes) -> None:
         """The program sends a message of sound: it is kept as a spoken turn is."""
-        self._spoken[item_id] = pcm
+        self._keep(item_id, pcm)
         self.sent_by_program = item_id
-        self._bound_spoken()
 
     def sound_of(self, item_id: str) -> bytes | None:
         """Return a committed turn's audio, if it is still kept."""
         return self._spoken.get(item_id) or None
 
-    def _bound_spoken(self) -> None:
+    def _keep(self, item_id: str, pcm: bytes) -> None:
+        if pcm:  # of what the ring has lost there is nothing to keep
+            self._spoken[item_id] = pcm
         while sum(map(len, self._spoken.values())) > SPOKEN_TURNS * 2:
             self._spoken.popitem(last=False)
 

@@ -16,6 +16,7 @@ __all__ = [
     "ConnectionEnded",
     "ConnectionOpened",
     "ErrorNotice",
+    "HistoryTrimmed",
     "ItemChanged",
     "MalformedFrame",
     "OpenReason",
@@ -160,9 +161,31 @@ class AudioDropped:
 
 @attrs.frozen
 class ReplayTruncated:
-    """A fresh connection was not given the whole conversation (replay budget)."""
+    """A fresh connection was not given the whole conversation; see `History`.
+
+    Attributes:
+        omitted: how many items were left out; they stay in `chat_ctx`.
+        omitted_tokens: how many tokens those are, by estimate.
+    """
 
     omitted: int
+    omitted_tokens: int = 0
+
+
+@attrs.frozen
+class HistoryTrimmed:
+    """The conversation had grown beyond its bound: its oldest turns leave.
+
+    A server that holds them is asked to delete them; they leave `chat_ctx` as it
+    answers, each with an `ItemChanged`.
+
+    Attributes:
+        item_ids: what leaves, in order.
+        remaining: how many items remain once all of it has left.
+    """
+
+    item_ids: tuple[str, ...]
+    remaining: int
 
 
 @attrs.frozen

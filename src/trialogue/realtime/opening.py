@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from trialogue.dialects.options import SessionOptions
     from trialogue.realtime.backoff import Backoff
     from trialogue.realtime.connection import Timing
+    from trialogue.realtime.history import History
     from trialogue.realtime.limits import Limits
     from trialogue.realtime.listener import Listener
     from trialogue.realtime.model import RealtimeModel
@@ -73,6 +74,7 @@ async def open_session(
     listener: Listener | None = None,
     timing: Timing | None = None,
     backoff: Backoff | None = None,
+    history: History | None = None,
     seed: int | None = None,
     standby: bool = False,
     wall: Callable[[], float] = time.time,
@@ -88,8 +90,9 @@ async def open_session(
     kept open, so that a fresh one costs no dialling. `wall` is the clock of the
     provider's `expires_at`, in seconds since 1970.
 
-    `limits` bounds the sizes of what is sent, received and held; `spend_limit` what the
-    conversation may cost; `wire_log` writes every frame to the log, redacted.
+    `limits` bounds the sizes of what is sent, received and held, `history` how much of
+    the conversation is kept and told again; `spend_limit` what it may cost; `wire_log`
+    writes every frame to the log, redacted.
 
     Raises:
         ConversionError: an option is out of the provider's range or has no form in its
@@ -106,6 +109,7 @@ async def open_session(
         listener=listener,
         timing=timing,
         backoff=backoff,
+        history=history,
         seed=seed,
         standby=standby,
         wall=wall,

@@ -20,6 +20,7 @@ from trialogue.realtime.notices import ErrorNotice, ReplayTruncated
 if TYPE_CHECKING:
     from trialogue.conversation.record import Record
     from trialogue.realtime.connection import Connection
+    from trialogue.realtime.history import History
     from trialogue.realtime.ledger import Request
     from trialogue.realtime.listener import Listener
     from trialogue.realtime.listening import Listening
@@ -38,16 +39,17 @@ class Session(Protocol):
 
 
 def encode_replay(
-    session: Session, connection: Connection, budget: int
+    session: Session, connection: Connection, history: History
 ) -> list[Request]:
-    """Return the requests that give a server the conversation, `budget` items at most.
+    """Return the requests that give a server the conversation, within the bounds.
 
-    What has no form in its protocol is left out, and said; an output travels with its
-    call or not at all (S19).
+    What is left out for them stays in the record, and this server is not said to hold
+    it. What has no form in its protocol is left out, and said; an output travels with
+    its call or not at all (S19).
     """
     requests: list[Request] = []
     left_out: set[str] = set()
-    for command in _replay(session, budget):
+    for command in _replay(session, history):
         item = command.item if isinstance(command, CreateItem) else None
         if isinstance(item, FunctionCallOutput) and item.call_id in left_out:
             # It is not under way either, so it keeps its place.
@@ -63,11 +65,17 @@ def encode_replay(
     return requests
 
 
-def _replay(session: Session, budget: int) -> list[Command]:
-    running = session.listener.running_calls()
-    plan = session.record.replay_plan(max_items=budget, running=running)
+def _replay(session: Session, history: History) -> list[Command]:
+    record = session.record
+    plan = record.replay_plan(
+        max_items=history.replay_items,
+        max_tokens=history.replay_tokens,
+        running=session.listener.running_calls(),
+    )
     if plan.omitted:
-        session.publish(ReplayTruncated(plan.omitted))
+        session.publish(ReplayTruncated(plan.omitted, plan.omitted_tokens))
+    given = {item.id for item in plan.items}
+    record.withheld(i.id for i in record.pending_local() if i.id not in given)
     return [
         _replayed(session, item) if item.id in plan.needs_audio else CreateItem(item)
         for item in plan.items

@@ -82,7 +82,10 @@ class Replying(Responding):
         self._out_of_band.clear()
         for response in tuple(self._responses.values()):
             here = response.generation == connection.generation
-            if response.running and here and not response.out_of_band:
+            if response.running and here and response.out_of_band:
+                response.lost = True  # whoever waits has been told, above
+                response.ended.set()
+            elif response.running and here:
                 # One whose end was never announced, with another begun since: its
                 # calls still wait for the end, the user has been answered.
                 response.answers_user &= response is self.slot.active

@@ -96,7 +96,9 @@ class Responding(Asking):
         request = connection.ledger.find(event.answers)
         if request is None:
             return None
-        connection.ledger.imply(request)
+        for item_id in connection.ledger.imply(request):
+            assert connection.view is not None
+            self._session.tell(self._session.record.deleted(connection.view, item_id))
         connection.ledger.answered(event.answers)
         return request.subject if isinstance(request.subject, Reply) else None
 

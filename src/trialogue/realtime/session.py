@@ -42,6 +42,7 @@ from trialogue.realtime.bounding import Bounding
 from trialogue.realtime.broadcast import Broadcast, Subscription
 from trialogue.realtime.commanding import Commanding
 from trialogue.realtime.connection import Connection, Timing, Traffic
+from trialogue.realtime.history import History
 from trialogue.realtime.intake import Intake
 from trialogue.realtime.ledger import (
     Request,
@@ -72,6 +73,7 @@ from trialogue.realtime.syncing import (
     apply_here,
     plan_sync,
 )
+from trialogue.realtime.trimming import Trimming
 from trialogue.realtime.updating import Updating
 from trialogue.realtime.wirelog import WireTap
 from trialogue.realtime.wishes import ReplyOptions, wish_for
@@ -123,7 +125,7 @@ class RealtimeSession:
         chat_ctx: ChatContext | None = None,
         timing: Timing | None = None,
         backoff: Backoff | None = None,
-        replay_budget: int = 400,
+        history: History | None = None,
         seed: int | None = None,
         standby: bool = False,
         wall: Callable[[], float] = time.time,
@@ -154,6 +156,7 @@ class RealtimeSession:
         self.meter = Meter(self, self._broadcast)
         self.spending = Spending(self, spend_limit)
         self._wire = None if wire_log is None else WireTap(wire_log, self.id)
+        history = history or History()
         self.replying = Replying(self, self.new_id)
         self.supervisor = Supervisor(
             self,
@@ -163,11 +166,12 @@ class RealtimeSession:
             backoff or Backoff(),
             self._random.random,
             wall,
-            replay_budget,
+            history,
             standby=standby,
         )
         self._intake = Intake(self)
         self._updating = Updating(self)
+        self._trimming = Trimming(self, history.items)
         self._commanding = Commanding(self, self._updating)
         for item in () if chat_ctx is None else chat_ctx.items:
             self.limits.check_item(item)
@@ -707,6 +711,7 @@ class RealtimeSession:
     def received(self, connection: Connection, event: Any) -> None:
         """A connection read an event."""
         self._intake.received(connection, event)
+        self._trimming.look()
 
     def read(self, connection: Connection, text: str) -> None:
         """A connection read a frame: whoever asked for raw events is given it."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from trialogue.dialects.events import SessionStarted
     from trialogue.realtime.backoff import Backoff
     from trialogue.realtime.connection import Connection, Timing
+    from trialogue.realtime.history import History
     from trialogue.realtime.model import RealtimeModel
     from trialogue.realtime.signal import Signal
 
@@ -59,11 +60,11 @@ class Supervisor(Agreeing):
         backoff: Backoff,
         jitter: Callable[[], float],
         wall: Callable[[], float],
-        replay_budget: int,
+        history: History,
         *,
         standby: bool = False,
     ) -> None:
-        super().__init__(session, changed, timing, replay_budget)
+        super().__init__(session, changed, timing, history)
         self.dialling: Connection | None = None
         self.spare: Connection | None = None
         self.standby = standby

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import attrs
@@ -31,6 +32,8 @@ class Sync:
 
     operations: tuple[Operation, ...]
     forgotten: tuple[str, ...] = ()
+    behind: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    """What a new item stands behind here, where the server was never given that."""
 
     @property
     def commands(self) -> tuple[Command, ...]:
@@ -42,7 +45,8 @@ class Sync:
             if isinstance(operation, Delete):
                 record.delete_requested(view, operation.item_id)
             else:
-                record.add_local(operation.item, operation.after)
+                item, after = operation.item, operation.after
+                record.add_local(item, after, here=self.behind.get(item.id))
         record.forget(self.forgotten)
 
 
@@ -56,7 +60,33 @@ def command_for(operation: Operation) -> Command:
 def plan_sync(record: Record, view: View, edited: ChatContext) -> Sync:
     """Three-way merge: what the editor changed, applied to the record as it is now."""
     edit = diff(record.base_of(edited), edited)
-    return Sync(merge(edit, record, view), forgotten(edit, record, view))
+    gone = forgotten(edit, record, view)
+    operations = merge(edit, record, view)
+    behind = _behind_withheld(operations, record, view, edited, gone)
+    return Sync(operations, gone, behind)
+
+
+def _behind_withheld(
+    operations: Sequence[Operation],
+    record: Record,
+    view: View,
+    edited: ChatContext,
+    gone: Collection[str],
+) -> dict[str, str]:
+    """Say which creations stand behind an item that only the record has."""
+    created = {o.item_id for o in operations if isinstance(o, Create)}
+    behind: dict[str, str] = {}
+    previous: str | None = None
+    for item_id in edited.ids:
+        if item_id in created and previous is not None:
+            behind[item_id] = previous
+        elif item_id in view or record.is_local(item_id):
+            previous = None  # from here on the server knows as well
+        elif item_id in record and item_id not in gone:
+            previous = item_id
+        if item_id in behind:
+            previous = item_id
+    return behind
 
 
 def apply_here(record: Record, edited: ChatContext) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from typing import Final, final
 
 __all__ = ["MAX_ID_LENGTH", "Ids", "shortened"]
 
 MAX_ID_LENGTH: Final = 32
 _PREFIX: Final = "tr_"
+REMEMBERED: Final = 16_384
+"""Ids of which one connection knows the way back, the latest that it was given."""
 
 
 def shortened(identifier: str) -> str:
@@ -28,7 +31,7 @@ class Ids:
     """The ids of one connection: ours on the wire, and the wire's as ours."""
 
     def __init__(self) -> None:
-        self._ours: dict[str, str] = {}
+        self._ours: OrderedDict[str, str] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"<Ids shortened={len(self._ours)}>"
@@ -38,6 +41,9 @@ class Ids:
         short = shortened(identifier)
         if short is not identifier:
             self._ours[short] = identifier
+            self._ours.move_to_end(short)
+            if len(self._ours) > REMEMBERED:
+                self._ours.popitem(last=False)
         return short
 
     def back(self, identifier: str) -> str:
