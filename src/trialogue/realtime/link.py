@@ -17,7 +17,6 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_st
 
 from trialogue._redaction import without_keys
 from trialogue.errors import ConnectionLost
-from trialogue.realtime.redaction import without_keys
 from trialogue.realtime.services import open_services
 from trialogue.realtime.upgrade import (
     Tap,
