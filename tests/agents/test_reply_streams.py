@@ -98,6 +98,24 @@ async def test_leaving_early_cuts_at_what_was_played_not_at_what_was_taken(
             assert len(stage.sent("response.cancel")) == 1
 
 
+@pytest.mark.behaviour("U3")
+async def test_a_block_left_after_the_reply_had_ended_lets_it_play_on(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """However little of it was taken: the loudspeaker hears all of it."""
+    brain = always(Say("One two three four.", ms=3000))
+    async with on_stage(brain) as stage, running(stage, Greeter()):
+        await until(lambda: stage.session.realtime.settled)
+        async with stage.session.open_reply() as reply:
+            await anext(reply.audio())
+            await until(lambda: not stage.session.realtime.open_work["active"])
+        assert len(stage.output.pcm) < 2000 * 48
+        await stage.session.wait_for_playout()
+        assert len(stage.heard()) == 300
+        assert not stage.sent("conversation.item.truncate")
+        assert list(held_ms(stage.server).values()) == [3000]
+
+
 @pytest.mark.behaviour("U3", "R9")
 async def test_the_users_voice_ends_the_stream_as_it_ends_the_speech(
     autojump_clock: trio.testing.MockClock,

@@ -30,3 +30,21 @@ def half_a_microphone_sample_is_dropped(patch: Patch) -> None:
         "self._odd = pcm[whole:]",
         'self._odd = b""',
     )
+
+
+@mutant("A1", "two responses at once share one decoder")
+def responses_share_a_decoder(patch: Patch) -> None:
+    patch.source(
+        "trialogue.dialects.openai._audio:AudioFormats.heard",
+        'response_id if response_id in self._sinks else ""',
+        '""',
+    )
+
+
+@mutant("A1", "a response is read in the session's format whatever it shows")
+def response_in_the_sessions_format(patch: Patch) -> None:
+    patch.source(
+        "trialogue.dialects.openai._audio:AudioFormats.began",
+        "said or self._sink",
+        "self._sink",
+    )

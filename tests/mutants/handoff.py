@@ -184,3 +184,21 @@ def failed_transfer_reads_transferred(patch: Patch) -> None:
     patch.source(
         "trialogue.agents.handoff:_truth", "output.output == transferred", "False"
     )
+
+
+@mutant("H16", "the formats of a first update that was lost are not said again")
+def lost_formats_are_not_said_again(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.agreeing:Agreeing.repeat_update",
+        "first=connection.config is None",
+        "first=False",
+    )
+
+
+@mutant("H16", "an option that the next agent does not set stays as it was")
+def options_are_not_taken_back(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.configuration:update_for",
+        "attrs.evolve(changed, **back)",
+        "changed",
+    )

@@ -15,7 +15,7 @@ def close_reason_shows_the_key(patch: Patch) -> None:
 @mutant("X1", "the library beneath logs what the peer says")
 def library_logs_the_key(patch: Patch) -> None:
     patch.source(
-        "trialogue.realtime.wire_log:_Struck.filter",
+        "trialogue.realtime.foreign_logs:_Struck.filter",
         "record.msg, record.args = shown, ()",
         "pass",
     )

@@ -348,3 +348,12 @@ def item_without_neighbours_is_lost(patch: Patch) -> None:
         "else:\n            self.order.append(item_id)",
         "else:\n            pass",
     )
+
+
+@mutant("S18", "a value out of the provider's range is sent all the same")
+def out_of_range_is_sent(patch: Patch) -> None:
+    patch.source(
+        "trialogue.dialects.openai._ranges:_within",
+        "not low <= value <= high",
+        "False",
+    )

@@ -206,7 +206,8 @@ class Agreeing:
         """What differs; everything, after an update that was never answered."""
         held = connection.sent_config
         known = held is not None and not held.unanswered
-        return update_for(config, held if known else None, first=False)
+        unsaid = connection.config is None
+        return update_for(config, held if known else None, first=unsaid)
 
     def amend(
         self, connection: Connection, config: Configuration, requests: list[Request]
@@ -243,7 +244,9 @@ class Agreeing:
         """The server went past an update without a word: say it in full once more."""
         owed = [r for r in connection.ledger if r.subject is config]
         if len(owed) == 1 and connection.live and connection.sent_config is config:
-            update = update_for(config, None, first=False)
+            # NB: the formats are said again only if nothing was ever agreed here: it
+            # may have been the first update that was lost, and they with it.
+            update = update_for(config, None, first=connection.config is None)
             patience = self._timing.update
             request = connection.encode(update, patience=patience, subject=config)
             connection.post([request])

@@ -244,8 +244,9 @@ class Ledger:
     ) -> None:
         """Strike a request off, with its outcome."""
         self._owed.pop(request.event_id, None)
+        pending = request.state is RequestState.PENDING
         request.settle(state, error)
-        if self.on_settled is not None:
+        if pending and self.on_settled is not None:
             self.on_settled(request)
 
     def answered(self, key: AnswerKey) -> Request | None:

@@ -8,6 +8,7 @@ nothing is ever sent after a frame that was cut short; every failure is one type
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, cast, final
@@ -17,6 +18,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_st
 
 from trialogue._redaction import without_keys
 from trialogue.errors import ConnectionLost
+from trialogue.realtime.foreign_logs import strike_keys_from
 from trialogue.realtime.services import open_services
 from trialogue.realtime.upgrade import (
     Tap,
@@ -24,7 +26,6 @@ from trialogue.realtime.upgrade import (
     checked_subprotocols,
     refusal,
 )
-from trialogue.realtime.wire_log import strike_keys_from
 
 __all__ = ["Link", "open_link"]
 
@@ -35,6 +36,16 @@ _QUEUE_SIZE = 256  # read ahead of us: beyond it, pings wait as well; 64 was too
 _NO_CLOSE_FRAME = 1006
 
 strike_keys_from("trio-websocket")
+
+
+def _mask(record: logging.LogRecord) -> bool:
+    record.msg, record.args = without_keys(record.getMessage()), ()
+    return True
+
+
+# NB: at level DEBUG it logs the reason that a peer gave for its close, and providers
+# quote keys there (X1).
+logging.getLogger("trio-websocket").addFilter(_mask)
 
 
 @asynccontextmanager

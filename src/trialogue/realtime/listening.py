@@ -146,8 +146,8 @@ class Listening:
         self._turn_end = clock.at_ms(audio_end_ms)
         self._confirm_by = now + CONFIRMATION
 
-    def voice_ended_at(self, now: float) -> float:
-        """When the turn's end was spoken, if the program pushes at real-time pace."""
+    def turn_ended_at(self, now: float) -> float:
+        """When the turn's end was pushed, if the program pushes at real-time pace."""
         if self._turn_end is None:
             return now
         return now - max(0, self.ring.end - self._turn_end) / SAMPLE_RATE

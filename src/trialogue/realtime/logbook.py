@@ -117,7 +117,7 @@ class Logbook:
 
     def closed(self, connections: int) -> None:
         """The session's block is left."""
-        self._log.info("the session is over after %d connections", connections)
+        self._log.info("the session ends; %d connections served", connections)
 
 
 def _of(generation: int) -> dict[str, int]:

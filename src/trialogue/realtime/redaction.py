@@ -10,7 +10,7 @@ import re
 from typing import Any, Final
 
 from trialogue._codec import dumps, loads
-from trialogue.dialects.openai._errors import without_keys
+from trialogue._redaction import without_keys
 
 __all__ = ["MOST", "redacted", "without_keys"]
 

@@ -243,12 +243,11 @@ class Responding(Asking):
         if call.call_id in response.calls:
             return
         response.calls[call.call_id] = call
-        refused = response.discard or self._stale(response)
-        if response.tap is not None and not refused:
+        if response.tap is not None:
             response.tap.call(call)
         if response.out_of_band:
             return  # only whoever asked for it can know what to make of it
-        if refused:
+        if response.discard or self._stale(response):
             self._session.listener.call_refused(response, call)
         else:
             self._session.listener.call_ready(response, call)

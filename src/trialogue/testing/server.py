@@ -181,10 +181,16 @@ class RealtimeServer:
         host: str = "127.0.0.1",
         *,
         ssl_context: ssl.SSLContext | None = None,
+        receive_buffer: int | None = None,
     ) -> int:
         """Serve TCP as well, and return the port; 0 picks a free one.
 
-        With an `ssl_context`, which holds the server's certificate, it is TLS.
+        Args:
+            port: to listen on.
+            host: name or address to listen on.
+            ssl_context: holds the server's certificate; with it, it is TLS.
+            receive_buffer: bytes (SO_RCVBUF) of each connection: a small one makes a
+                server that stalls felt at once.
 
         Raises:
             OSError: the port cannot be had.
@@ -192,6 +198,11 @@ class RealtimeServer:
         """
         nursery = self._live_nursery()
         listeners = await trio.open_tcp_listeners(port, host=host)
+        if receive_buffer is not None:
+            for listener in listeners:
+                listener.socket.setsockopt(
+                    trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, receive_buffer
+                )
         bound = int(listeners[0].socket.getsockname()[1])
         scheme = "ws" if ssl_context is None else "wss"
         self._address = (scheme, host, bound)

@@ -114,6 +114,19 @@ class Incoming:
             return None
         return (ours.ItemAdded(item, *self._predecessor(event.previous_item_id)),)
 
+    def _item_created(
+        self, event: wire.ConversationItemCreated, _: _Data
+    ) -> _Translation:
+        """One event where newer servers send two; what is being made ends later."""
+        item = item_in(event.item, self._ids)
+        if item is None:
+            return None
+        where = self._predecessor(event.previous_item_id)
+        added = ours.ItemAdded(item, *where)
+        if item.status == "in_progress":
+            return (added,)
+        return (added, ours.ItemDone(item, *where))
+
     def _item_done(self, event: wire.ConversationItemDone, _: _Data) -> _Translation:
         item = item_in(event.item, self._ids)
         if item is None:
@@ -329,6 +342,7 @@ _TRANSLATORS: Final[dict[type, _Translator]] = {
     wire.SessionUpdated: Incoming._session_updated,
     wire.RateLimitsUpdated: Incoming._rate_limits,
     wire.ConversationItemAdded: Incoming._item_added,
+    wire.ConversationItemCreated: Incoming._item_created,
     wire.ConversationItemDone: Incoming._item_done,
     wire.ConversationItemRetrieved: Incoming._item_retrieved,
     wire.ConversationItemTruncated: Incoming._item_truncated,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from trialogue._codec import dumps, loads
+from trialogue._redaction import without_keys
 from trialogue.dialects.openai._configuration import patch
-from trialogue.dialects.openai._errors import without_keys
 from trialogue.dialects.openai._ranges import check_options
 from trialogue.dialects.openai.wire import unstructure
 from trialogue.errors import ConfigurationError, ProtocolError
