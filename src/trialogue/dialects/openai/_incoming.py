@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
+from trialogue._redaction import without_keys
 from trialogue.dialects import events as ours
-from trialogue.dialects.openai._errors import reported, without_keys
+from trialogue.dialects.openai._errors import reported
 from trialogue.dialects.openai._items_in import item_in
 from trialogue.dialects.openai._responses import Responses
 from trialogue.dialects.openai.wire import items as wire_items
