@@ -56,3 +56,23 @@ def test_a_program_that_cuts_more_than_was_heard_has_its_way() -> None:
     (reply,) = run.record
     assert isinstance(reply, Message)
     assert reply.heard_ms == 100
+
+
+@pytest.mark.behaviour("U3", "R9")
+def test_speech_that_an_edit_made_text_is_cut_as_text() -> None:
+    """What no server can truncate any more is told anew, with the words heard."""
+    run = told(
+        Act("write"), Act("speak"), Edit("reverse"), Pass(0.03), Act("interrupt")
+    )
+    reply = next(i for i in run.record if isinstance(i, Message) and i.heard_ms)
+    created = frames(run, "conversation.item.create")
+    assert sum(e["item"]["id"] == reply.id for e in created) == 2
+
+
+@pytest.mark.behaviour("U3", "S22")
+@pytest.mark.parametrize("pause", [0.2, 0.5])
+def test_speech_is_cut_though_its_item_was_not_announced_yet(pause: float) -> None:
+    """Its sound came from the server, so the server has it."""
+    late = Fault("late", "conversation.item")
+    run = told(late, Act("ask"), Pass(pause), Act("interrupt"))
+    assert frames(run, "conversation.item.truncate")

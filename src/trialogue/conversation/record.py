@@ -203,12 +203,14 @@ class Record:
         the place that the record has for it, or goes last with a warning (S13). One
         that was deleted before its announcement came stays deleted.
         """
-        overtaken = item.id in view.unannounced and item.id not in view
+        gone = item.id in view.unannounced and item.id not in view
+        overtaken = gone and item.id not in self._entries.local
         view.unannounced.discard(item.id)
         if not (view.closed or overtaken):
             if item.id in self._entries.local:
                 # The answer to the deletion of what it replaces may have been lost.
                 view.order.discard(item.id)
+                view.given.add(item.id)
             first = previous_known and self._entries.sent_first(item.id)
             newest = self._entries.settle(item.id)
             if newest:
@@ -261,6 +263,8 @@ class Record:
                 local.replaces = None  # gone for good; what replaces it is to come
                 view.order.discard(item_id)
             else:
+                if item_id not in self._entries:
+                    view.unannounced.add(item_id)  # that is still to come, if at all
                 view.forget(item_id)
                 self._delete(item_id)
         return self._finish()

@@ -10,6 +10,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trialogue.conversation.edits import Create, Delete
+from trialogue.conversation.equivalence import is_spoken
 from trialogue.conversation.items import FunctionCall, Message
 from trialogue.conversation.order import ROOT
 from trialogue.conversation.replay import plan_replay
@@ -113,14 +114,14 @@ class Cutting:
             return
         commands: list[Any] = []
         view = connection.view
-        if response.generation != connection.generation:
-            self._retell(connection, response)
-        else:
-            held = [i for i in response.cut_items if view and i.item_id in view]
-            unheard = self._unheard(connection, response)
-            known = {command.item_id for command in unheard}
-            left = [i for i in held if i.item_id not in known]
-            commands = [*unheard, *(self._heard(connection, item) for item in left)]
+        here = response.generation == connection.generation
+        unheard = self._unheard(connection, response) if here else []
+        known = {command.item_id for command in unheard}
+        left = [i for i in response.cut_items if i.item_id not in known]
+        given = [i for i in left if self._was_given(connection, i)]
+        self._retell(connection, given)
+        own = [i for i in left if here and i not in given and not response.discard]
+        commands = [*unheard, *(self._heard(connection, i) for i in own)]
         response.cut_items.clear()
         commands = [c for c in commands if c is not None]
         commands += self._calls_cut_off(connection, response)
@@ -162,17 +163,25 @@ class Cutting:
             and item.id in view
         ]
 
-    def _retell(self, connection: Connection, response: Response) -> None:
+    def _was_given(self, connection: Connection, item: CutItem) -> bool:
+        """Whether the server has it in words, or will: it was not spoken there."""
+        view, record = connection.view, self._session.record
+        given = view is not None and item.item_id in view.given
+        return given or record.is_local(item.item_id)
+
+    def _retell(self, connection: Connection, cut_items: Iterable[CutItem]) -> None:
         """This server was given the speech in words: it is given only those heard."""
         record, view = self._session.record, connection.view
         editable = connection.model.capabilities.mutable_chat_context
         if view is None or not connection.live or not editable:
             return
-        for cut in response.cut_items:
-            if cut.item_id in view or record.is_local(cut.item_id):
-                sync = Sync(self._in_fewer_words(view, cut.item_id))
-                self.post(connection, sync.commands(self._session.listening.sound_of))
-                sync.note(record, view)
+        for cut in cut_items:
+            item = record.get(cut.item_id)
+            if item is None or not is_spoken(item):
+                continue  # gone, or written over: nothing of it was speech
+            sync = Sync(self._in_fewer_words(view, cut.item_id))
+            self.post(connection, sync.commands(self._session.listening.sound_of))
+            sync.note(record, view)
 
     def _in_fewer_words(self, view: View, item_id: str) -> tuple[Operation, ...]:
         record = self._session.record
