@@ -70,13 +70,6 @@ def test_a_call_without_output_keeps_its_turn() -> None:
     assert kept(items, overdue(items, 5)) == ["u2", "c", "a2", "u4", "a4"]
 
 
-def test_what_cannot_leave_now_keeps_its_turn_and_the_other_half_of_its_pair() -> None:
-    """An output that is being sent keeps the turn of its call."""
-    items = (*turn(1, call("c", "1")), *turn(2, output("o", "1")), *turn(3))
-    assert overdue(items, 2, staying=["o"]) == ()
-    assert overdue(items, 2, staying=["u2"]) == ("u1", "c", "a1", "o")
-
-
 def test_the_newest_turn_stays() -> None:
     """It is being talked about."""
     assert overdue(turns(1, 2), 2) == ("u1", "a1")
@@ -101,7 +94,7 @@ KINDS = st.sampled_from(["user", "assistant", "system", "call", "output"])
 
 @given(st.lists(KINDS, max_size=40), st.integers(0, 40), st.data())
 @pytest.mark.behaviour("S19")
-def test_no_half_pair_no_prologue_and_nothing_that_stays_ever_leaves(
+def test_no_half_pair_and_no_prologue_ever_leaves(
     kinds: list[str], keep: int, data: st.DataObject
 ) -> None:
     """For every conversation, legal or not."""
@@ -113,12 +106,8 @@ def test_no_half_pair_no_prologue_and_nothing_that_stays_ever_leaves(
             items.append(output(str(number), f"c{data.draw(st.integers(0, 6))}"))
         else:
             items.append(text(str(number), role=kind))  # type: ignore[arg-type]
-    staying = data.draw(
-        st.sets(st.sampled_from([i.id for i in items]) if items else st.nothing())
-    )
-    leaving = set(overdue(items, keep, staying=staying))
+    leaving = set(overdue(items, keep))
     remain = [item for item in items if item.id not in leaving]
-    assert staying.isdisjoint(leaving)
     halves = FunctionCall | FunctionCallOutput
     gone = [i.call_id for i in items if i.id in leaving and isinstance(i, halves)]
     assert set(gone).isdisjoint(i.call_id for i in remain if isinstance(i, halves))

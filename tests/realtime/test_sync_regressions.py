@@ -8,6 +8,7 @@ import pytest
 
 from syncing import Act, Edit, Pass, Plan, Run, Step, tell
 from trialogue.conversation import Message
+from wire import Fault
 
 
 def told(*steps: Step, seed: int = 0) -> Run:

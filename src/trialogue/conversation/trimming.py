@@ -8,7 +8,7 @@ from trialogue.conversation.items import FunctionCall, FunctionCallOutput
 from trialogue.conversation.units import answered, in_turns, is_user
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from trialogue.conversation.items import Item
 
@@ -19,7 +19,6 @@ def overdue(
     items: Sequence[Item],
     keep: int,
     *,
-    staying: Collection[str] = (),
     most: int | None = None,
 ) -> tuple[str, ...]:
     """Return the ids of what has to leave so that about `keep` items remain, in order.
@@ -30,7 +29,6 @@ def overdue(
     alone is more than `keep`, its oldest items leave, but not the user's.
 
     Args:
-        staying: ids of items that cannot leave now, nor the turns that they are in.
         most: stop after about so many; the rest is for the next time.
     """
     surplus = len(items) - keep
@@ -38,11 +36,11 @@ def overdue(
     if wanted <= 0:
         return ()
     pairs = _pairs(items)
-    fixed = set(staying) | _open_calls(items)
+    unanswered = _open_calls(items)
     leaving: set[str] = set()
     for group in _leaving_together(items, keep):
         together = {other for item in group for other in pairs.get(item.id, [item.id])}
-        if fixed.isdisjoint(together):
+        if unanswered.isdisjoint(together):
             leaving |= together
         if len(leaving) >= wanted:
             break

@@ -194,6 +194,8 @@ class Intake:
             connection.ledger.answered(event.answers)
         match event:
             case ItemAdded(item, previous, known):
+                if self._session.listening.ends_as(item.id):
+                    self._committed(connection, item.id, previous)
                 change = record.item_announced(view, item, previous, known)
             case ItemDone(item, previous, known):
                 change = record.item_done(view, item, previous, known)
@@ -287,7 +289,7 @@ class Intake:
         assert view is not None
         match event:
             case SpeechStarted(item_id, ms):
-                session.listening.started(connection.clock, ms)
+                session.listening.started(connection.clock, ms, item_id)
                 self.tell(session.record.speech_started(view, item_id))
                 session.publish(UserStartedSpeaking(item_id))
                 if session.speech_interrupts():
@@ -313,6 +315,8 @@ class Intake:
         self, connection: Connection, item_id: str, previous: str | None
     ) -> None:
         session = self._session
+        if session.listening.knows(item_id):
+            return  # said twice, or read from its item: what followed is another turn
         asked = connection.ledger.answered(("committed", None))
         upto = connection.cursor or 0
         if asked is not None and isinstance(asked.subject, int):

@@ -52,6 +52,8 @@ class Listening:
         self._sent_to = 0
         self._turn_start: int | None = None
         self._turn_end: int | None = None
+        self._turn_item: str | None = None
+        self._last_item: str | None = None
         self._last_push = -math.inf
         self._confirm_by = math.inf
         self._spoken: OrderedDict[str, bytes] = OrderedDict()
@@ -134,9 +136,12 @@ class Listening:
         if self.speaking:
             self._confirm_by = now + CONFIRMATION
 
-    def started(self, clock: AudioClock, audio_start_ms: int) -> None:
-        """Turn detection heard a voice."""
+    def started(
+        self, clock: AudioClock, audio_start_ms: int, item_id: str | None = None
+    ) -> None:
+        """Turn detection heard a voice; the turn will be that item."""
         self.speaking = True
+        self._turn_item = item_id
         self.answer_due = self._confirm_by = math.inf
         self._turn_start = clock.at_ms(audio_start_ms)
         self._turn_end = None
@@ -145,6 +150,14 @@ class Listening:
         """Turn detection heard it end; the commit should follow at once."""
         self._turn_end = clock.at_ms(audio_end_ms)
         self._confirm_by = now + CONFIRMATION
+
+    def ends_as(self, item_id: str) -> bool:
+        """Whether this item is the open turn, whose commit nobody has told of."""
+        return item_id == self._turn_item
+
+    def knows(self, item_id: str) -> bool:
+        """Whether the latest commit was of this item: it counts once."""
+        return item_id == self._last_item
 
     def turn_ended_at(self, now: float) -> float:
         """When the turn's end was pushed, if the program pushes at real-time pace."""
@@ -169,7 +182,8 @@ class Listening:
         end = upto if self._turn_end is None else self._turn_end
         self._keep(item_id, self.ring.slice(begin, end))
         self._committed_to = max(self._committed_to, end)
-        self._turn_start = self._turn_end = None
+        self._turn_start = self._turn_end = self._turn_item = None
+        self._last_item = item_id
         self._confirm_by = math.inf
         self.speaking = False
         self.answer_due = due
@@ -177,7 +191,7 @@ class Listening:
     def cleared(self, upto: int) -> None:
         """The input buffer was emptied on request."""
         self._committed_to = max(self._committed_to, upto)
-        self._turn_start = self._turn_end = None
+        self._turn_start = self._turn_end = self._turn_item = None
         self.speaking = False
 
     def transcribed(self, item_id: str) -> None:

@@ -54,7 +54,7 @@ class Trimming:
     def look(self) -> None:
         """Have the oldest turns leave if there are too many items; never waits.
 
-        Not while a response is made, nor while a server is being told what there is.
+        Not while a response is made, nor while items are on their way to a server.
         """
         most, count = self._most, len(self._session.record)
         if most is None or count <= most:
@@ -80,17 +80,14 @@ class Trimming:
         agreed = connection.config is not None and connection.view is not None
         if not agreed or session.supervisor.replacing or connection.view is None:
             return False
-        # One batch after the other: the last one is still on its way.
-        return not any(i in session.record for i in connection.view.leaving)
+        # One batch after the other, and nothing while items are on their way.
+        leaving = any(i in session.record for i in connection.view.leaving)
+        moving = any(item_of(r.command) is not None for r in connection.ledger)
+        return not leaving and not moving
 
     def _trim(self, most: int) -> None:
-        record, connection = self._session.record, self._session.connection
-        moving: set[str] = set()
-        if connection is not None and connection.live:
-            subjects = (item_of(request.command) for request in connection.ledger)
-            moving = {item_id for item_id in subjects if item_id is not None}
-        keep = int(most * REMAINING)
-        ids = overdue(record.items, keep, staying=moving, most=BATCH)
+        record = self._session.record
+        ids = overdue(record.items, int(most * REMAINING), most=BATCH)
         if ids:
             remaining = len(record) - len(ids)
             self._session.publish(HistoryTrimmed(ids, remaining))

@@ -21,7 +21,7 @@ from trialogue.testing.faults import (
     stall,
     swallow,
 )
-from trialogue.testing.machine import Committed, Pace, ResponseRecord, Settings
+from trialogue.testing.machine import Committed, Keeping, Pace, ResponseRecord, Settings
 from trialogue.testing.network import Network
 from trialogue.testing.scheduling import CancelAtStep, seeded
 from trialogue.testing.script import (
@@ -49,6 +49,7 @@ __all__ = [
     "Cue",
     "Fail",
     "Fault",
+    "Keeping",
     "LogEntry",
     "Mark",
     "Network",

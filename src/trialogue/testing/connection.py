@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from trialogue.testing.machine.conversation import Conversation
 
 __all__ = ["Connection", "LogEntry", "elided"]
-
-_MAX_ENTRIES: Final = 200_000
 
 
 @attrs.frozen
@@ -73,7 +71,9 @@ class Connection:
         machine: the protocol's state.
         url: the path and query that were asked for.
         opened: when it was accepted, on the server's clock.
-        entries: every frame, in the order in which the server's logic saw them.
+        entries: every frame, in the order in which the server's logic saw them, or the
+            latest of them (see `Keeping`).
+        counts: how many frames there were of each direction and type.
         protocol_errors: what came that is no WebSocket frame.
         close_code: with which code it ended; 1006 without a close frame; None while
             it lives.
@@ -86,7 +86,8 @@ class Connection:
     machine: Machine
     opened: float
     url: str = ""
-    entries: deque[LogEntry] = attrs.field(factory=lambda: deque(maxlen=_MAX_ENTRIES))
+    entries: deque[LogEntry] = attrs.field(factory=deque)
+    counts: Counter[tuple[Direction, str]] = attrs.field(factory=Counter)
     protocol_errors: list[str] = attrs.field(factory=list)
     close_code: int | None = None
     close_reason: str = ""
@@ -97,19 +98,24 @@ class Connection:
         state = "live" if self.closed is None else f"closed {self.close_code}"
         return f"<Connection {self.index} {state} frames={len(self.entries)}>"
 
+    def note(self, entry: LogEntry) -> None:
+        """Write a frame down."""
+        self.entries.append(entry)
+        self.counts[entry.direction, entry.type] += 1
+
     @property
     def audio(self) -> bytes:
-        """All input audio as it came, as 24 kHz PCM."""
+        """All input audio as it came, or the latest of it, as 24 kHz PCM."""
         return self.machine.audio
 
     @property
     def committed(self) -> list[Committed]:
-        """Every user turn that was committed, in order."""
+        """Every user turn that was committed, in order, or the latest."""
         return self.machine.committed
 
     @property
     def responses(self) -> list[ResponseRecord]:
-        """Every response, in order."""
+        """Every response, in order, or the latest."""
         return self.machine.responses
 
     @property

@@ -202,11 +202,14 @@ class FaultPlan:
     def at_frame(self, event: Mapping[str, Any], connection: int) -> list[Action]:
         """Return what happens to this frame."""
         actions = []
-        for fault, count in self._frame_faults:
+        for planned in tuple(self._frame_faults):
+            fault, count = planned
             if fault.matches(event, connection):
                 count[0] += 1
                 if fault.nth in (None, count[0]):
                     actions.append(fault.action)
+                if fault.nth == count[0]:
+                    self._frame_faults.remove(planned)  # it has happened
         return actions
 
     def at_connect(self) -> Literal["refuse", "silent"] | int | None:

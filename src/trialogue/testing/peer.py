@@ -369,7 +369,7 @@ class Peer:
 
     def _log(self, direction: Any, event: Mapping[str, Any], note: str) -> None:
         entry = LogEntry(trio.current_time(), direction, elided(event), note)
-        self.connection.entries.append(entry)
+        self.connection.note(entry)
         self._logged.append(entry)
 
     # Writing

@@ -7,8 +7,10 @@ needs a real clock or a socket: under `trio.testing.MockClock` an hour passes at
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -20,7 +22,7 @@ from trialogue.testing.connection import Connection, LogEntry
 from trialogue.testing.dialled import Dialled
 from trialogue.testing.faults import ConnectFault, Fault, FaultPlan
 from trialogue.testing.http import Posted, read_post
-from trialogue.testing.machine import Machine, Settings
+from trialogue.testing.machine import Keeping, Machine, Settings
 from trialogue.testing.machine.client_secrets import Attached, ClientSecrets, refused
 from trialogue.testing.network import Network
 from trialogue.testing.peer import Peer
@@ -55,9 +57,12 @@ class RealtimeServer:
         seed: of the ids.
         close_timeout: seconds for which a close of the server waits to be answered.
         on_entry: called with each connection and its new log entries.
+        keeping: how much is kept to look at, if not everything.
 
     Attributes:
-        connections: every connection accepted, in order, over or not.
+        connections: every connection accepted, in order, over or not. Where `keeping`
+            has a bound for them, the oldest that are over are forgotten.
+        accepted: how many connections were accepted.
         watermarks: for each hash that audio carries, the instructions and tool names.
         dials: how often somebody tried to connect, refused or not.
     """
@@ -74,6 +79,7 @@ class RealtimeServer:
         seed: int = 0,
         close_timeout: float = 2.0,
         on_entry: Callable[[Connection, Sequence[LogEntry]], None] | None = None,
+        keeping: Keeping | None = None,
     ) -> None:
         self.brain = brain
         self.network = network if network is not None else Network()
@@ -81,7 +87,9 @@ class RealtimeServer:
         self.utterances = utterances if utterances is not None else Utterances()
         self.connections: list[Connection] = []
         self.watermarks: dict[str, tuple[str, tuple[str, ...]]] = {}
-        self.dials = 0
+        self.dials = self.accepted = 0
+        self._keeping = keeping if keeping is not None else Keeping()
+        self._forgotten_errors: list[str] = []
         self._cues = Cues(tuple(cues))
         self._plan = FaultPlan(faults)
         self._seed = seed
@@ -96,12 +104,13 @@ class RealtimeServer:
 
     def __repr__(self) -> str:
         state = "serving" if self._nursery is not None else "idle"
-        return f"<RealtimeServer {state} connections={len(self.connections)}>"
+        return f"<RealtimeServer {state} connections={self.accepted}>"
 
     @property
     def protocol_errors(self) -> list[str]:
         """What came, on any connection, that is no WebSocket frame."""
-        return [error for one in self.connections for error in one.protocol_errors]
+        errors = (one.protocol_errors for one in self.connections)
+        return [*self._forgotten_errors, *chain.from_iterable(errors)]
 
     @property
     def live(self) -> list[Connection]:
@@ -331,11 +340,13 @@ class RealtimeServer:
     async def _converse(
         self, socket: ServerSocket, dialled: Dialled, network: Network, target: str
     ) -> None:
-        index = len(self.connections)
+        index, self.accepted = self.accepted, self.accepted + 1
+        log = deque[LogEntry](maxlen=self._keeping.entries)
         connection = Connection(
-            index, self._machine(index), trio.current_time(), target
+            index, self._machine(index), trio.current_time(), target, log
         )
         self.connections.append(connection)
+        self._forget_old()
         self._plan.add(*dialled.faults(index))
         # The answer to the upgrade and the first event travel together.
         greeting = connection.machine.open(
@@ -355,6 +366,13 @@ class RealtimeServer:
             self._peers.discard(peer)
             self._left.set()
 
+    def _forget_old(self) -> None:
+        most = self._keeping.connections
+        over = [one for one in self.connections if one.closed is not None]
+        for old in over[: 0 if most is None else max(0, len(over) - most)]:
+            self.connections.remove(old)
+            self._forgotten_errors += old.protocol_errors
+
     def _machine(self, index: int) -> Machine:
         return Machine(
             self.brain,
@@ -363,6 +381,7 @@ class RealtimeServer:
             index=index,
             seed=self._seed,
             next_mark=lambda: next(self._marks),
+            keeping=self._keeping,
         )
 
     def _stepped(self, connection: Connection, entries: Sequence[LogEntry]) -> None:

@@ -55,6 +55,8 @@ VADEvent: TypeAlias = SpeechStarted | SpeechStopped
 
 def level(pcm: bytes) -> float:
     """Return the root mean square of 16 bit samples."""
+    if not pcm.strip(b"\0"):
+        return 0.0  # a line on which nobody speaks; most audio is that
     samples = array("h", pcm)
     return float((sum(map(mul, samples, samples)) / max(len(samples), 1)) ** 0.5)
 

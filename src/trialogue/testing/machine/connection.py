@@ -26,6 +26,7 @@ from trialogue.testing.machine import configuration
 from trialogue.testing.machine.host import Host
 from trialogue.testing.machine.ids import Ids
 from trialogue.testing.machine.items import Items
+from trialogue.testing.machine.keeping import Keeping
 from trialogue.testing.machine.outputs import Output, Refusal, too_long
 from trialogue.testing.machine.responses import Responses
 from trialogue.testing.machine.settings import Settings
@@ -57,6 +58,7 @@ class Machine:
         index: the connection's number, counted by the server.
         seed: of the ids.
         next_mark: numbers the items that carry a watermark.
+        keeping: how much is remembered; everything by default.
 
     Attributes:
         session: the session's configuration as it is.
@@ -71,16 +73,20 @@ class Machine:
         index: int = 0,
         seed: int = 0,
         next_mark: Callable[[], int] | None = None,
+        keeping: Keeping | None = None,
     ) -> None:
+        keeping = keeping if keeping is not None else Keeping()
         self._settings = settings if settings is not None else Settings()
         mark = next_mark if next_mark is not None else itertools.count().__next__
         self._host = Host(self._settings, Ids(f"{seed}/{index}"), mark)
         self.session: Session = configuration.initial(
             self._settings, session_id=self._host.ids.new("sess"), model=""
         )
-        self._responses = Responses(self._host, brain, lambda: self.session, index)
+        self._responses = Responses(
+            self._host, brain, lambda: self.session, index, keeping
+        )
         self._turns = Turns(
-            self._host, transcriber, self._responses, self._input_config
+            self._host, transcriber, self._responses, self._input_config, keeping
         )
         self._responses.idle = self._turns
         self._items = Items(self._host, self._turns.recognise, self._audio_config)
@@ -104,17 +110,17 @@ class Machine:
 
     @property
     def responses(self) -> list[ResponseRecord]:
-        """Every response of this connection, in order."""
+        """Every response of this connection, in order, or the latest."""
         return self._responses.records
 
     @property
     def committed(self) -> list[Committed]:
-        """Every user turn of this connection, in order."""
+        """Every user turn of this connection, in order, or the latest."""
         return self._turns.committed
 
     @property
     def audio(self) -> bytes:
-        """All audio that came, as 24 kHz PCM."""
+        """All audio that came, or the latest, as 24 kHz PCM."""
         return bytes(self._turns.audio.received)
 
     def open(

@@ -25,12 +25,18 @@ class InputAudio:
     """The user's audio on one connection, and the clock that counts its samples.
 
     Attributes:
-        received: all of it, in the server's own format.
+        received: the latest of it, in the server's own format.
+        count: how many bytes of that format came in all.
         speech_item: the id reserved for the turn that is open, or None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keep_seconds: float | None = None) -> None:
+        """Keep all audio that comes, or only the last so many seconds of it."""
         self.received = bytearray()
+        self.count = 0
+        self._keep: int | None = None
+        if keep_seconds is not None:
+            self._keep = round(keep_seconds * 1000) * BYTES_PER_MS
         self.speech_item: str | None = None
         self._buffer = bytearray()
         self._begins = 0  # position of the buffer's first byte on the byte clock
@@ -44,7 +50,7 @@ class InputAudio:
     @property
     def position_ms(self) -> int:
         """How much audio came on this connection."""
-        return len(self.received) // BYTES_PER_MS
+        return self.count // BYTES_PER_MS
 
     @property
     def buffered_ms(self) -> float:
@@ -72,7 +78,10 @@ class InputAudio:
             message = f"Audio chunk exceeds the maximum size of {MAX_APPEND} bytes."
             raise Refusal("invalid_value", message, param="audio")
         pcm = decoded(data, audio_format)
+        self.count += len(pcm)
         self.received += pcm
+        if self._keep is not None:
+            del self.received[: -self._keep]
         self._buffer += pcm
         self._drop(len(self._buffer) - MAX_BUFFER)
         return self._vad.feed(pcm) if self._vad is not None else []
@@ -91,7 +100,7 @@ class InputAudio:
         if self.speech_item is not None:
             self._drop(self._speech_from - self._begins)
         start = self._begins
-        end = len(self.received) if end_ms is None else end_ms * BYTES_PER_MS
+        end = self.count if end_ms is None else end_ms * BYTES_PER_MS
         pcm = bytes(self._buffer[: max(end - start, 0)])
         self._drop(len(pcm))
         self.speech_item = None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from trialogue.dialects.openai.wire.response import ResponseParams
 from trialogue.testing.machine.conversation import BYTES_PER_MS
+from trialogue.testing.machine.keeping import Keeping, Tail
 from trialogue.testing.machine.outputs import Refusal
 from trialogue.testing.machine.request import Request, build
 from trialogue.testing.machine.response import Running
@@ -39,12 +40,18 @@ class Responses:
         brain: decides what is said.
         session: returns the session as it is now.
         index: the connection's number, for the brain.
+        keeping: how much is remembered.
     """
 
     def __init__(
-        self, host: Host, brain: Brain, session: Callable[[], Session], index: int
+        self,
+        host: Host,
+        brain: Brain,
+        session: Callable[[], Session],
+        index: int,
+        keeping: Keeping,
     ) -> None:
-        self.records: list[ResponseRecord] = []
+        self.records: Tail[ResponseRecord] = Tail(keeping.responses)
         self.active: Running | None = None
         self.idle: _Idle | None = None
         self._beside: dict[str, Running] = {}
@@ -83,7 +90,7 @@ class Responses:
         self._begin(request)
 
     def _begin(self, request: Request) -> None:
-        turn = request.turn(connection=self._index, ordinal=len(self.records))
+        turn = request.turn(connection=self._index, ordinal=self.records.total)
         parts = parts_of(self._brain(turn))
         running = Running(self._host, request, self._read // 64 * 64, self._ended)
         self.records.append(request.record)

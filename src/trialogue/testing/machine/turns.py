@@ -9,6 +9,7 @@ from trialogue.dialects.openai.wire.items import InputAudio as InputAudioPart
 from trialogue.dialects.openai.wire.items import Message
 from trialogue.testing.machine.conversation import BYTES_PER_MS, Held
 from trialogue.testing.machine.input_audio import InputAudio
+from trialogue.testing.machine.keeping import Keeping, Tail
 from trialogue.testing.machine.records import Committed
 from trialogue.testing.vad import SpeechStarted, SpeechStopped, VADEvent
 
@@ -38,6 +39,7 @@ class Turns:
         transcriber: knows what is said.
         responder: is interrupted and asked to answer.
         input_config: returns the session's `audio.input` as it is now.
+        keeping: how much is remembered.
     """
 
     def __init__(
@@ -46,9 +48,10 @@ class Turns:
         transcriber: Transcriber,
         responder: _Responder,
         input_config: Callable[[], Any],
+        keeping: Keeping,
     ) -> None:
-        self.audio = InputAudio()
-        self.committed: list[Committed] = []
+        self.audio = InputAudio(keeping.audio_seconds)
+        self.committed: Tail[Committed] = Tail(keeping.turns)
         self._host = host
         self._transcriber = transcriber
         self._responder = responder
@@ -57,7 +60,7 @@ class Turns:
         self.audio.configure(input_config().turn_detection)
 
     def __repr__(self) -> str:
-        return f"<Turns {self.audio!r} committed={len(self.committed)}>"
+        return f"<Turns {self.audio!r} committed={self.committed.total}>"
 
     def reconfigured(self) -> None:
         """Take up the session's turn detection."""
@@ -136,7 +139,7 @@ class Turns:
 
     def _transcribe_later(self, held: Held) -> None:
         delays = self._host.settings.pace.transcript_ms
-        delay = delays[min(len(self.committed), len(delays)) - 1]
+        delay = delays[min(self.committed.total, len(delays)) - 1]
         self._host.after(delay, lambda: self._transcribed(held))
 
     def _transcribed(self, held: Held) -> None:
