@@ -85,6 +85,7 @@ from trialogue.realtime.opening import open_session
 from trialogue.realtime.replies import ReplyOutcome
 from trialogue.realtime.retrieving import RetrievedItem
 from trialogue.realtime.session import RealtimeSession
+from trialogue.realtime.settings import SessionSettings
 from trialogue.realtime.spending import SpendLimit, SpendWarning
 from trialogue.realtime.streaming import (
     MessageStream,
@@ -154,6 +155,7 @@ __all__ = [
     "ServerVAD",
     "SessionClosed",
     "SessionOptions",
+    "SessionSettings",
     "SessionUpdateError",
     "SpendLimit",
     "SpendLimitReached",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from collections import deque
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, Unpack
@@ -53,24 +52,19 @@ from trialogue.realtime.wishes import ReplyOptions, wish_for
 from trialogue.tools import render
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from trialogue.agents.agent import Agent, Handoff
     from trialogue.agents.calls import OpenCall
     from trialogue.audio.base import AudioInput, AudioOutput
     from trialogue.conversation.context import ChatContext
     from trialogue.dialects.events import Usage
-    from trialogue.realtime.backoff import Backoff
     from trialogue.realtime.broadcast import Subscription
-    from trialogue.realtime.connection import Timing
-    from trialogue.realtime.history import History
     from trialogue.realtime.ledger import UpdateReport
-    from trialogue.realtime.limits import Limits
     from trialogue.realtime.metrics import Metrics
     from trialogue.realtime.model import RealtimeModel
     from trialogue.realtime.replies import ReplyOutcome
-    from trialogue.realtime.spending import SpendLimit
-    from trialogue.realtime.wirelog import WireLog
+    from trialogue.realtime.settings import SessionSettings
 
 __all__ = ["AgentSession", "open_agent_session"]
 
@@ -102,7 +96,7 @@ class AgentSession:
         *,
         userdata: Any = None,
         on_handoff_error: Literal["restore", "raise"] = "restore",
-        **options: Any,
+        **settings: Unpack[SessionSettings],
     ) -> None:
         self.model = model
         self.userdata = userdata
@@ -110,7 +104,7 @@ class AgentSession:
         self.scope: AgentScope | None = None
         self._playout = Playout(output)
         self._stage = Stage(self, self._playout)
-        self.realtime = RealtimeSession(model, listener=self._stage, **options)
+        self.realtime = RealtimeSession(model, listener=self._stage, **settings)
         self.log = SessionLog("trialogue.agents", self.realtime.id)
         self.changed = self.realtime.changed
         self._playout.on_finished = self._played
@@ -643,37 +637,21 @@ async def open_agent_session(
     *,
     audio: tuple[AudioInput | None, AudioOutput | None] = (None, None),
     userdata: Any = None,
-    chat_ctx: ChatContext | None = None,
     on_handoff_error: Literal["restore", "raise"] = "restore",
-    timing: Timing | None = None,
-    backoff: Backoff | None = None,
-    history: History | None = None,
-    seed: int | None = None,
-    standby: bool = False,
-    wall: Callable[[], float] = time.time,
-    limits: Limits | None = None,
-    spend_limit: SpendLimit | None = None,
-    wire_log: WireLog | None = None,
+    **settings: Unpack[SessionSettings],
 ) -> AsyncIterator[AgentSession]:
     """Open a conversation for agents; then `await session.run(agent)`.
 
     The block begins when the provider's first event was read. The session owns the
     audio input and output and closes them. Leaving the block takes at most the close
-    deadline (`Timing.close`), whatever the server does.
+    deadline (`Timing.close`), whatever the server does. Further keywords are those of
+    `SessionSettings`.
 
     Args:
         audio: the microphone and the loudspeaker; None for either is silence.
+        userdata: the program's own, handed to hooks and tools.
         on_handoff_error: "restore" lets the previous agent go on when a handoff fails,
             "raise" makes `run` raise.
-        history: bounds what is remembered of the conversation, and what a fresh
-            connection is told of it.
-        seed: makes ids of frames and pauses reproducible.
-        standby: keep a second connection open, so that a handoff that needs a fresh one
-            costs no dialling.
-        wall: the clock of the provider's `expires_at`, in seconds since 1970.
-        limits: bounds on the sizes of what is sent, received and held.
-        spend_limit: what the conversation may cost.
-        wire_log: write every frame to the log, redacted.
 
     Raises:
         ConnectRefused: wrong key, unknown model, refused upgrade; not retried.
@@ -682,23 +660,13 @@ async def open_agent_session(
         SpendLimitReached: the conversation has cost what it may cost.
         ConversionError: the conversation to begin with is beyond the limits.
     """
-    source, output = audio
-    output = output or NullOutput()
+    source, output = audio[0], audio[1] or NullOutput()
     session = AgentSession(
         model,
         output,
         userdata=userdata,
         on_handoff_error=on_handoff_error,
-        chat_ctx=chat_ctx,
-        timing=timing,
-        backoff=backoff,
-        history=history,
-        seed=seed,
-        standby=standby,
-        wall=wall,
-        limits=limits,
-        spend_limit=spend_limit,
-        wire_log=wire_log,
+        **settings,
     )
     async with session._open(source, output):
         yield session

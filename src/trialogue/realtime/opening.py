@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import trio
 
@@ -14,18 +13,12 @@ from trialogue.realtime.session import RealtimeSession
 from trialogue.realtime.unwrapping import single
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
-    from trialogue.conversation.context import ChatContext
     from trialogue.dialects.options import SessionOptions
-    from trialogue.realtime.backoff import Backoff
-    from trialogue.realtime.connection import Timing
-    from trialogue.realtime.history import History
-    from trialogue.realtime.limits import Limits
     from trialogue.realtime.listener import Listener
     from trialogue.realtime.model import RealtimeModel
-    from trialogue.realtime.spending import SpendLimit
-    from trialogue.realtime.wirelog import WireLog
+    from trialogue.realtime.settings import SessionSettings
     from trialogue.tools.spec import ToolSpec
 
 __all__ = ["open_session", "running_session"]
@@ -70,29 +63,21 @@ async def open_session(
     instructions: str = "",
     tools: Sequence[ToolSpec] = (),
     options: SessionOptions | None = None,
-    chat_ctx: ChatContext | None = None,
     listener: Listener | None = None,
-    timing: Timing | None = None,
-    backoff: Backoff | None = None,
-    history: History | None = None,
-    seed: int | None = None,
-    standby: bool = False,
-    wall: Callable[[], float] = time.time,
-    limits: Limits | None = None,
-    spend_limit: SpendLimit | None = None,
-    wire_log: WireLog | None = None,
+    **settings: Unpack[SessionSettings],
 ) -> AsyncIterator[RealtimeSession]:
     """Hold a conversation with a realtime model, without agents.
 
     The block begins when the provider's first event was read. Leaving it takes at most
-    the close deadline (`Timing.close`), also when the server never answers. With a
-    `seed` the same script sends the same frames. With `standby` a second connection is
-    kept open, so that a fresh one costs no dialling. `wall` is the clock of the
-    provider's `expires_at`, in seconds since 1970.
+    the close deadline (`Timing.close`), also when the server never answers. Further
+    keywords are those of `SessionSettings`.
 
-    `limits` bounds the sizes of what is sent, received and held, `history` how much of
-    the conversation is kept and told again; `spend_limit` what it may cost; `wire_log`
-    writes every frame to the log, redacted.
+    Args:
+        instructions: what the model is told to be.
+        tools: the functions it may call; see `RealtimeSession.open_reply` for how a
+            program without agents runs them.
+        options: on top of the model's own.
+        listener: is told, synchronously, what the session hears and does.
 
     Raises:
         ConversionError: an option is out of the provider's range or has no form in its
@@ -103,20 +88,7 @@ async def open_session(
         ServerError: the provider ended the session (quota, account).
         SpendLimitReached: the conversation has cost what it may cost.
     """
-    session = RealtimeSession(
-        model,
-        chat_ctx=chat_ctx,
-        listener=listener,
-        timing=timing,
-        backoff=backoff,
-        history=history,
-        seed=seed,
-        standby=standby,
-        wall=wall,
-        limits=limits,
-        spend_limit=spend_limit,
-        wire_log=wire_log,
-    )
+    session = RealtimeSession(model, listener=listener, **settings)
     base = model.options if options is None else model.options.merged(options)
     first = UpdateSession(instructions, tuple(tools), base)
     session.limits.check(first)

@@ -2,99 +2,54 @@
 
 from __future__ import annotations
 
-import itertools
-import random
-import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import trio
 
-from trialogue.conversation.edits import Delete
-from trialogue.conversation.items import (
-    FunctionCall,
-    FunctionCallOutput,
-    Item,
-    new_item_id,
-)
-from trialogue.conversation.record import Record
 from trialogue.dialects.commands import (
-    CreateItem,
-    CreateResponse,
-    Creation,
     TruncateItem,
 )
 from trialogue.dialects.options import (
     UNCHANGED,
-    SemanticVAD,
-    ServerVAD,
     SessionOptions,
     Unchanged,
 )
 from trialogue.errors import (
     ConnectionLost,
-    ProtocolError,
-    SessionClosed,
-    TrialogueError,
 )
-from trialogue.realtime.backoff import Backoff
-from trialogue.realtime.bounding import Bounding
-from trialogue.realtime.broadcast import Broadcast, Subscription
 from trialogue.realtime.commanding import Commanding
-from trialogue.realtime.connection import Connection, Timing, Traffic
-from trialogue.realtime.history import History
-from trialogue.realtime.intake import Intake
+from trialogue.realtime.hosting import Hosting
 from trialogue.realtime.ledger import (
-    Request,
     RequestReport,
     RequestState,
     UpdateReport,
-    item_of,
 )
-from trialogue.realtime.limits import Limits
-from trialogue.realtime.listener import Listener
-from trialogue.realtime.listening import Listening
-from trialogue.realtime.logbook import Logbook
-from trialogue.realtime.metrics import Meter
 from trialogue.realtime.notices import (
     AudioDropped,
-    MalformedFrame,
-    RawServerEvent,
-    raw_event,
 )
-from trialogue.realtime.replying import Replying
 from trialogue.realtime.retrieving import retrieve
-from trialogue.realtime.signal import Signal
-from trialogue.realtime.spending import Spending
-from trialogue.realtime.streaming import DEFAULT_LIMITS, StreamLimits, streamed
-from trialogue.realtime.supervisor import Supervisor
-from trialogue.realtime.syncing import (
-    Sync,
-    apply_here,
-    plan_sync,
-)
-from trialogue.realtime.trimming import Trimming
-from trialogue.realtime.updating import Updating
-from trialogue.realtime.wirelog import WireTap
+from trialogue.realtime.streaming import DEFAULT_LIMITS, StreamLimits
 from trialogue.realtime.wishes import ReplyOptions, wish_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from trialogue.conversation.changes import Change
     from trialogue.conversation.context import ChatContext
-    from trialogue.conversation.items import Role
+    from trialogue.conversation.items import (
+        FunctionCall,
+        Role,
+    )
     from trialogue.dialects.events import Usage
+    from trialogue.realtime.broadcast import Subscription
     from trialogue.realtime.commanding import MessageContent
-    from trialogue.realtime.configuration import Configuration
+    from trialogue.realtime.listener import Listener
     from trialogue.realtime.metrics import Metrics
     from trialogue.realtime.model import RealtimeModel
-    from trialogue.realtime.replies import Reply, ReplyOutcome, Tap, Turn
+    from trialogue.realtime.replies import ReplyOutcome
     from trialogue.realtime.retrieving import RetrievedItem
-    from trialogue.realtime.spending import SpendLimit
+    from trialogue.realtime.settings import SessionSettings
     from trialogue.realtime.streaming import ReplyStream
-    from trialogue.realtime.wirelog import WireLog
     from trialogue.tools.spec import ToolSpec
 
 __all__ = ["RealtimeSession"]
@@ -103,7 +58,7 @@ _NOT_SENT = UpdateReport((RequestReport("UpdateSession", RequestState.NOT_SENT),
 """No connection served in time: nothing was sent."""
 
 
-class RealtimeSession:
+class RealtimeSession(Hosting):
     """A conversation with one realtime model; made by `open_session`.
 
     Everything that changes the conversation goes through here: updates, audio, replies.
@@ -122,81 +77,10 @@ class RealtimeSession:
         model: RealtimeModel,
         *,
         listener: Listener | None = None,
-        chat_ctx: ChatContext | None = None,
-        timing: Timing | None = None,
-        backoff: Backoff | None = None,
-        history: History | None = None,
-        seed: int | None = None,
-        standby: bool = False,
-        wall: Callable[[], float] = time.time,
-        limits: Limits | None = None,
-        spend_limit: SpendLimit | None = None,
-        wire_log: WireLog | None = None,
+        **settings: Unpack[SessionSettings],
     ) -> None:
-        self.record = Record()
-        self.limits = limits or Limits()
-        self.listening = Listening(self.limits.audio_seconds)
-        self.listener = listener or Listener()
-        self.failure: TrialogueError | None = None
-        self.timing = timing or Timing()
-        self.changed = Signal()
-        self.body = trio.CancelScope()
-        self._turnstile = trio.StrictFIFOLock()
-        self.traffic = Traffic()
-        self._model = model
-        self._closed = False
-        self._numbers = itertools.count(1)
-        # NB: keys and jitter come from one seeded source where a seed is given, so
-        # that the same script gives the same frames.
-        self._random = random.Random(seed)
-        self.id = f"tri_{self._random.getrandbits(32):08x}"
-        self.logbook = Logbook(self.id)
-        self._broadcast = Broadcast(self.logbook.lagging)
-        self.bounding = Bounding(self.limits)
-        self.meter = Meter(self, self._broadcast)
-        self.spending = Spending(self, spend_limit)
-        self._wire = None if wire_log is None else WireTap(wire_log, self.id)
-        history = history or History()
-        self.replying = Replying(self, self.new_id)
-        self.supervisor = Supervisor(
-            self,
-            model,
-            self.changed,
-            self.timing,
-            backoff or Backoff(),
-            self._random.random,
-            wall,
-            history,
-            standby=standby,
-        )
-        self._intake = Intake(self)
-        self._updating = Updating(self)
-        self._trimming = Trimming(self, history.items)
+        super().__init__(model, listener=listener, **settings)
         self._commanding = Commanding(self, self._updating)
-        for item in () if chat_ctx is None else chat_ctx.items:
-            self.limits.check_item(item)
-            self.record.add_local(item)
-
-    def __repr__(self) -> str:
-        state = "closed" if self._closed else "failed" if self.failure else "live"
-        return f"<RealtimeSession {state} {self.connection!r} {self.replying.slot!r}>"
-
-    # --- what is -------------------------------------------------------------
-
-    @property
-    def model(self) -> RealtimeModel:
-        """The model of the connection that is wanted."""
-        return self._model if self.wanted is None else self.wanted.model
-
-    @property
-    def connection(self) -> Connection | None:
-        """The connection that serves, or served last."""
-        return self.supervisor.connection
-
-    @property
-    def wanted(self) -> Configuration | None:
-        """The configuration the session should have."""
-        return self.supervisor.wanted
 
     @property
     def chat_ctx(self) -> ChatContext:
@@ -266,27 +150,6 @@ class RealtimeSession:
         return await self._updating.update(
             instructions, tools, options, chat_ctx, deadline
         )
-
-    async def agreement(self, deadline: float) -> bool:
-        """Wait until a connection serves the configuration that is wanted, or not."""
-        await trio.lowlevel.checkpoint_if_cancelled()
-        self.check_open()
-        if not self.settled or self._turnstile.locked():
-            # Whoever has to wait goes on in the order of the calls.
-            with trio.CancelScope(deadline=deadline):
-                async with self._turnstile:
-                    await self.changed.until(lambda: self.over or self.settled)
-        self.check_open()
-        return self.settled
-
-    @property
-    def settled(self) -> bool:
-        """Whether a live connection has the wanted configuration, by its own word."""
-        connection, wanted = self.connection, self.wanted
-        if connection is None or wanted is None or not connection.live:
-            return False
-        held = connection.config
-        return held is not None and held.epoch is wanted.epoch
 
     @property
     def standby(self) -> bool:
@@ -359,30 +222,6 @@ class RealtimeSession:
         item that it never saw stays (S14); two edits at once both take effect (S17).
         """
         return await self.update_session(chat_ctx=chat_ctx, ack_timeout=ack_timeout)
-
-    def add_items(self, items: Sequence[Item]) -> list[Request]:
-        """Append items in this very step; they survive a change of connection.
-
-        Raises:
-            ConversionError: an item has no form in the protocol, or is beyond the
-                limits; none was added.
-        """
-        for item in items:
-            self.limits.check_item(item)
-        connection = self.connection
-        configured = connection is not None and connection.sent_config is not None
-        requests: list[Request] = []
-        if connection is not None and connection.live and configured:
-            requests = [connection.encode(CreateItem(item)) for item in items]
-        for item in items:
-            self._intake.tell(self.record.add_local(item))
-        if connection is not None and requests:
-            connection.post(requests)
-        return requests
-
-    def edit_here(self, edited: ChatContext) -> None:
-        """Apply an edit to the record alone, for the next connection to be given."""
-        apply_here(self.record, edited)
 
     # --- audio ---------------------------------------------------------------
 
@@ -491,63 +330,6 @@ class RealtimeSession:
             if_busy=if_busy,
             limits=limits,
         )
-
-    def stream_reply(
-        self,
-        command: CreateResponse,
-        *,
-        config: Configuration | None = None,
-        add_instructions: str | None = None,
-        if_busy: Literal["wait", "skip", "raise"] = "wait",
-        within: Turn | None = None,
-        silence: Callable[[], bool] = lambda: True,
-        limits: StreamLimits = DEFAULT_LIMITS,
-    ) -> AbstractAsyncContextManager[ReplyStream]:
-        """Stream a reply on behalf of a configuration; see `open_reply`."""
-
-        def ask(tap: Tap) -> Reply:
-            return self.replying.ask(
-                command=command,
-                config=config or self.wanted,
-                add_instructions=add_instructions,
-                if_busy=if_busy,
-                within=within,
-                tap=tap,
-            )
-
-        return streamed(self, ask, limits, silence)
-
-    async def reply(
-        self,
-        command: CreateResponse,
-        *,
-        config: Configuration | None = None,
-        add_instructions: str | None = None,
-        if_busy: Literal["wait", "skip", "raise"] = "wait",
-        within: Turn | None = None,
-        silence: Callable[[], bool] = lambda: True,
-    ) -> ReplyOutcome:
-        """Ask for a reply on behalf of a configuration; see `generate_reply`."""
-        self.check_open()
-        reply = self.replying.ask(
-            command=command,
-            config=config or self.wanted,
-            add_instructions=add_instructions,
-            if_busy=if_busy,
-            within=within,
-        )
-        try:
-            await reply.settled.wait()
-        finally:
-            self.replying.leave(reply, silence=silence())
-        return self._result(reply)
-
-    @staticmethod
-    def _result(reply: Reply) -> ReplyOutcome:
-        if reply.error is not None:
-            raise reply.error
-        assert reply.outcome is not None
-        return reply.outcome
 
     def interrupt(self) -> None:
         """Stop what is being said, now: cancelled, and truncated at what was heard.
@@ -666,234 +448,3 @@ class RealtimeSession:
             SessionClosed: the session takes no more work.
         """
         return self._commanding.send_raw(event)
-
-    # --- for the parts of the session ----------------------------------------
-
-    def new_id(self) -> str:
-        """Return an id for an event or a reply, unique in this session."""
-        return f"{self.id}_{next(self._numbers)}"
-
-    def new_item_id(self, prefix: str) -> str:
-        """Return an id for an item made here."""
-        return new_item_id(prefix, self._random)
-
-    def new_connection(self, generation: int, model: RealtimeModel) -> Connection:
-        """Return a connection that is not yet dialled."""
-        connection = Connection(
-            generation,
-            model,
-            self,
-            self.listening.ring,
-            self.changed,
-            self.timing,
-            self.traffic,
-            self.new_id,
-            self.limits,
-            self._wire,
-        )
-        self.meter.watch(connection)
-        return connection
-
-    def tell(self, change: Change) -> None:
-        """Publish what became of the record."""
-        self._intake.tell(change)
-
-    def publish(self, event: object) -> None:
-        """Hand an event to the subscribers."""
-        self.meter.observe(event)
-        self.logbook.observe(event)
-        self._broadcast.publish(event)
-
-    def pulse(self) -> None:
-        """State changed: whoever waits looks again."""
-        self.changed.pulse()
-
-    def received(self, connection: Connection, event: Any) -> None:
-        """A connection read an event."""
-        self._intake.received(connection, event)
-        self._trimming.look()
-
-    def read(self, connection: Connection, text: str) -> None:
-        """A connection read a frame: whoever asked for raw events is given it."""
-        if self._broadcast.wants(RawServerEvent):
-            with suppress(ProtocolError):  # it is told of when it is decoded
-                event = connection.parse(text)
-                self.publish(raw_event(event, connection.generation))
-
-    def malformed(self, connection: Connection, error: ProtocolError) -> None:
-        """A connection read what nobody can read; it goes on (C10)."""
-        self.publish(MalformedFrame(str(error), error.detail))
-
-    def overdue(self, connection: Connection, request: Request) -> None:
-        """A server did not answer in time: the connection is of no more use."""
-        what = type(request.command).__name__
-        connection.end(ConnectionLost(f"{what} was not answered in time"))
-
-    def unanswered(self, connection: Connection, request: Request) -> None:
-        """A request that no server answers was written: that is all there will be."""
-        item_id = item_of(request.command)
-        created = isinstance(request.command, Creation)
-        if created and item_id is not None and connection.view is not None:
-            self._intake.tell(self.record.confirmed(connection.view, item_id))
-
-    def timer(self) -> float:
-        """When `on_timer` wants to be called."""
-        return self.listening.timer()
-
-    def on_timer(self, now: float) -> None:
-        """A turn's end, or its answer, did not come."""
-        if self.listening.expire(now):
-            self.replying.owed = True
-        self.replying.advance()
-
-    def ended(self, connection: Connection) -> None:
-        """A connection ended."""
-        self.meter.ended(connection)
-        self.supervisor.ended(connection)
-
-    def repeat_update(self, connection: Connection, config: Configuration) -> None:
-        """See `Supervisor.repeat_update`."""
-        self.supervisor.repeat_update(connection, config)
-
-    def turns_are_automatic(self) -> bool:
-        """Whether the provider finds the user's turns and answers them by itself."""
-        detection = self._turn_detection()
-        return detection is UNCHANGED or (
-            isinstance(detection, ServerVAD | SemanticVAD) and detection.create_response
-        )
-
-    def speech_interrupts(self) -> bool:
-        """Whether the user's voice stops what is being said."""
-        detection = self._turn_detection()
-        return detection is UNCHANGED or (
-            isinstance(detection, ServerVAD | SemanticVAD)
-            and detection.interrupt_response
-        )
-
-    def _turn_detection(self) -> Any:
-        wanted = self.wanted
-        return (
-            self._model.options if wanted is None else wanted.options
-        ).turn_detection
-
-    @property
-    def user_has_the_floor(self) -> bool:
-        """Whether the user speaks, or is about to be answered by turn detection."""
-        return self.turns_are_automatic() and self.listening.has_the_floor
-
-    @property
-    def counters(self) -> tuple[int, int, int]:
-        """Control messages sent, their bytes, and connections opened, so far."""
-        return self.traffic.messages, self.traffic.bytes, self.supervisor.opened
-
-    def activate(
-        self,
-        config: Configuration,
-        items: Sequence[Item] = (),
-        edited: ChatContext | None = None,
-    ) -> None:
-        """Bring the session to a configuration, in this very step.
-
-        One batch: the update, then `items` (tool outputs, in call order), then the
-        operations of an edit of the conversation. Where no connection serves, or a
-        fresh one is on its way, all of it is kept for that one.
-        """
-        connection = self.connection
-        reuse = (
-            connection is not None
-            and connection.live
-            and connection.sent_config is not None
-            and not self.supervisor.replacing
-        )
-        sync = Sync(())
-        if edited is not None and reuse:
-            assert connection is not None
-            assert connection.view is not None
-            sync = plan_sync(self.record, connection.view, edited)
-            items = [item for item in items if not self._falls_with_call(item, sync)]
-        commands = (
-            *(CreateItem(item) for item in items),
-            *sync.commands(self.listening.sound_of),
-        )
-        for item in items:
-            self._intake.tell(self.record.add_local(item))
-        if reuse:
-            assert connection is not None
-            assert connection.view is not None
-            sync.note(self.record, connection.view)
-        elif edited is not None:
-            apply_here(self.record, edited)
-        self.supervisor.activate(config, commands if reuse else ())
-
-    def _falls_with_call(self, item: Item, sync: Sync) -> bool:
-        """Whether an output's call is deleted by the same batch."""
-        if not isinstance(item, FunctionCallOutput):
-            return False
-        deleted = {o.item_id for o in sync.operations if isinstance(o, Delete)}
-        calls = (self.record.get(item_id) for item_id in deleted)
-        return any(
-            isinstance(call, FunctionCall) and call.call_id == item.call_id
-            for call in calls
-        )
-
-    def replace_connection(self) -> None:
-        """Have a fresh connection take over from the present one."""
-        self.supervisor.replace()
-
-    def answer(self, items: Sequence[Item], *, turn: Turn | None, reply: bool) -> None:
-        """Post tool outputs in this very step, and the follow-up they call for."""
-        self.add_items(items)
-        if turn is not None:
-            self.replying.slot.close_turn(turn)
-        wanted = self.wanted
-        model_replies = self.model.capabilities.auto_tool_reply_generation
-        if reply and wanted is not None and not model_replies:
-            command = CreateResponse(self.new_id())
-            self.replying.ask(command=command, config=wanted, purpose="tools")
-        else:
-            self.replying.advance()
-
-    # --- ending --------------------------------------------------------------
-
-    @property
-    def over(self) -> bool:
-        """Whether the session takes no more work: closed, or failed for good."""
-        return self._closed or self.failure is not None
-
-    def check_open(self) -> None:
-        """Raise `SessionClosed` unless the session takes work (invariant 9)."""
-        if self.over:
-            msg = "this session is closed and takes no more work; open another one"
-            raise SessionClosed(msg) from self.failure
-
-    def fail(self, error: TrialogueError) -> None:
-        """The session cannot go on: its block is cancelled, and raises this error."""
-        if self.failure is None and not self._closed:
-            self.failure = error
-            self.logbook.failed(error)
-            self.supervisor.close()
-            self.listener.failed()
-            self.body.cancel(reason=f"the session failed: {error}")
-            self.changed.pulse()
-
-    def close(self) -> None:
-        """Take no more work; what is queued is not asked for any more."""
-        self.logbook.closed(self.supervisor.opened)
-        self._closed = True
-        self.supervisor.close()
-        self.replying.close()
-        self._broadcast.close()
-        self.changed.pulse()
-
-    @property
-    def open_work(self) -> dict[str, int]:
-        """What is under way, by kind; all zero once a conversation is quiet."""
-        connection = self.connection
-        slot = self.replying.slot
-        return {
-            "owed": 0 if connection is None else len(connection.ledger),
-            "queued": len(slot.queue),
-            "posted": int(slot.posted is not None),
-            "active": int(slot.active is not None),
-            "turn": int(slot.turn is not None),
-        }
