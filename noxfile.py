@@ -76,9 +76,22 @@ def tests(session: nox.Session, extra: str) -> None:
         if not session.posargs:
             options += ["--behaviours-report", str(LAST_RUN)]
     else:
+        session.env.setdefault("TRIALOGUE_SOAK_HOURS", "0")  # the soak runs once, too
         # The whole sweep runs once; elsewhere its first seeds show that it runs at all.
         session.env.setdefault("TRIALOGUE_SWEEP_SEEDS", "50")
     session.run("python", "-m", "pytest", *options, *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Talk for a day in virtual time; ``-- --hours 24`` says for how long."""
+    install(session, "test")
+    arguments = [*(session.posargs or ["--hours", "24"])]
+    options = [f"--soak-{a[2:]}" if a.startswith("--hours") else a for a in arguments]
+    folder = str(Path("tests", "soak"))
+    session.run(
+        "python", "-m", "pytest", "-s", "-p", "no:faulthandler", folder, *options
+    )
 
 
 @nox.session
