@@ -15,14 +15,14 @@ nox.options.error_on_external_run = True
 # An interpreter that is not here is skipped, and said to be, also in CI.
 nox.options.error_on_missing_interpreters = False
 nox.options.download_python = "never"
-nox.options.sessions = ["lint", "types", "tests", "behaviours", "mutants", "wheel"]
+nox.options.sessions = ["lint", "types", "tests", "behaviours", "mutants", "wheel", "docs"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
 OWN_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 SOURCES = [
     path
-    for path in ("src", "tests", "examples", "noxfile.py")
+    for path in ("src", "tests", "examples", "docs/conf.py", "noxfile.py")
     if (Path(__file__).parent / path).exists()
 ]
 # What the whole run of `tests` on this interpreter came to, test by test: while the
@@ -148,6 +148,15 @@ def wheel(session: nox.Session) -> None:
     program = str(Path("tests", "wheel_host.py").absolute())
     # Isolated: nothing but what was installed can be imported.
     session.run(python, "-I", "-W", "error", program, external=True)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the pages; a name that leads nowhere is an error, and nothing is fetched."""
+    install(session, "docs")
+    built = Path(session.create_tmp()) / "html"
+    session.run("python", "-m", "sphinx", "-W", "-n", "-q", "-E", "docs", str(built))
+    session.log(f"open {built / 'index.html'}")
 
 
 @nox.session

@@ -95,13 +95,12 @@ def transferring_brain(turn: Turn) -> Any:
 
 def model_of(server: RealtimeServer, **options: Any) -> OpenAIRealtime:
     """Return a model that is served by this server, in memory."""
-    return OpenAIRealtime(
-        "gpt-realtime",
-        api_key="sk-test-key",
-        base_url="ws://localhost/v1/realtime",
-        connect=server.connect,
-        **options,
-    )
+    usual: dict[str, Any] = {
+        "api_key": "sk-test-key",
+        "base_url": "ws://localhost/v1/realtime",
+        "connect": server.connect,
+    }
+    return OpenAIRealtime("gpt-realtime", **(usual | options))
 
 
 @attrs.define(eq=False)

@@ -25,7 +25,9 @@ from trialogue.dialects.dialect import Capabilities
 from trialogue.dialects.events import Usage
 from trialogue.dialects.options import (
     UNCHANGED,
+    AudioFormat,
     CustomVoice,
+    Modality,
     NamedMCPTool,
     NamedTool,
     NoiseReduction,
@@ -34,8 +36,13 @@ from trialogue.dialects.options import (
     SemanticVAD,
     ServerVAD,
     SessionOptions,
+    ToolChoice,
     Tracing,
     Transcription,
+    Truncation,
+    TurnDetection,
+    Unchanged,
+    Voice,
 )
 from trialogue.errors import (
     AnswerTimeout,
@@ -56,8 +63,11 @@ from trialogue.errors import (
     ToolError,
     TrialogueError,
 )
+from trialogue.realtime.azure import AzureRealtime
 from trialogue.realtime.backoff import Backoff
+from trialogue.realtime.client_secrets import ClientSecret, create_client_secret
 from trialogue.realtime.connection import Timing
+from trialogue.realtime.credentials import Secret
 from trialogue.realtime.history import History
 from trialogue.realtime.ledger import RequestReport, RequestState, UpdateReport
 from trialogue.realtime.limits import Limits
@@ -65,6 +75,7 @@ from trialogue.realtime.metrics import (
     Durations,
     Metrics,
     ResponseMetrics,
+    SubscriberMetrics,
     TranscriptionUsage,
 )
 from trialogue.realtime.model import RealtimeModel
@@ -90,9 +101,12 @@ __all__ = [
     "Agent",
     "AgentSession",
     "AnswerTimeout",
+    "AudioFormat",
+    "AzureRealtime",
     "Backoff",
     "Capabilities",
     "ChatContext",
+    "ClientSecret",
     "ConfigurationError",
     "ConnectRefused",
     "ConnectionLost",
@@ -111,6 +125,7 @@ __all__ = [
     "Message",
     "MessageStream",
     "Metrics",
+    "Modality",
     "NamedMCPTool",
     "NamedTool",
     "NoReply",
@@ -133,6 +148,7 @@ __all__ = [
     "RetentionRatio",
     "RetrievedItem",
     "RunContext",
+    "Secret",
     "SemanticVAD",
     "ServerError",
     "ServerVAD",
@@ -144,17 +160,24 @@ __all__ = [
     "SpendWarning",
     "StreamLimits",
     "SubscriberLagged",
+    "SubscriberMetrics",
     "TextContent",
     "Timing",
+    "ToolChoice",
     "ToolError",
     "ToolSpec",
     "Tracing",
     "Transcription",
     "TranscriptionUsage",
     "TrialogueError",
+    "Truncation",
+    "TurnDetection",
+    "Unchanged",
     "UpdateReport",
     "Usage",
+    "Voice",
     "WireLog",
+    "create_client_secret",
     "function_tool",
     "open_agent_session",
     "open_session",

@@ -11,7 +11,7 @@ from stage import Greeter, Weather, on_stage, outputs, running, speak, until
 from streams import always, audio_of, held_ms, text_of
 from trialogue import Agent, RunContext, function_tool
 from trialogue.conversation.items import Message
-from trialogue.testing import Call, CancelAtStep, Say, Turn, Utterances
+from trialogue.testing import Call, CancelAtStep, Say, Turn, Utterances, late
 
 if TYPE_CHECKING:
     from stage import Stage
@@ -96,6 +96,47 @@ async def test_leaving_early_cuts_at_what_was_played_not_at_what_was_taken(
             assert message.heard_ms == heard
             assert held_ms(stage.server) == {message.id: heard}
             assert len(stage.sent("response.cancel")) == 1
+
+
+@pytest.mark.behaviour("U3", "R6")
+async def test_a_message_that_begins_after_an_interruption_is_never_heard(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The cancel is long under way; what the server adds meanwhile is taken out."""
+    two = [Say("First of all.", ms=3000), Say("And then.", ms=600)]
+    faults = [late("response.cancel", seconds=5)]
+    async with (
+        on_stage(always(two), server={"faults": faults}) as stage,
+        running(stage, Greeter()),
+        trio.open_nursery() as nursery,
+    ):
+        realtime = stage.session.realtime
+        await until(lambda: realtime.settled)
+        nursery.start_soon(stage.session.generate_reply)
+        await until(lambda: len(stage.output.pcm) > 4800)
+        stage.session.interrupt()
+        await until(lambda: not any(realtime.open_work.values()))
+        first, _ = stage.server.connections[0].responses[0].item_ids
+        assert list(held_ms(stage.server)) == [first]
+        assert stage.session.chat_ctx.ids == (first,)
+
+
+@pytest.mark.behaviour("U3")
+async def test_a_block_left_after_the_reply_had_ended_lets_it_play_on(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """However little of it was taken: the loudspeaker hears all of it."""
+    brain = always(Say("One two three four.", ms=3000))
+    async with on_stage(brain) as stage, running(stage, Greeter()):
+        await until(lambda: stage.session.realtime.settled)
+        async with stage.session.open_reply() as reply:
+            await anext(reply.audio())
+            await until(lambda: not stage.session.realtime.open_work["active"])
+        assert len(stage.output.pcm) < 2000 * 48
+        await stage.session.wait_for_playout()
+        assert len(stage.heard()) == 300
+        assert not stage.sent("conversation.item.truncate")
+        assert list(held_ms(stage.server).values()) == [3000]
 
 
 @pytest.mark.behaviour("U3", "R9")

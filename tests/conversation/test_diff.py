@@ -35,6 +35,8 @@ def test_what_a_provider_would_not_see_is_no_difference() -> None:
         text("a"), status="in_progress", agent="Kelly", heard_ms=5, role="user"
     )
     assert not diff(ABC, ABC.replace(noted))
+    timed = Message("u", "user", (AudioTranscribed("words", 900),))
+    assert not diff(ChatContext((spoken("u"),)), ChatContext((timed,)))
     listing = OpaqueItem("x", "mcp_list_tools", {"tools": []}, "in_progress")
     held = ChatContext((listing,))
     assert not diff(held, held.replace(attrs.evolve(listing, status="completed")))

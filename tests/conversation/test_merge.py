@@ -56,6 +56,14 @@ def test_replacing_the_history_removes_the_old_items() -> None:
     assert list(server.record.ids) == server.order == []
 
 
+@pytest.mark.behaviour("S4")
+def test_a_context_of_another_conversation_replaces_the_history() -> None:
+    """It is no edit, although it comes with a past of its own."""
+    server, other = _abc(), Server([text("a"), text("z")])
+    server.apply(server.post(other.record.snapshot()))
+    assert server.context.ids == server.record.ids == ("a", "z")
+
+
 @pytest.mark.behaviour("S14")
 def test_a_turn_that_the_editor_has_not_seen_is_kept() -> None:
     server = _abc()

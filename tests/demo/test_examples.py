@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import wave
@@ -12,18 +13,33 @@ from pathlib import Path
 from trialogue.demo.speech import clip
 from trialogue.testing import config_hash, decode
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "two_agents.py"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 SECONDS = 60
 
 
-def write_caller(path: Path) -> None:
-    """A caller who asks about the weather, and then listens."""
-    pause = bytes(12_000)
+def run(example: str, *arguments: str | Path, typed: str = "", key: str = "") -> str:
+    """Run a program to its end, and return what it printed."""
+    environment = {**os.environ, "OPENAI_API_KEY": key}
+    if not key:
+        del environment["OPENAI_API_KEY"]
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", EXAMPLES / example, *arguments],
+        env=environment,
+        input=typed,
+        stdout=subprocess.PIPE,
+        timeout=SECONDS,
+        check=True,
+        text=True,
+    )
+    return ended.stdout
+
+
+def write(path: Path, pcm: bytes) -> None:
     with wave.open(str(path), "wb") as recording:
         recording.setnchannels(1)
         recording.setsampwidth(2)
         recording.setframerate(24_000)
-        recording.writeframes(pause + clip("caller_city") + 2 * pause)
+        recording.writeframes(pcm)
 
 
 def read(path: Path) -> bytes:
@@ -45,7 +61,8 @@ def test_two_agents_are_heard_one_after_the_other(tmp_path: Path) -> None:
     """Each in its own words: the audio says under whose configuration it was made."""
     caller, agents = tmp_path / "caller.wav", tmp_path / "agents.wav"
     log = tmp_path / "log.jsonl"
-    write_caller(caller)
+    pause = bytes(12_000)
+    write(caller, pause + clip("caller_city") + 2 * pause)
     serve = ["-m", "trialogue", "serve", "--port", "0", "--script", "demo"]
     serve += ["--log", str(log)]
     with subprocess.Popen(
@@ -54,12 +71,7 @@ def test_two_agents_are_heard_one_after_the_other(tmp_path: Path) -> None:
         try:
             assert server.stdout is not None
             url = server.stdout.readline().strip().removeprefix("listening on ")
-            subprocess.run(
-                [sys.executable, EXAMPLE, caller, agents, "--base-url", url],
-                env={**os.environ, "OPENAI_API_KEY": "any"},
-                timeout=SECONDS,
-                check=True,
-            )
+            run("two_agents.py", caller, agents, "--base-url", url, key="any")
         finally:
             server.kill()
     heard = list(dict.fromkeys(mark.config for mark in decode(read(agents))))
@@ -70,3 +82,49 @@ def test_two_agents_are_heard_one_after_the_other(tmp_path: Path) -> None:
         config_hash("You are Kelly, a friendly greeter.", ["transfer_to_weather"]),
         config_hash(asked, ["lookup_weather"]),
     ]
+
+
+def test_a_written_chat_answers_each_line() -> None:
+    """Without a key it asks the local server, which repeats what it is told."""
+    lines = run("text_chat.py", typed="Hello there.\nHow are you?\n").splitlines()
+
+    assert lines[:2] == ["You said: Hello there.", "You said: How are you?"]
+    assert re.fullmatch(r"\([1-9]\d* tokens\)", lines[2])
+    assert len(lines) == 3
+
+
+def test_the_button_stops_an_answer_that_is_cut_where_it_was_heard(
+    tmp_path: Path,
+) -> None:
+    """The second press falls half a second into the first answer."""
+    answers = tmp_path / "answers.wav"
+    lines = run("push_to_talk.py", "--local", "--answers", answers).splitlines()
+    cut = re.fullmatch(r"assistant: (.*) \[cut at (\d+) ms\]", lines[1])
+
+    assert lines[0] == "user: What is the weather like in Oslo today?"
+    assert cut is not None
+    assert 300 <= int(cut[2]) < 2500
+    assert len(cut[1]) < len("You said: What is the weather like in Oslo today?")
+    assert lines[2:] == ["user: No, in Bergen.", "assistant: You said: No, in Bergen."]
+    assert len({mark.item for mark in decode(read(answers))}) == 2
+
+
+def test_a_recorded_turn_is_answered(tmp_path: Path) -> None:
+    """Each file is one turn; what is said in it, the local server cannot know."""
+    turn = tmp_path / "turn.wav"
+    write(turn, clip("caller_city"))
+    lines = run("push_to_talk.py", "--local", turn).splitlines()
+
+    assert [line.partition(":")[0] for line in lines] == ["user", "assistant"]
+    assert lines[1] == "assistant: Hello."
+
+
+def test_what_is_said_is_classified_and_the_conversation_does_not_notice() -> None:
+    """Six items: what the user said, and the answers."""
+    lines = run("classify.py", "--local").splitlines()
+    topics = [line.partition(": ")[2] for line in lines if line.startswith("  topic")]
+    answers = [line for line in lines if line.startswith("assistant")]
+
+    assert topics == ["billing", "technical", "other"]
+    assert answers == ["assistant: Let me look into that."] * 3
+    assert lines[-1] == "6 items in the conversation"

@@ -1,8 +1,9 @@
 """Demands that under every mutant a test of its behaviour fails.
 
 ``python tests/quality/kill.py [ROW...]`` first runs the tests of all rows concerned on
-the unbroken source: they must pass. Then it runs, two mutants at a time, the tests of
-each mutant's row on the source broken by that mutant, and prints a line about it:
+the unbroken source: they must pass. Then it runs, as many mutants at a time as there
+are cores, the tests of each mutant's row on the source broken by that mutant, the
+quickest first, until one fails, and prints a line about it:
 
 killed
     a test of the row failed, as it should;
@@ -19,7 +20,10 @@ Every row asked for by its id must have a mutant; so must those that
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -37,7 +41,7 @@ from quality.suite import LAST_HELP, SuiteRun, last_run, run_suite
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-AT_A_TIME = 2
+CORES = max(2, os.cpu_count() or 1)
 LIMIT_SECONDS = 120.0
 
 
@@ -79,9 +83,10 @@ def main(arguments: Sequence[str]) -> int:
         print(error)
         return 2
     lacking = _lacking(rows, options.rows, mutants)
-    if not _unbroken(options.root, options.last, mutants):
+    unbroken = _unbroken(options.root, options.last, mutants)
+    if unbroken is None:
         return 2
-    survivors = _try_all(options.root, mutants, options.limit)
+    survivors = _try_all(options.root, mutants, unbroken, options.limit)
     return int(not _report(mutants, survivors, lacking))
 
 
@@ -101,39 +106,49 @@ def _lacking(rows: Rows, asked: Sequence[str], mutants: list[Mutant]) -> list[st
     return [row for row in named if row not in broken]
 
 
-def _unbroken(root: Path, last: Path | None, mutants: list[Mutant]) -> bool:
-    """True if the tests of every row concerned exist and pass without a mutant."""
+def _unbroken(root: Path, last: Path | None, mutants: list[Mutant]) -> SuiteRun | None:
+    """Run the tests of every row concerned; None unless they exist, and all pass."""
     concerned = list(dict.fromkeys(mutant.row for mutant in mutants))
     if not concerned:
-        return True
+        return SuiteRun(0, (), "")
     run = last_run(root, last) or run_suite(root, concerned, "-q", "--no-header")
     failed = [test for row in concerned for test in run.names(row, "failed")]
     untested = [row for row in concerned if not run.names(row, "passed")]
     if run.ran and not failed and not untested:
-        return True
+        return run
     print(run.output)
     print(f"without a mutant, pytest ends with status {run.status}")
     for test in dict.fromkeys(failed):
         print(f"without a mutant, {test} fails")
     if untested:
         print(f"without a mutant, no passing test covers {' '.join(untested)}")
-    return False
+    return None
 
 
-def _try_all(root: Path, mutants: list[Mutant], limit: float) -> list[Verdict]:
+def _try_all(
+    root: Path, mutants: list[Mutant], unbroken: SuiteRun, limit: float
+) -> list[Verdict]:
     """Run the tests under each mutant; return those that were not killed."""
     survivors = []
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
-        for verdict in pool.map(lambda one: _try(root, one, limit), mutants):
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(CORES) as pool:
+        times = Path(folder, "times.json")
+        times.write_text(json.dumps(unbroken.times), encoding="utf-8")
+
+        def attempt(mutant: Mutant) -> Verdict:
+            # Naming the files spares each run the collection of all others.
+            files = unbroken.files(mutant.row)
+            return _try(root, mutant, limit, "--quickest-first", str(times), *files)
+
+        for verdict in pool.map(attempt, mutants):
             print(verdict, flush=True)
             if not verdict.killed:
                 survivors.append(verdict)
     return survivors
 
 
-def _try(root: Path, mutant: Mutant, limit: float) -> Verdict:
+def _try(root: Path, mutant: Mutant, limit: float, *options: str) -> Verdict:
     started = time.monotonic()
-    options = ("-x", "-q", "--no-header", "--mutant", mutant.name)
+    options = ("-x", "-q", "--no-header", "--mutant", mutant.name, *options)
     run = run_suite(root, [mutant.row], *options, seconds=limit)
     word, detail = _judge(run, mutant.row, limit)
     return Verdict(mutant, word, detail, time.monotonic() - started)

@@ -18,6 +18,7 @@ import __future__
 import ast
 import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable
 from types import CodeType, FunctionType
 from typing import Any
@@ -69,24 +70,27 @@ def mutant(
 
 
 def load_mutants() -> dict[str, Mutant]:
-    """Import ``tests/mutants.py`` and return its breakages by name."""
-    importlib.import_module(MUTANTS_MODULE)
+    """Import ``tests/mutants``, all of it, and return its breakages by name."""
+    package = importlib.import_module(MUTANTS_MODULE)
+    for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
+        importlib.import_module(f"{MUTANTS_MODULE}.{module.name}")
     return dict(_registry)
 
 
-def apply_mutant(name: str) -> None:
+def apply_mutant(name: str, *, rehearsal: bool = False) -> None:
     """Break the source in this process as the mutant ``name`` says.
+
+    Args:
+        rehearsal: only see whether it could be broken so.
 
     Raises:
         MutantError: there is no such mutant, or what it breaks no longer exists.
     """
     mutants = load_mutants()
     if name not in mutants:
-        raise MutantError(
-            f"tests/mutants.py has no such mutant; it has {list(mutants)}"
-        )
+        raise MutantError(f"tests/mutants has no such mutant; it has {list(mutants)}")
     try:
-        mutants[name].apply(Patch())
+        mutants[name].apply(Patch(rehearsal=rehearsal))
     except (AttributeError, ImportError, LookupError) as error:
         raise MutantError(f"its target is gone: {error}") from error
     except SyntaxError as error:
@@ -96,8 +100,12 @@ def apply_mutant(name: str) -> None:
 class Patch:
     """What a breakage may do. Nothing is undone: the process ends with the run.
 
-    A target is written ``"package.module:Class.method"``.
+    A target is written ``"package.module:Class.method"``. In a rehearsal everything is
+    looked for, and nothing is changed.
     """
+
+    def __init__(self, *, rehearsal: bool = False) -> None:
+        self._rehearsal = rehearsal
 
     def replace(self, target: str, new: object) -> None:
         """Bind ``target``, which must exist, to ``new``.
@@ -107,7 +115,8 @@ class Patch:
         """
         owner, name = _owner(target)
         getattr(owner, name)
-        setattr(owner, name, new)
+        if not self._rehearsal:
+            setattr(owner, name, new)
 
     def source(self, target: str, old: str, new: str) -> None:
         """Rewrite ``old``, which must stand once in the function, to ``new``.
@@ -130,7 +139,8 @@ class Patch:
                 f"{target} uses {function.__code__.co_freevars} of its enclosing "
                 f"scopes, its new text {code.co_freevars}: keep them in use"
             )
-        function.__code__ = code
+        if not self._rehearsal:
+            function.__code__ = code
 
 
 def _owner(target: str) -> tuple[Any, str]:

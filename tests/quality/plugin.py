@@ -5,13 +5,15 @@ A test names the rows it covers, at most four, with
 
 ``--behaviours "S5 H"``
     run only tests that cover one of these rows, by id or group letter;
+``--quickest-first FILE``
+    run first what took the least time, by a JSON object of seconds by test;
 ``--behaviours-report FILE``
-    write what every test that covers a row came to, as JSON;
+    write what every test that covers a row came to, and how long it took, as JSON;
 ``--mutant NAME``
-    break the source as ``tests/mutants.py`` says, before any test is imported;
+    break the source as ``tests/mutants`` says, before any test is imported;
 ``--soak-hours HOURS``
-    how long the soak talks in virtual time; 0 leaves it out. Its default is that of
-    ``TRIALOGUE_SOAK_HOURS``, else 2.
+    how long the soak talks in virtual time; 0 leaves it out, and so does a mutant. Its
+    default is that of ``TRIALOGUE_SOAK_HOURS``, else 2.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -37,6 +39,7 @@ _PROPERTY = "behaviour"
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("behaviours")
     group.addoption("--behaviours", default=None, metavar="ROWS")
+    group.addoption("--quickest-first", default=None, metavar="FILE", type=Path)
     group.addoption("--behaviours-report", default=None, metavar="FILE", type=Path)
     group.addoption("--mutant", default=None, metavar="NAME")
     hours = os.environ.get("TRIALOGUE_SOAK_HOURS", "2")
@@ -70,6 +73,7 @@ def pytest_collection_modifyitems(
     for item in items:
         item.user_properties.append((_PROPERTY, _marked(item)))
     _select(config, items, rows)
+    _sort(config, items)
 
 
 def _marked(item: pytest.Item) -> list[str]:
@@ -101,6 +105,13 @@ def _select(config: pytest.Config, items: list[pytest.Item], rows: Rows) -> None
     config.hook.pytest_deselected(items=dropped)
 
 
+def _sort(config: pytest.Config, items: list[pytest.Item]) -> None:
+    times: Path | None = config.getoption("--quickest-first")
+    if times is not None:
+        seconds = json.loads(times.read_text(encoding="utf-8"))
+        items.sort(key=lambda item: seconds.get(item.nodeid, 0.0))
+
+
 class BehaviourReport:
     """Collects one outcome per test, and writes them when the run ends.
 
@@ -112,15 +123,17 @@ class BehaviourReport:
     def __init__(self, path: Path, tree: str) -> None:
         self._path = path
         self._tree = tree
-        self._tests: dict[str, dict[str, object]] = {}
+        self._tests: dict[str, dict[str, Any]] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         marked = dict(report.user_properties).get(_PROPERTY)
         if not marked:
             return
         test = self._tests.setdefault(
-            report.nodeid, {"rows": marked, "outcome": "passed", "reason": ""}
+            report.nodeid,
+            {"rows": marked, "outcome": "passed", "reason": "", "seconds": 0.0},
         )
+        test["seconds"] += report.duration
         if report.failed:
             test.update(outcome="failed", reason=_reason(report))
         elif report.skipped and test["outcome"] == "passed":

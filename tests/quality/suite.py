@@ -35,6 +35,7 @@ class TestOutcome:
     rows: tuple[str, ...]
     outcome: str
     reason: str
+    seconds: float = 0.0
 
 
 @attrs.frozen
@@ -57,6 +58,16 @@ class SuiteRun:
             for test in self.tests
             if row in test.rows and test.outcome == outcome
         ]
+
+    def files(self, row: str) -> list[str]:
+        """The files with tests of ``row``."""
+        names = (test.name for test in self.tests if row in test.rows)
+        return list(dict.fromkeys(name.partition("::")[0] for name in names))
+
+    @property
+    def times(self) -> dict[str, float]:
+        """What each test took, in seconds."""
+        return {test.name: test.seconds for test in self.tests}
 
 
 def last_run(root: Path, report: Path | None) -> SuiteRun | None:
@@ -131,6 +142,8 @@ def _run(
 
 def _read(report: dict[str, Any]) -> tuple[TestOutcome, ...]:
     return tuple(
-        TestOutcome(name, tuple(test["rows"]), test["outcome"], test["reason"])
+        TestOutcome(
+            name, tuple(test["rows"]), test["outcome"], test["reason"], test["seconds"]
+        )
         for name, test in report["tests"].items()
     )

@@ -1,105 +1,89 @@
-"""What a session remembers besides its conversation has bounds of its own."""
+"""What a peer or a program may pile up has a bound, and says so when it is reached."""
 
 from __future__ import annotations
 
-import gc
-from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+import trio
 
-from stage import realtime_stage, until
-from trialogue.dialects.openai._ids import REMEMBERED, Ids
-from trialogue.errors import ConnectionLost
-from trialogue.realtime.backoff import Backoff
-from trialogue.realtime.input_ring import SAMPLE_RATE, AudioClock
-from trialogue.realtime.listening import WORDLESS_TURNS, Listening
-from trialogue.realtime.replies import Response
-from trialogue.realtime.responding import REMEMBERED as RESPONSES
-from trialogue.testing import Say, close
+from stage import collecting, until
+from trialogue import ConversionError, OpenAIRealtime
+from trialogue.conversation.items import Message, TextContent
+from trialogue.dialects.commands import AppendAudio, Command, CreateUserAudio
+from trialogue.dialects.openai import OpenAIDialect
+from trialogue.realtime.notices import ConnectionEnded
+from trialogue.realtime.opening import open_session
+from trialogue.testing import RealtimeServer, Say
 
-if TYPE_CHECKING:
-    import trio
-
-    from trialogue.realtime.session import RealtimeSession
-
-SECOND = bytes(SAMPLE_RATE * 2)
+FRAMES = 1024
+"""How many control frames may wait to be written."""
+AUDIO_BYTES = 15 * 2**20
+"""How much audio the provider takes in one message."""
 
 
-async def ask_beside(session: RealtimeSession, told: list[str]) -> None:
-    """Ask for a reply beside the conversation; its connection ends before it does."""
-    try:
-        await session.generate_reply(out_of_band=True)
-    except ConnectionLost as error:
-        told.append(str(error))
+def short(turn: Any) -> Any:
+    return Say("Hello there.", ms=200)
 
 
-@pytest.mark.behaviour("C2")
-async def test_replies_beside_the_conversation_are_over_with_their_connection(
+class Jammed(trio.abc.Stream):
+    """A stream that can be made to take nothing more, like a socket with no room."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self.room = trio.Event()
+        self.room.set()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self.room.wait()
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+@pytest.mark.behaviour("X3")
+async def test_frames_that_nobody_reads_do_not_pile_up(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    """Whoever asked is told, and of the response itself nothing goes on."""
-    told: list[str] = []
+    """Such a peer is given up; what it was to be told stands on the next connection."""
+    streams: list[Jammed] = []
+    async with RealtimeServer(short).serving() as server:
 
-    def brain(_: Any) -> Any:
-        return Say("A very long story.", ms=60_000)
+        async def connect() -> trio.abc.Stream:
+            streams.append(Jammed(await server.connect()))
+            return streams[-1]
 
-    async with realtime_stage(brain, backoff=Backoff(attempts=100)) as (
-        server,
-        session,
-    ):
-        for number in range(1, 81):
+        url = "ws://localhost/v1/realtime"
+        model = OpenAIRealtime(api_key="sk-test-key", base_url=url, connect=connect)
+        async with open_session(model) as session, collecting(session) as events:
             await until(lambda: session.settled)
-            server.inject(close(1011, after="response.created"))
-            await ask_beside(session, told)
-            await until(lambda n=number: len(server.connections) > n)
-        await until(lambda: session.settled)
-        gc.collect()
-        kept = [thing for thing in gc.get_objects() if isinstance(thing, Response)]
-        assert not any(response.running for response in kept)
-        assert len(kept) <= RESPONSES + 1
-    assert len(told) == 80
+            streams[0].room = trio.Event()
+            for number in range(FRAMES + 2):
+                note = Message(f"item_{number}", "user", (TextContent("Hm."),))
+                session.add_items([note])
+                await trio.lowlevel.checkpoint()
+            assert len(streams) == 1
+            await until(lambda: len(server.connections) == 2 and session.settled, 20)
+            [ended] = [e for e in events if isinstance(e, ConnectionEnded)]
+            assert "stopped reading" in ended.message
+            held = [item.id for item in server.connections[1].conversation]
+            assert held[-1] == f"item_{FRAMES + 1}"
 
 
-def test_turns_whose_words_never_come_are_not_waited_for_for_ever() -> None:
-    """A provider that loses transcripts costs so many entries, and no more."""
-    listening = Listening()
-    clock = AudioClock()
-    for number in range(1000):
-        listening.push(SECOND, float(number), None)
-        listening.started(clock, 0)
-        listening.stopped(clock, 0, float(number))
-        listening.committed(f"u{number}", 0, inf, words_by=number + 5.0)
-    assert listening.words_until == 1004.0
-    for number in range(1000 - WORDLESS_TURNS, 1000):
-        listening.transcribed(f"u{number}")
-    assert listening.words_until == -inf
-
-
-def test_of_a_turn_that_the_ring_has_lost_nothing_is_kept() -> None:
-    """Its sound is gone, and it does not take anybody's place."""
-    listening = Listening(1.0)
-    for _ in range(3):
-        listening.push(SECOND, 0.0, None)
-    listening.committed("first", 3 * SAMPLE_RATE, inf)
-    assert listening.sound_of("first") is not None
-    for number in range(100):
-        listening.committed(f"empty{number}", 0, inf)
-        assert listening.sound_of(f"empty{number}") is None
-    assert listening.sound_of("first") is not None
-
-
-@pytest.mark.behaviour("S10")
-def test_one_connection_knows_the_way_back_of_its_latest_long_ids() -> None:
-    """A conversation without end shortens ids without end."""
-    ids = Ids()
-    long = "x" * 40
-    first = ids.out(long)
-    second = ids.out(f"{long}1")
-    for number in range(2, REMEMBERED + 1):
-        ids.out(f"{long}{number}")
-        ids.out(long)  # still in use
-    ids.out(f"{long} one more")
-    assert ids.back(first) == long
-    assert ids.back(second) == second
-    assert ids.out(f"{long}1") == second
+@pytest.mark.behaviour("X3")
+@pytest.mark.parametrize(
+    "command",
+    [AppendAudio(bytes(AUDIO_BYTES + 2)), CreateUserAudio("i", bytes(AUDIO_BYTES + 2))],
+    ids=["append", "message"],
+)
+def test_audio_beyond_one_message_is_refused(command: Command) -> None:
+    """Before it is sent: the provider would end the session over it."""
+    with pytest.raises(ConversionError, match="in pieces"):
+        OpenAIDialect().encode(command, event_id="e")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,12 @@ from trialogue import (
 from trialogue.dialects.options import SessionOptions
 from trialogue.testing import (
     Call,
+    CancelAtStep,
     Network,
     RealtimeServer,
     cut,
     refuse_connect,
+    seeded,
     voice,
 )
 
@@ -44,12 +47,18 @@ async def _interrupted(
 ) -> Any:
     """Give a command whose connection drops when it has been read, unanswered."""
     server.inject(cut(before=kind, connection=0))
+    lost: ConnectionLost | None = None
+    answer: Any = None
     with trio.fail_after(60):
         try:
-            return await command()
-        finally:
-            await until(lambda: len(server.connections) == 2 and session.settled)
-            await at_rest(session)
+            answer = await command()
+        except ConnectionLost as error:
+            lost = error
+        await until(lambda: len(server.connections) == 2 and session.settled)
+        await at_rest(session)
+    if lost is not None:
+        raise lost
+    return answer
 
 
 @pytest.mark.behaviour("C2")
@@ -112,6 +121,45 @@ async def test_a_call_made_on_a_lost_connection_can_still_be_answered(
         kinds = [type(item).__name__ for item in session.chat_ctx.items]
         assert sorted(kinds) == ["FunctionCall", "FunctionCallOutput", "Message"]
         await at_rest(session)
+
+
+@pytest.mark.behaviour("T3", "C12")
+async def test_an_output_whose_sender_is_cancelled_at_any_step_stands_or_never_was(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Once it is in the record the server has it: what a tool found is never lost."""
+    stood: list[int] = []
+    for step in itertools.count():
+        async with realtime_stage(always(Call("look", {}))) as (server, session):
+            [call] = (await session.generate_reply()).calls
+            with trio.CancelScope() as scope, CancelAtStep(step, scope) as sweep:
+                if step == 0:
+                    scope.cancel()
+                await session.send_tool_output(call, "There.")
+            await at_rest(session)
+            held = [one.item.id for one in server.live[0].conversation]
+            assert held == list(session.chat_ctx.ids)
+            stood.append(len(held))
+        if step and not sweep.fired:
+            break
+    assert len(stood) > 5
+    assert stood == [1, *[2] * (len(stood) - 1)]
+
+
+@pytest.mark.behaviour("T3")
+@pytest.mark.parametrize("seed", range(4))
+async def test_an_output_is_sent_though_its_sender_has_no_time_to_wait(
+    autojump_clock: trio.testing.MockClock, seed: int
+) -> None:
+    """Whether its time is up before it is written, or behind: it is not taken back."""
+    async with realtime_stage(always(Call("look", {}))) as (server, session):
+        [call] = (await session.generate_reply()).calls
+        with seeded(seed):
+            report = await session.send_tool_output(call, "There.", ack_timeout=0)
+            await at_rest(session)
+        assert states(report) == ["unanswered"]
+        held = [one.item.type for one in server.live[0].conversation]
+        assert held == ["function_call", "function_call_output"]
 
 
 @pytest.mark.behaviour("C2")

@@ -50,7 +50,7 @@ from trialogue.testing import Call, Say
 
 SMALL = Limits(
     max_item_chars=100,
-    max_argument_chars=50,
+    max_argument_bytes=50,
     max_output_bytes=60,
     max_instruction_chars=40,
     max_tools=2,
@@ -77,7 +77,7 @@ def test_an_output_and_a_cut_call_have_to_fit_into_an_item() -> None:
     with pytest.raises(ConfigurationError, match="max_item_chars is 100"):
         Limits(max_item_chars=100)
     with pytest.raises(ConfigurationError, match="raise the one or lower the other"):
-        Limits(max_item_chars=100, max_output_bytes=10, max_argument_chars=100)
+        Limits(max_item_chars=100, max_output_bytes=10, max_argument_bytes=100)
 
 
 @pytest.mark.behaviour("X3", "S18")
@@ -182,8 +182,9 @@ async def test_a_message_beyond_the_bound_ends_the_connection_not_for_ever(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """Closed with 1009 and dialled again, within the budget; then it is an error."""
+    dialled: list[Any] = []
     with pytest.raises(ConnectionLost, match="1009"), trio.fail_after(120):
-        await _answered_at_too_great_length(dialled := [])
+        await _answered_at_too_great_length(dialled)
     assert 2 <= len(dialled) <= 4
     assert {connection.close_code for connection in dialled} == {1009}
 
@@ -216,6 +217,7 @@ async def test_an_item_of_the_provider_beyond_the_bound_is_cut_in_the_record(
         assert session.chat_ctx.items == (item,)
 
 
+@pytest.mark.behaviour("X3")
 @given(
     st.lists(st.text(max_size=60), max_size=20),
     st.sampled_from([OutputText, TranscriptDelta]),
@@ -224,7 +226,8 @@ def test_pieces_add_up_to_no_more_than_the_bound(pieces: list[str], kind: Any) -
     """However a text comes, what is kept is its beginning, with one notice at most."""
     bounding = Bounding(SMALL)
     at = ("r", "i") if kind is OutputText else ("i",)
-    kept = [bounding.bounded(kind(*at, piece)).text for piece in pieces]
+    events: list[Any] = [bounding.bounded(kind(*at, piece)) for piece in pieces]
+    kept = [event.text for event in events]
     whole, text = "".join(pieces), "".join(kept)
     assert len(text) <= 100
     if len(whole) <= 100 - len(" [cut]"):
@@ -284,7 +287,7 @@ def test_what_is_within_the_bounds_passes_as_it_is(event: Any) -> None:
 # --- tools ------------------------------------------------------------------------
 
 
-BRIEF = Limits(max_argument_chars=50, max_instruction_chars=40)
+BRIEF = Limits(max_argument_bytes=50, max_instruction_chars=40)
 
 
 class Bench(Agent):
@@ -334,7 +337,7 @@ async def test_a_call_with_arguments_beyond_the_bound_is_never_run(
             await until(lambda: len(outputs(stage)) == 1)
         assert bench.ran == []
         ((_, output),) = outputs(stage)
-        assert "longer than 50 characters" in output
+        assert "at most 50 bytes of JSON" in output
         (finished,) = stage.of(ToolFinished)
         assert finished.outcome == "BadArguments"
         calls = [i for i in stage.session.chat_ctx.items if isinstance(i, FunctionCall)]
@@ -351,8 +354,8 @@ async def test_an_output_of_ten_megabytes_is_not_sent(
             await until(lambda: len(outputs(stage)) == 1)
         ((_, output),) = outputs(stage)
         assert output == (
-            "the tool's result is too long to be sent (10000000 bytes, at most 262144); "
-            "ask for less"
+            "the tool's result is too long to be sent "
+            "(10000000 bytes, at most 262144); ask for less"
         )
         assert [failed.tool for failed in stage.of(ToolFailed)] == ["dump"]
         assert len(stage.server.connections) == 1
@@ -379,12 +382,14 @@ async def test_one_push_of_an_hour_is_held_to_the_bound(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """The newest seconds stay; the rest is dropped, counted and announced."""
-    async with realtime_stage(limits=Limits(audio_seconds=2)) as (_, session):
-        async with session.subscribe(AudioDropped) as events:
-            session.push_audio(bytes(48_000 * 60))
-            assert session.listening.seconds_held == 2
-            assert (await events.receive()).total_seconds == 58
-            assert session.metrics.dropped_audio == 58
+    async with (
+        realtime_stage(limits=Limits(audio_seconds=2)) as (_, session),
+        session.subscribe(AudioDropped) as events,
+    ):
+        session.push_audio(bytes(48_000 * 60))
+        assert session.listening.seconds_held == 2
+        assert (await events.receive()).total_seconds == 58
+        assert session.metrics.dropped_audio == 58
 
 
 @pytest.mark.behaviour("X3")
@@ -392,7 +397,7 @@ async def test_a_peer_that_stops_reading_is_lost_at_the_bound_of_the_outbox(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """What is posted in one step and is more than the bound ends the connection."""
-    async with realtime_stage(limits=Limits(outbox_frames=8)) as (server, session):
+    async with realtime_stage(limits=Limits(outbox_frames=8)) as (_, session):
         await until(lambda: session.settled)
         async with session.subscribe(ConnectionEnded) as events:
             session.add_items([written("Hello", f"msg_{n}") for n in range(9)])

@@ -395,6 +395,7 @@ async def test_stream_that_fails_in_a_way_of_its_own_is_a_lost_connection(
         assert await line.is_closed()
 
 
+@pytest.mark.behaviour("X3")
 async def test_message_over_the_limit_is_a_typed_error_and_leaks_nothing(
     autojump_clock: MockClock,
 ) -> None:

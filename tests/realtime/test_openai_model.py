@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from websocket_peer import Peer, playing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import trio
 
 KEY = "sk-proj-0123456789abcdef"
 
@@ -101,7 +104,7 @@ async def request_of(**description: Any) -> tuple[str, dict[str, str]]:
     async def behave(peer: Peer) -> None:
         request = await peer.event()
         assert isinstance(request, Request)
-        headers = {k.decode(): v.decode() for k, v in request.extra_headers}
+        headers = {k.decode().lower(): v.decode() for k, v in request.extra_headers}
         seen.append((request.target, headers | {"host": request.host}))
         await peer.send(AcceptConnection())
         await peer.echo_forever()
@@ -135,6 +138,36 @@ async def test_model_is_asked_for_by_name_where_the_url_says(
     asked, headers = await request_of(name=name, api_key=KEY, **given)
     assert (asked, headers["host"]) == (resource, host)
     assert headers["authorization"] == f"Bearer {KEY}"
+
+
+async def test_organization_project_and_end_user_are_named_in_headers() -> None:
+    _, headers = await request_of(
+        api_key=KEY, organization="org-1", project="proj-1", safety_identifier="hash"
+    )
+    assert headers["openai-organization"] == "org-1"
+    assert headers["openai-project"] == "proj-1"
+    assert headers["openai-safety-identifier"] == "hash"
+    _, headers = await request_of(api_key=KEY)
+    assert not [name for name in headers if name.startswith("openai-")]
+
+
+@pytest.mark.behaviour("X1")
+def test_header_that_cannot_be_sent_is_refused_at_once() -> None:
+    with pytest.raises(ConfigurationError, match="OpenAI-Project") as caught:
+        OpenAIRealtime(project=f"{KEY}\r\nX: y")
+    assert KEY not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.behaviour("X2")
+def test_tls_settings_that_would_not_be_used_are_refused() -> None:
+    async def connect() -> trio.abc.Stream:
+        raise AssertionError
+
+    context = ssl.create_default_context()
+    with pytest.raises(ConfigurationError, match="wss://"):
+        OpenAIRealtime(base_url="ws://localhost", ssl_context=context)
+    with pytest.raises(ConfigurationError, match="exclude each other"):
+        OpenAIRealtime(connect=connect, ssl_context=context)
 
 
 @pytest.mark.behaviour("C1", "X1")

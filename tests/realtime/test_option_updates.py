@@ -26,7 +26,7 @@ from trialogue.dialects.options import (
 )
 from trialogue.errors import ConfigurationError
 from trialogue.realtime.configuration import Configuration, must_replace, update_for
-from trialogue.testing import RealtimeServer, Settings
+from trialogue.testing import RealtimeServer, Settings, lose
 from trialogue.tools.spec import ToolSpec
 
 TOOL = ToolSpec("look", "Looks.", {"type": "object", "properties": {}})
@@ -143,7 +143,7 @@ CHANGES: dict[str, tuple[str, list[tuple[Any, Any]]]] = {
             (None, None),
         ],
     ),
-    "include": ("include", [((LOGPROBS,), [LOGPROBS]), (None, None)]),
+    "include": ("include", [((LOGPROBS,), [LOGPROBS]), (None, [])]),
 }
 CHANGES["transcription"][1][0][1]["keywords"] = ["Kelly"]
 FORMATS = {"input_format", "output_format"}
@@ -229,6 +229,28 @@ async def test_formats_go_with_the_first_update_and_are_fixed_from_then_on(
     assert at(first, "audio.input.format") == {"type": "audio/pcmu"}
     assert at(first, "audio.output.format") == {"type": "audio/pcma"}
     assert [leaves(patch) for patch in later] == [{"audio.output.speed"}]
+
+
+@pytest.mark.behaviour("H16")
+async def test_formats_whose_first_update_was_lost_are_said_again_with_the_rest(
+    autojump_clock: object,
+) -> None:
+    """The server answers a reply and never a word of the update that went ahead."""
+    options = SessionOptions(input_format="pcmu", output_format="pcma")
+    faults = [lose("session.update")]
+    async with realtime_stage(server={"faults": faults}, options=options) as (
+        server,
+        session,
+    ):
+        assert (await session.generate_reply()).outcome == "completed"
+        await session.update_options(SessionOptions(speed=1.1))
+        assert len(server.connections) == 1
+        has = frames(server, "out", "session.updated")[-1]
+        sent = frames(server, "in", "session.update")
+    assert at(has, "audio.input.format") == {"type": "audio/pcmu"}
+    assert at(has, "audio.output.format") == {"type": "audio/pcma"}
+    assert leaves(sent[0]) == leaves(sent[1])
+    assert leaves(sent[2]) == {"audio.output.speed"}
 
 
 DEFAULTS: dict[str, Any] = {

@@ -113,6 +113,30 @@ async def test_a_reply_that_had_ended_is_cut_where_the_listener_stopped(
         assert held_ms(server) == {first: heard}
 
 
+@pytest.mark.behaviour("U3", "R6")
+async def test_a_message_that_begins_before_the_cancel_has_arrived_is_never_heard(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The server goes on for a while: what it adds is taken out, the rest is cut."""
+    two = [Say("First of all.", ms=2000), Say("And then.", ms=600)]
+    faults = [late("response.cancel", seconds=5)]
+    async with realtime_stage(always(two), server={"faults": faults}) as (
+        server,
+        session,
+    ):
+        await until(lambda: session.settled)
+        async with session.open_reply() as reply:
+            heard = await take(reply, 500)
+        await at_rest(session)
+        [record] = server.connections[0].responses
+        assert record.status == "completed"
+        first, second = record.item_ids
+        assert held_ms(server) == {first: heard}
+        assert session.chat_ctx.ids == (first,)
+        [delete] = sent(server, "conversation.item.delete")
+        assert delete["item_id"] == second
+
+
 @pytest.mark.behaviour("U3")
 @pytest.mark.parametrize(("played", "expected"), [(730, 730), (99_000, None), (0, 0)])
 async def test_a_loudspeaker_says_how_far_it_has_played(

@@ -438,8 +438,19 @@ async def test_connecting_alone_does_not_restore_the_budget(
     faults = [cut(after="session.updated", nth=None)]
     backoff = Backoff(attempts=5)
     async with RealtimeServer(faults=faults).serving() as server:
+
+        async def connect() -> trio.abc.Stream:
+            # Dialling without a pause takes no virtual time: no deadline would end it.
+            assert server.dials < 20
+            return await server.connect()
+
+        model = OpenAIRealtime(
+            api_key="sk-test-key",
+            base_url="ws://localhost/v1/realtime",
+            connect=connect,
+        )
         with trio.fail_after(120), pytest.raises(ConnectionLost):
-            async with open_session(model_of(server), backoff=backoff):
+            async with open_session(model, backoff=backoff):
                 await trio.sleep_forever()
         assert 5 <= server.dials <= 6
         opened = [c.opened for c in server.connections]

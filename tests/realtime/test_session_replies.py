@@ -450,7 +450,7 @@ async def test_instructions_of_a_reply_add_to_the_sessions_unless_told_to_replac
 # --- how it ends --------------------------------------------------------------
 
 
-@pytest.mark.behaviour("R9")
+@pytest.mark.behaviour("R9", "R4")
 async def test_a_failed_reply_raises_in_its_awaiter_and_nowhere_else(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

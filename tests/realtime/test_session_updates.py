@@ -255,26 +255,31 @@ async def test_an_item_replaced_under_its_own_id_has_two_outcomes(
 
 
 @pytest.mark.behaviour("S9", "R4")
-@pytest.mark.parametrize("code", ["insufficient_quota", "invalid_api_key"])
+@pytest.mark.parametrize(
+    "code", ["insufficient_quota", "invalid_api_key", "account_deactivated"]
+)
 async def test_a_fatal_code_on_an_item_fails_the_waiter_and_ends_the_session(
     autojump_clock: trio.testing.MockClock, code: str
 ) -> None:
-    """The session's block raises the server's error, and nothing dials again."""
+    """Its report holds the code; the block raises it, and nothing dials again."""
     faults = [reject("conversation.item.create", code=code)]
     server = RealtimeServer(faults=faults)
+    reports: list[UpdateReport] = []
     async with server.serving():
         with trio.fail_after(10), pytest.raises(ServerError) as caught:  # noqa: PT012
             async with open_session(model_of(server)) as session:
-                report = await session.update_chat_ctx(
-                    with_notes(session.chat_ctx, "item_a"), ack_timeout=HOUR
+                reports.append(
+                    await session.update_chat_ctx(
+                        with_notes(session.chat_ctx, "item_a"), ack_timeout=HOUR
+                    )
                 )
-                [request] = report.requests
-                assert (request.state, request.code) == (REJECTED, code)
                 with pytest.raises(SessionClosed):
                     session.push_audio(bytes(960))
                 await trio.sleep_forever()  # cancelled: the session is over
         assert caught.value.code == code
         assert not caught.value.recoverable
+        [request] = reports[0].requests
+        assert (request.state, request.code) == (REJECTED, code)
         await trio.sleep(60)
         assert server.dials == 1
 

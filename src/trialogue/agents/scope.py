@@ -267,12 +267,11 @@ class AgentScope:
         if tool is None:
             opened.settle(UnknownTool(call.name, tuple(self.tools)))
             return
-        fault = self.session.realtime.limits.fault_in(call.arguments)
-        if fault is not None:
-            opened.settle(BadArguments(fault))
-            return
+        limits = self.session.realtime.limits
         try:
-            arguments = structure(tool, call.arguments)
+            arguments = structure(
+                tool, call.arguments, max_bytes=limits.max_argument_bytes
+            )
         except ArgumentsError as error:
             opened.settle(BadArguments(str(error)))
             return

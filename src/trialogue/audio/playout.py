@@ -100,8 +100,8 @@ class Playout:
             pcm: PCM16, 24 kHz, mono.
 
         Returns:
-            False if nothing was queued: the item was interrupted or discarded, or the
-            bound is reached (then `on_refused` is told as well).
+            False if nothing was queued, since the item was interrupted or discarded, or
+            the bound is reached (then `on_refused` is told as well).
         """
         item = self._list.item(key, item_id)
         if item.cut:

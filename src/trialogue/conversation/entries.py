@@ -52,7 +52,9 @@ class Entry:
 
 @attrs.define(eq=False)
 class Local:
-    """An item that was made here and that no server was seen to hold as it is now.
+    """An item that no server of today was seen to hold as it is now.
+
+    It was made or changed here, or a fresh server is being given it.
 
     Attributes:
         replaces: the entry that it replaces, as long as a server may hold that.
@@ -119,6 +121,12 @@ class Entries:
         local = self.local.setdefault(item.id, Local(self.get(item.id)))
         local.under_way.append(after)
         self.put(item.id, Entry(item))
+
+    def replayed(self, item_id: str) -> None:
+        """An item that is here already is on its way to another server."""
+        if item_id in self._entries:
+            local = self.local.setdefault(item_id, Local())
+            local.under_way = local.under_way or [None]
 
     def sent_first(self, item_id: str) -> bool:
         """Whether the creation that is answered next was to go first."""
@@ -201,6 +209,13 @@ class Entries:
             early = self._early.of(item_id)
             if override or early.heard is None:
                 early.heard = heard
+
+    def shorten(self, item_id: str, cut: Heard) -> None:
+        """The item's audio was cut on purpose, it may be before what was heard."""
+        entry = self._entries.get(item_id)
+        heard = None if entry is None else entry.heard
+        if heard is not None:
+            self.set_heard(item_id, heard.at_most(cut), override=True)
 
     def _learn_early(self, item_id: str, content_index: int, step: Step) -> None:
         early = self._early.of(item_id)

@@ -17,7 +17,13 @@ from trialogue.conversation.items import (
 )
 from trialogue.conversation.parts import is_audio
 
-__all__ = ["has_content", "is_spoken", "really_changed", "same_meaning"]
+__all__ = [
+    "has_content",
+    "is_spoken",
+    "is_untranscribed",
+    "really_changed",
+    "same_meaning",
+]
 
 
 def same_meaning(one: Item, other: Item) -> bool:
@@ -48,6 +54,15 @@ def really_changed(before: Item, after: Item) -> bool:
 def is_spoken(item: Item) -> bool:
     """Whether the item is sound at the provider, which re-creating it would lose."""
     return isinstance(item, Message) and any(is_audio(part) for part in item.content)
+
+
+def is_untranscribed(item: Item) -> bool:
+    """Whether the item is a turn of the user's whose words are not known."""
+    return (
+        isinstance(item, Message)
+        and item.role == "user"
+        and any(isinstance(p, AudioPending | AudioUnintelligible) for p in item.content)
+    )
 
 
 def has_content(item: Item) -> bool:

@@ -37,6 +37,12 @@ class Heard:
     received_ms: int | None = None
     content_index: int = 0
 
+    def at_most(self, cut: Heard) -> Heard:
+        """Return this, or less of it if the same part was cut shorter."""
+        if cut.content_index != self.content_index or cut.ms >= self.ms:
+            return self
+        return attrs.evolve(self, ms=cut.ms, text=None)
+
 
 def heard_part_of(item: Item, heard: Heard) -> Item:
     """Return the item with only the words that were heard. Written text is kept."""

@@ -127,11 +127,11 @@ class Record:
         )
 
     def is_local(self, item_id: str) -> bool:
-        """Whether the item was made here and no server has been seen to hold it."""
+        """Whether the item is on its way to a server, which was not seen to hold it."""
         return item_id in self._entries.local
 
     def pending_local(self) -> tuple[Item, ...]:
-        """Return the items made here that no server was seen to hold, in order."""
+        """Return the items that are on their way to a server, in order."""
         return tuple(item for item in self.items if item.id in self._entries.local)
 
     def replay_plan(
@@ -203,12 +203,14 @@ class Record:
         the place that the record has for it, or goes last with a warning (S13). One
         that was deleted before its announcement came stays deleted.
         """
-        overtaken = item.id in view.unannounced and item.id not in view
+        gone = item.id in view.unannounced and item.id not in view
+        overtaken = gone and item.id not in self._entries.local
         view.unannounced.discard(item.id)
         if not (view.closed or overtaken):
             if item.id in self._entries.local:
                 # The answer to the deletion of what it replaces may have been lost.
                 view.order.discard(item.id)
+                view.given.add(item.id)
             first = previous_known and self._entries.sent_first(item.id)
             newest = self._entries.settle(item.id)
             if newest:
@@ -261,17 +263,30 @@ class Record:
                 local.replaces = None  # gone for good; what replaces it is to come
                 view.order.discard(item_id)
             else:
+                if item_id not in self._entries:
+                    view.unannounced.add(item_id)  # that is still to come, if at all
                 view.forget(item_id)
                 self._delete(item_id)
         return self._finish()
 
     def truncated(
-        self, view: View, item_id: str, content_index: int, audio_end_ms: int
+        self,
+        view: View,
+        item_id: str,
+        content_index: int,
+        audio_end_ms: int,
+        *,
+        on_purpose: bool = False,
     ) -> Change:
-        """The server cut the item's audio. What `set_heard` said before stands."""
+        """The server cut the item's audio. What `set_heard` said before stands.
+
+        A cut that the program asked for counts if it is shorter than that.
+        """
         if not view.closed:
             heard = Heard(max(0, audio_end_ms), content_index=content_index)
             self._entries.set_heard(item_id, heard, override=False)
+            if on_purpose:
+                self._entries.shorten(item_id, heard)
         return self._finish()
 
     # Turns of the user
@@ -402,6 +417,11 @@ class Record:
         """
         self._add_local(item, after, here)
         return self._finish()
+
+    def replayed(self, item_ids: Iterable[str]) -> None:
+        """Items of the record are on their way to a server that lacks them."""
+        for item_id in item_ids:
+            self._entries.replayed(item_id)
 
     def drop_local(self, item_id: str) -> Change:
         """The item made here was refused. What it should have replaced is back."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from trialogue.conversation.equivalence import has_content
+from trialogue.conversation.equivalence import has_content, is_untranscribed
 from trialogue.conversation.items import (
     AudioPending,
     AudioTranscribed,
@@ -83,7 +83,7 @@ def plan_replay(
         chosen,
         len(sent) - len(chosen),
         _tokens(sent) - _tokens(chosen),
-        frozenset(item.id for item in chosen if _untranscribed(item)),
+        frozenset(item.id for item in chosen if is_untranscribed(item)),
         tuple(item.id for item in items if item.id not in kept_ids),
     )
 
@@ -142,14 +142,6 @@ def _as_transcript(part: Content) -> Content:
             return AudioTranscribed("", ms)
         case _:
             return part
-
-
-def _untranscribed(item: Item) -> bool:
-    return (
-        isinstance(item, Message)
-        and item.role == "user"
-        and any(isinstance(p, AudioPending | AudioUnintelligible) for p in item.content)
-    )
 
 
 @attrs.define

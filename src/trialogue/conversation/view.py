@@ -20,6 +20,7 @@ class View:
 
     Attributes:
         generation: counts the views of one record from 1.
+        given: ids of what the server holds because it was given it, not made there.
         closed: after `Record.close_view`, nothing that names this view counts any more.
     """
 
@@ -33,6 +34,7 @@ class View:
         self.reserved: list[str] = []
         self.leaving: set[str] = set()
         self.unannounced: set[str] = set()
+        self.given: set[str] = set()
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -58,6 +60,7 @@ class View:
         self.order.discard(item_id)
         self.guessed.discard(item_id)
         self.leaving.discard(item_id)
+        self.given.discard(item_id)
 
     def neighbours(
         self, item_id: str, accept: Callable[[str], bool]

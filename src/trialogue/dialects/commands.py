@@ -33,6 +33,7 @@ __all__ = [
     "CreateItem",
     "CreateResponse",
     "CreateUserAudio",
+    "Creation",
     "DeleteItem",
     "RetrieveItem",
     "SendRaw",
@@ -62,6 +63,11 @@ class CreateItem:
     item: Item
     after: str | None = None
 
+    @property
+    def item_id(self) -> str:
+        """The id of the item."""
+        return self.item.id
+
 
 @attrs.frozen
 class CreateUserAudio:
@@ -70,6 +76,10 @@ class CreateUserAudio:
     item_id: str
     pcm: bytes = attrs.field(repr=lambda pcm: f"<{len(pcm)} bytes>")
     after: str | None = None
+
+
+Creation: TypeAlias = CreateItem | CreateUserAudio
+"""What adds an item, in words or as sound."""
 
 
 @attrs.frozen

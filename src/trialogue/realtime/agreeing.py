@@ -27,7 +27,12 @@ from trialogue.errors import (
     ServerError,
     TrialogueError,
 )
-from trialogue.realtime.configuration import Configuration, is_empty, update_for
+from trialogue.realtime.configuration import (
+    Configuration,
+    is_empty,
+    speed_of,
+    update_for,
+)
 from trialogue.realtime.ledger import Request, RequestState
 from trialogue.realtime.replaying import encode_replay
 
@@ -205,8 +210,8 @@ class Agreeing:
     def _update_from(connection: Connection, config: Configuration) -> UpdateSession:
         """What differs; everything, after an update that was never answered."""
         held = connection.sent_config
-        known = held is not None and not held.unanswered
-        return update_for(config, held if known else None, first=False)
+        sure = held is not None and not held.unanswered
+        return update_for(config, held, first=connection.config is None, sure=sure)
 
     def amend(
         self, connection: Connection, config: Configuration, requests: list[Request]
@@ -243,7 +248,14 @@ class Agreeing:
         """The server went past an update without a word: say it in full once more."""
         owed = [r for r in connection.ledger if r.subject is config]
         if len(owed) == 1 and connection.live and connection.sent_config is config:
-            update = update_for(config, None, first=False)
+            # NB: the formats are said again only if nothing was ever agreed here: it
+            # may have been the first update that was lost, and they with it.
+            agreed = connection.config
+            if speed_of(config) != speed_of(agreed):
+                # It is fixed while a response runs, as one does now: the deadline of
+                # the update brings a fresh connection.
+                return
+            update = update_for(config, agreed, first=agreed is None, sure=False)
             patience = self._timing.update
             request = connection.encode(update, patience=patience, subject=config)
             connection.post([request])

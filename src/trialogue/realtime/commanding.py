@@ -27,6 +27,7 @@ from trialogue.dialects.commands import (
     CommitAudio,
     CreateItem,
     CreateUserAudio,
+    DeleteItem,
     SendRaw,
     TruncateItem,
 )
@@ -141,7 +142,7 @@ class Commanding:
         sync = Sync(tuple(Delete(item_id) for item_id in dict.fromkeys(item_ids)))
         deadline = trio.current_time() + patience
         if not await self._session.agreement(deadline):
-            return _not_sent(*sync.commands)
+            return _not_sent(*map(DeleteItem, dict.fromkeys(item_ids)))
         connection, record = self._serving(), self._session.record
         assert connection.view is not None
         view = connection.view
@@ -155,7 +156,10 @@ class Commanding:
         ]
         asked = tuple(o for o in sync.operations if o.item_id not in nowhere)
         sync = Sync(asked, tuple(nowhere))
-        requests = [connection.encode(c, subject="waited") for c in sync.commands]
+        requests = [
+            connection.encode(DeleteItem(one.item_id), subject="waited")
+            for one in asked
+        ]
         sync.note(record, view)
         connection.post(requests)
         return await self._updating.track(connection, requests, sync, deadline)

@@ -19,6 +19,7 @@ from trialogue.dialects.options import (
     NoiseReduction,
     ServerVAD,
     SessionOptions,
+    Unchanged,
     given,
 )
 from trialogue.errors import TrialogueError
@@ -29,7 +30,7 @@ from trialogue.tools.spec import ToolSpec
 if TYPE_CHECKING:
     from trialogue.dialects.events import Configured
 
-__all__ = ["Configuration", "is_empty", "must_replace", "update_for"]
+__all__ = ["Configuration", "is_empty", "must_replace", "speed_of", "update_for"]
 
 _FORMATS = ("input_format", "output_format")
 _DEFAULTS: dict[str, Any] = {
@@ -161,19 +162,27 @@ def _lines(text: str) -> list[str]:
 
 
 def update_for(
-    config: Configuration, held: Configuration | None, *, first: bool = True
+    config: Configuration,
+    held: Configuration | None,
+    *,
+    first: bool = True,
+    sure: bool = True,
 ) -> UpdateSession:
     """Return the update that brings a server from `held` to `config`.
 
-    With `held=None` nothing is known and every field goes; otherwise only what
-    differs. After the first update of a connection never the audio formats, which do
-    not change (H16).
+    With `held=None` the server has its own defaults, and every field goes; otherwise
+    only what differs. Unless it is `sure` that the server has what it was sent, every
+    field goes, and what the new configuration leaves out is taken back. After the first
+    update of a connection never the audio formats, which do not change (H16).
     """
-    if held is None:
-        options = config.options if first else _without_formats(config.options)
+    back = {} if held is None else _defaults_of(_taken_back(config, held))
+    if held is None or not sure:
+        options = attrs.evolve(config.options, **back)
+        options = options if first else _without_formats(options)
+        if held is not None:
+            options = _in_full(options, held.options)
         return UpdateSession(config.instructions, config.tools, options)
     changed = config.options.changed_from(held.options)
-    back = {k: _DEFAULTS[k] for k in _taken_back(config, held) if k in _DEFAULTS}
     options = _in_full(_without_formats(attrs.evolve(changed, **back)), held.options)
     same_words = config.instructions == held.instructions
     return UpdateSession(
@@ -193,6 +202,10 @@ def _taken_back(config: Configuration, held: Configuration) -> set[str]:
     }
 
 
+def _defaults_of(names: set[str]) -> dict[str, Any]:
+    return {name: _DEFAULTS[name] for name in names if name in _DEFAULTS}
+
+
 def _without_formats(options: SessionOptions) -> SessionOptions:
     return attrs.evolve(options, **dict.fromkeys(_FORMATS, UNCHANGED))
 
@@ -205,6 +218,12 @@ def _in_full(changed: SessionOptions, held: SessionOptions) -> SessionOptions:
     if new.strength is not None or old.strength is None:
         return changed
     return attrs.evolve(changed, noise_reduction=attrs.evolve(new, strength=1.0))
+
+
+def speed_of(config: Configuration | None) -> float:
+    """Return how fast a server speaks under a configuration, or under none."""
+    speed = UNCHANGED if config is None else config.options.speed
+    return 1.0 if isinstance(speed, Unchanged) else speed
 
 
 def is_empty(update: UpdateSession) -> bool:

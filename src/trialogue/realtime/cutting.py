@@ -10,6 +10,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trialogue.conversation.edits import Create, Delete
+from trialogue.conversation.equivalence import is_spoken
 from trialogue.conversation.items import FunctionCall, Message
 from trialogue.conversation.order import ROOT
 from trialogue.conversation.replay import plan_replay
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from trialogue.conversation.view import View
     from trialogue.realtime.connection import Connection
     from trialogue.realtime.hearing import Hearing
+    from trialogue.realtime.listening import Listening
     from trialogue.realtime.replies import CutItem, Response, ResponseSlot
 
 __all__ = ["Cutting"]
@@ -34,6 +36,7 @@ class Session(Protocol):
     """What this module needs of the session."""
 
     record: Record
+    listening: Listening
 
     @property
     def connection(self) -> Connection | None: ...
@@ -111,17 +114,14 @@ class Cutting:
             return
         commands: list[Any] = []
         view = connection.view
-        if response.generation != connection.generation:
-            self._retell(connection, response)
-        elif response.discard or (response.cut and self._hearing.unheard(response)):
-            commands = [
-                DeleteItem(item.id)
-                for item in self._replying.items_of(response)
-                if isinstance(item, Message) and view and item.id in view
-            ]
-        else:
-            held = [i for i in response.cut_items if view and i.item_id in view]
-            commands = [self._heard(connection, item) for item in held]
+        here = response.generation == connection.generation
+        unheard = self._unheard(connection, response) if here else []
+        known = {command.item_id for command in unheard}
+        left = [i for i in response.cut_items if i.item_id not in known]
+        given = [i for i in left if self._was_given(connection, i)]
+        self._retell(connection, given)
+        own = [i for i in left if here and i not in given and not response.discard]
+        commands = [*unheard, *(self._heard(connection, i) for i in own)]
         response.cut_items.clear()
         commands = [c for c in commands if c is not None]
         commands += self._calls_cut_off(connection, response)
@@ -131,6 +131,23 @@ class Cutting:
             if isinstance(command, DeleteItem) and view is not None:
                 self._session.record.delete_requested(view, command.item_id)
         self.post(connection, commands)
+
+    def _unheard(self, connection: Connection, response: Response) -> list[DeleteItem]:
+        """Messages of which nothing was heard, nor will be: all, or the last ones.
+
+        A server may go on to the next message before it reads that it is to stop.
+        """
+        view = connection.view
+        hearing, cut = self._hearing, response.cut
+        nothing = response.discard or (cut and hearing.unheard(response))
+        return [
+            DeleteItem(item.id)
+            for item in self._replying.items_of(response)
+            if isinstance(item, Message)
+            and (nothing or (cut and not hearing.began(response, item.id)))
+            and view
+            and item.id in view
+        ]
 
     def _calls_cut_off(
         self, connection: Connection, response: Response
@@ -146,24 +163,33 @@ class Cutting:
             and item.id in view
         ]
 
-    def _retell(self, connection: Connection, response: Response) -> None:
+    def _was_given(self, connection: Connection, item: CutItem) -> bool:
+        """Whether the server has it in words, or will: it was not spoken there."""
+        view, record = connection.view, self._session.record
+        given = view is not None and item.item_id in view.given
+        return given or record.is_local(item.item_id)
+
+    def _retell(self, connection: Connection, cut_items: Iterable[CutItem]) -> None:
         """This server was given the speech in words: it is given only those heard."""
         record, view = self._session.record, connection.view
         editable = connection.model.capabilities.mutable_chat_context
         if view is None or not connection.live or not editable:
             return
-        for cut in response.cut_items:
-            if cut.item_id in view:
-                sync = Sync(self._in_fewer_words(view, cut.item_id))
-                self.post(connection, sync.commands)
-                sync.note(record, view)
+        for cut in cut_items:
+            item = record.get(cut.item_id)
+            if item is None or not is_spoken(item):
+                continue  # gone, or written over: nothing of it was speech
+            sync = Sync(self._in_fewer_words(view, cut.item_id))
+            self.post(connection, sync.commands(self._session.listening.sound_of))
+            sync.note(record, view)
 
     def _in_fewer_words(self, view: View, item_id: str) -> tuple[Operation, ...]:
         record = self._session.record
         item = record.get(item_id)
         heard = () if item is None else plan_replay((item,)).items
         before = takewhile(lambda other: other != item_id, record.ids)
-        anchor = next((i for i in reversed(tuple(before)) if i in view), ROOT)
+        held = [i for i in before if i in view or record.is_local(i)]
+        anchor = held[-1] if held else ROOT
         return (Delete(item_id), *(Create(item, anchor) for item in heard))
 
     @staticmethod

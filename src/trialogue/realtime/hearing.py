@@ -76,6 +76,12 @@ class Hearing:
         taken = response.tap is not None and response.tap.reached
         return taken or self._session.listener.heard_ms(response) > 0
 
+    def began(self, response: Response, item_id: str) -> bool:
+        """Whether a message came to be heard or read, before the rest was cut."""
+        if response.tap is None or self._session.listener.plays:
+            return item_id in response.given
+        return response.tap.knows(item_id)
+
     def unheard(self, response: Response) -> bool:
         """Whether nothing of it was heard or read."""
         if response.tap is None or self._session.listener.plays:

@@ -11,6 +11,8 @@ from trialogue.conversation.items import FunctionCall, FunctionCallOutput
 from trialogue.dialects.commands import (
     CreateItem,
     CreateResponse,
+    CreateUserAudio,
+    Creation,
     DeleteItem,
     UpdateSession,
 )
@@ -75,14 +77,20 @@ __all__ = ["Intake"]
 UNDELIVERED = "The tool's output could not be delivered."
 
 
-def _acceptable(item: Item) -> Item | None:
+def _acceptable(command: Creation) -> Creation | None:
     """Return what to send instead of an item that is refused for what it says.
 
     A call has to be answered, if only by saying that there is no answer.
     """
-    if isinstance(item, FunctionCallOutput):
-        return attrs.evolve(item, output=UNDELIVERED)
-    return None
+    output = _output_in(command)
+    if output is None:
+        return None
+    return CreateItem(attrs.evolve(output, output=UNDELIVERED))
+
+
+def _output_in(command: Creation) -> FunctionCallOutput | None:
+    item = command.item if isinstance(command, CreateItem) else None
+    return item if isinstance(item, FunctionCallOutput) else None
 
 
 class Intake:
@@ -194,7 +202,11 @@ class Intake:
             case ItemDeleted(item_id):
                 change = record.deleted(view, item_id)
             case ItemTruncated(item_id, audio_end_ms, content_index):
-                change = record.truncated(view, item_id, content_index, audio_end_ms)
+                # What nobody asked for was cut at what had been heard.
+                asked = request is not None and request.subject is not None
+                change = record.truncated(
+                    view, item_id, content_index, audio_end_ms, on_purpose=asked
+                )
         self.tell(change)
 
     @staticmethod
@@ -344,7 +356,7 @@ class Intake:
                 session.supervisor.update_refused(connection, request, event)
             case CreateResponse() if isinstance(request.subject, Reply):
                 session.replying.refused(connection, request.subject, event)
-            case CreateItem() | DeleteItem():
+            case CreateItem() | CreateUserAudio() | DeleteItem():
                 permanent = event.error_class is ErrorClass.PERMANENT
                 self._item_refused(connection, request, event, permanent=permanent)
                 self._left_behind(request, event)
@@ -373,8 +385,9 @@ class Intake:
             if request.doubt is not None:
                 self._item_refused(connection, request, request.doubt, permanent=False)
 
-    def _outputs_of(self, item: Item) -> list[Item]:
+    def _outputs_of(self, command: Creation) -> list[Item]:
         """Return what was refused with a call: no server takes an output before it."""
+        item = command.item if isinstance(command, CreateItem) else None
         call_id = item.call_id if isinstance(item, FunctionCall) else None
         return [
             other
@@ -401,18 +414,21 @@ class Intake:
             else:
                 record.delete_refused(view, command.item_id)
         elif request.state is RequestState.ACKNOWLEDGED:
-            assert isinstance(command, CreateItem)
-            self.tell(record.confirmed(view, command.item.id))
-        elif isinstance(command, CreateItem) and not request.waited:
+            assert isinstance(command, Creation)
+            self.tell(record.confirmed(view, command.item_id))
+        elif isinstance(command, Creation) and not request.waited:
             # Nobody waits for this item: it is sent once more, last, and then dropped,
             # unless it is an output, which the next connection still needs.
-            item = _acceptable(command.item) if permanent else command.item
-            if request.subject is None and item is not None:
+            better = _acceptable(command) if permanent else command
+            if request.subject is None and better is not None:
                 connection.post(
                     [
-                        connection.encode(CreateItem(one), subject="again")
-                        for one in (item, *self._outputs_of(item))
+                        connection.encode(one, subject="again")
+                        for one in (
+                            attrs.evolve(better, after=None),
+                            *map(CreateItem, self._outputs_of(command)),
+                        )
                     ]
                 )
-            elif not isinstance(command.item, FunctionCallOutput):
-                self.tell(record.drop_local(command.item.id))
+            elif _output_in(command) is None:
+                self.tell(record.drop_local(command.item_id))

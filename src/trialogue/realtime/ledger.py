@@ -22,6 +22,7 @@ from trialogue.dialects.commands import (
     CreateItem,
     CreateResponse,
     CreateUserAudio,
+    Creation,
     DeleteItem,
     RetrieveItem,
     TruncateItem,
@@ -176,10 +177,9 @@ def _report(request: Request) -> RequestReport:
 def item_of(command: Command) -> str | None:
     """Return the id of the item that a command is about, if any."""
     match command:
-        case CreateItem(item=item):
-            return item.id
         case (
-            CreateUserAudio(item_id=item_id)
+            CreateItem(item_id=item_id)
+            | CreateUserAudio(item_id=item_id)
             | DeleteItem(item_id=item_id)
             | TruncateItem(item_id=item_id)
             | RetrieveItem(item_id=item_id)
@@ -244,8 +244,9 @@ class Ledger:
     ) -> None:
         """Strike a request off, with its outcome."""
         self._owed.pop(request.event_id, None)
+        pending = request.state is RequestState.PENDING
         request.settle(state, error)
-        if self.on_settled is not None:
+        if pending and self.on_settled is not None:
             self.on_settled(request)
 
     def answered(self, key: AnswerKey) -> Request | None:
@@ -346,7 +347,7 @@ class Ledger:
         """The item stays: what was to take its place under its id cannot (S8)."""
         for entry in self:
             command = entry.command
-            if isinstance(command, CreateItem) and command.item.id == item_id:
+            if isinstance(command, Creation) and command.item_id == item_id:
                 entry.blocked = True
 
     def _first(self, wanted: Callable[[Request], bool]) -> Request | None:

@@ -25,6 +25,7 @@ from trialogue.conversation.items import (
 from trialogue.dialects.commands import CreateItem, CreateResponse, UpdateSession
 from trialogue.dialects.options import UNCHANGED, Unchanged
 from trialogue.errors import ConfigurationError, ConversionError
+from trialogue.tools.arguments import MAX_ARGUMENT_BYTES
 from trialogue.tools.outcome import MAX_OUTPUT_BYTES
 
 if TYPE_CHECKING:
@@ -56,8 +57,9 @@ class Limits:
         max_item_chars: the words of one item: texts, transcripts, arguments of a call,
             an output. A longer one of ours is a `ConversionError`; of a longer one of
             the provider's the beginning is kept, ending in " [cut]".
-        max_argument_chars: the arguments of a call by the model. A call with longer
-            ones is never run; it is answered with an error that names the bound.
+        max_argument_bytes: the arguments of a call by the model, in bytes of UTF-8. A
+            call with longer ones is never run; it is answered with an error that names
+            the bound.
         max_output_bytes: the output of a call, in bytes of UTF-8. A longer result is
             not sent; the model is told that it was too long, and `ToolFailed` is
             published. Other texts for the model are cut, ending in " [cut]".
@@ -75,7 +77,7 @@ class Limits:
     max_message_chars: int = 16 * 2**20
     audio_seconds: float = 30.0
     max_item_chars: int = 256 * 1024
-    max_argument_chars: int = 64 * 1024
+    max_argument_bytes: int = MAX_ARGUMENT_BYTES
     max_output_bytes: int = MAX_OUTPUT_BYTES
     max_instruction_chars: int = 256 * 1024
     max_tools: int = 128
@@ -88,7 +90,7 @@ class Limits:
                 msg = f"Limits({name}={value!r}): a bound has to be positive"
                 raise ConfigurationError(msg)
         # An output, and a call whose arguments were cut, are items like any other.
-        inner = max(self.max_output_bytes, self.max_argument_chars + len(CUT))
+        inner = max(self.max_output_bytes, self.max_argument_bytes + len(CUT))
         if inner > self.max_item_chars:
             msg = (
                 f"Limits: max_item_chars is {self.max_item_chars}, but an output or a "
@@ -164,17 +166,6 @@ class Limits:
             )
             raise ConversionError(msg)
 
-    # --- what the model asks for ---------------------------------------------
-
-    def fault_in(self, arguments: str) -> str | None:
-        """Say, for the model, why a call may not be run for its size; or None."""
-        if len(arguments) <= self.max_argument_chars:
-            return None
-        return (
-            f"they are longer than {self.max_argument_chars} characters; "
-            "call again with less"
-        )
-
     # --- what the provider sends ---------------------------------------------
 
     def cut(self, text: str) -> str:
@@ -182,10 +173,10 @@ class Limits:
         return _cut(text, self.max_item_chars)
 
     def cut_call(self, call: FunctionCall) -> FunctionCall:
-        """Return the call, or one whose arguments are too long to be run, still."""
-        if len(call.arguments) <= self.max_argument_chars:
+        """Return the call, or one whose arguments are still too long to be run."""
+        if len(call.arguments) <= self.max_argument_bytes:
             return call
-        kept = call.arguments[: self.max_argument_chars] + CUT
+        kept = call.arguments[: self.max_argument_bytes] + CUT
         return attrs.evolve(call, arguments=kept)
 
     def cut_item(self, item: Item) -> Item:

@@ -16,7 +16,7 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 
 from trialogue.errors import ConnectionLost
-from trialogue.realtime.redaction import without_keys
+from trialogue.realtime.library_log import strike_keys_from
 from trialogue.realtime.services import open_services
 from trialogue.realtime.upgrade import (
     Tap,
@@ -32,6 +32,10 @@ Drain = Callable[[], Awaitable[None]]
 
 _QUEUE_SIZE = 256  # read ahead of us: beyond it, pings wait as well; 64 was too few
 _NO_CLOSE_FRAME = 1006
+
+# NB: at level DEBUG it logs the reason that a peer gave for its close, and providers
+# quote keys there (X1).
+strike_keys_from("trio-websocket")
 
 
 @asynccontextmanager
@@ -198,7 +202,7 @@ class Link:
         return self._fault is not None or self._socket.closed is not None
 
     def _lost(self) -> ConnectionLost:
-        code, reason = self.close_code, without_keys(self.close_reason or "") or None
+        code, reason = self.close_code, self.close_reason
         if self._closed_here:
             how = "was closed by this end"
         elif code is None:

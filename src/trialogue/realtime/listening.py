@@ -159,8 +159,8 @@ class Listening:
         """Whether the latest commit was of this item: it counts once."""
         return item_id == self._last_item
 
-    def voice_ended_at(self, now: float) -> float:
-        """When the turn's end was spoken, if the program pushes at real-time pace."""
+    def turn_ended_at(self, now: float) -> float:
+        """When the turn's end was pushed, if the program pushes at real-time pace."""
         if self._turn_end is None:
             return now
         return now - max(0, self.ring.end - self._turn_end) / SAMPLE_RATE

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from trialogue._redaction import without_keys
 from trialogue.realtime.notices import (
     AudioDropped,
     ConnectionEnded,
@@ -20,7 +21,6 @@ from trialogue.realtime.notices import (
     ReplayTruncated,
     UnknownAnchorNotice,
 )
-from trialogue.realtime.redaction import without_keys
 from trialogue.realtime.spending import SpendWarning
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Logbook:
 
     def closed(self, connections: int) -> None:
         """The session's block is left."""
-        self._log.info("the session is over after %d connections", connections)
+        self._log.info("the session ends; %d connections served", connections)
 
 
 def _of(generation: int) -> dict[str, int]:

@@ -92,7 +92,8 @@ class Metrics:
         responses: how many ended, by outcome: "completed", "interrupted", "incomplete",
             "failed", "lost" (with their connection).
         first_audio: from the moment a reply's request was written to its first audio.
-        turn_to_audio: from the end of the user's voice to the answer's first audio.
+        turn_to_audio: from the end of the user's turn to the answer's first audio. The
+            end is where the provider found it, behind the silence it waits for.
         connections: how many served, by reason: "first", "reconnect", "rotation", …
         connect: from dialling to the provider's first event, of those that served.
         requests: from written to answered, by kind of command ("UpdateSession", …).
@@ -142,8 +143,8 @@ class ResponseMetrics:
         usage: its tokens; None if the provider reported none.
         first_audio: seconds from its request to its first audio; None if it was not
             asked for by this session, or nothing of it may be heard.
-        turn_to_audio: seconds from the end of the user's voice to its first audio, if
-            it was the first to be heard after that.
+        turn_to_audio: seconds from the end of the user's turn to its first audio, if it
+            was the first to be heard after that.
         seconds: from its creation to its end.
     """
 
@@ -198,13 +199,17 @@ class Session(Protocol):
 
 
 class Meter:
-    """Counts and times what a session does. Its memory is bounded; nothing waits."""
+    """Counts and times what a session does. Its memory is bounded; nothing waits.
+
+    Attributes:
+        transcription: what transcribing the user has cost.
+    """
 
     def __init__(self, session: Session, broadcast: Broadcast) -> None:
         self._session = session
         self._broadcast = broadcast
         self._began: float | None = None
-        self._transcription = TranscriptionUsage()
+        self.transcription = TranscriptionUsage()
         self._responses: dict[str, int] = defaultdict(int)
         self._first_audio = Series()
         self._turn_to_audio = Series()
@@ -244,7 +249,7 @@ class Meter:
                 self._turn_ended = math.inf
             case UserStoppedSpeaking():
                 now = trio.current_time()
-                self._turn_ended = self._session.listening.voice_ended_at(now)
+                self._turn_ended = self._session.listening.turn_ended_at(now)
             case MalformedFrame():
                 self._malformed += 1
             case _:
@@ -252,10 +257,10 @@ class Meter:
 
     def transcribed(self, usage: dict[str, Any] | None) -> None:
         """A turn of the user's was transcribed, at this price."""
-        before, said = self._transcription, usage or {}
+        before, said = self.transcription, usage or {}
         details = said.get("input_token_details")
         audio = details.get("audio_tokens") if isinstance(details, dict) else None
-        self._transcription = TranscriptionUsage(
+        self.transcription = TranscriptionUsage(
             before.turns + 1,
             before.input_tokens + int(_number(said.get("input_tokens"))),
             before.output_tokens + int(_number(said.get("output_tokens"))),
@@ -320,7 +325,7 @@ class Meter:
         return Metrics(
             seconds=0.0 if began is None else trio.current_time() - began,
             usage=session.replying.usage,
-            transcription=self._transcription,
+            transcription=self.transcription,
             responses=dict(self._responses),
             first_audio=self._first_audio.summary(),
             turn_to_audio=self._turn_to_audio.summary(),

@@ -18,22 +18,22 @@ __all__ = ["RealtimeModel"]
 
 
 class RealtimeModel(Protocol):
-    """A model of some provider, as a value: two equal models can share a session.
-
-    Attributes:
-        name: the provider's name for it.
-        options: the session options every conversation with it begins with.
-        capabilities: what it can do.
-    """
+    """A model of some provider, as a value: two equal models can share a session."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The provider's name for it."""
+        ...
 
     @property
-    def options(self) -> SessionOptions: ...
+    def options(self) -> SessionOptions:
+        """The session options every conversation with it begins with."""
+        ...
 
     @property
-    def capabilities(self) -> Capabilities: ...
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        ...
 
     def dialect(self) -> Dialect:
         """Return a fresh translator for one connection."""

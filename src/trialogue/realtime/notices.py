@@ -86,11 +86,18 @@ class UnknownAnchorNotice:
 
 @attrs.frozen
 class UserStartedSpeaking:
+    """The provider hears the user begin; what is being said may be cut for it (U3).
+
+    `item_id` is what the user's turn will be called, where the provider says so.
+    """
+
     item_id: str | None = None
 
 
 @attrs.frozen
 class UserStoppedSpeaking:
+    """The provider hears the user's voice end; the turn is not committed yet."""
+
     item_id: str | None = None
 
 

@@ -2,43 +2,34 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, final
-from urllib.parse import quote
+import ssl
+from typing import TYPE_CHECKING, final
 
 import attrs
-import trio
 
 from trialogue.dialects.dialect import Capabilities, Dialect
-from trialogue.dialects.openai import OpenAIDialect, check_options
-from trialogue.dialects.options import (
-    UNCHANGED,
-    ServerVAD,
-    SessionOptions,
-    Transcription,
-    Voice,
+from trialogue.dialects.openai import OpenAIDialect
+from trialogue.dialects.options import SessionOptions, Transcription, Voice
+from trialogue.realtime.access import Access, Connect, Drain, without_query
+from trialogue.realtime.credentials import (
+    Credential,
+    KeySource,
+    Secret,
+    kept,
+    shown,
 )
-from trialogue.errors import ConfigurationError, ConversionError
-from trialogue.realtime.credentials import Secret
-from trialogue.realtime.dial import parse_url, tcp_connector
-from trialogue.realtime.link import Link, open_link
+from trialogue.realtime.describing import capabilities_of, options_of
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    import trio
+
+    from trialogue.realtime.link import Link
+
 __all__ = ["OpenAIRealtime"]
 
-Connect = Callable[[], Awaitable[trio.abc.Stream]]
-Drain = Callable[[], Awaitable[None]]
-
 BASE_URL = "wss://api.openai.com/v1/realtime"
-
-
-def _without_query(url: str) -> str:
-    """What of a URL may be shown: its query may hold a key (X1)."""
-    path, mark, _ = url.partition("?")
-    return repr(f"{path}{mark}…" if mark else path)
 
 
 @final
@@ -46,7 +37,8 @@ def _without_query(url: str) -> str:
 class OpenAIRealtime:
     """A model of OpenAI's Realtime API (general availability), over a WebSocket.
 
-    It is a value: two equal ones can share a session.
+    It is a value: two equal ones can share a session. Functions and TLS contexts in it
+    are compared by identity.
 
     Attributes:
         name: for example "gpt-realtime".
@@ -58,9 +50,13 @@ class OpenAIRealtime:
     name: str
     options: SessionOptions
     capabilities: Capabilities
-    base_url: str = attrs.field(repr=_without_query)
-    api_key: Secret | None
+    base_url: str = attrs.field(repr=without_query)
+    api_key: Secret | KeySource | None = attrs.field(repr=shown)
+    organization: str | None
+    project: str | None
+    safety_identifier: str | None
     allow_insecure: bool
+    ssl_context: ssl.SSLContext | None
     connect: Connect | None
 
     def __init__(
@@ -70,9 +66,13 @@ class OpenAIRealtime:
         voice: Voice | None = None,
         options: SessionOptions | None = None,
         capabilities: Capabilities | dict[str, bool] | None = None,
-        api_key: str | Secret | None = None,
+        api_key: Credential | None = None,
         base_url: str = BASE_URL,
+        organization: str | None = None,
+        project: str | None = None,
+        safety_identifier: str | None = None,
         allow_insecure: bool = False,
+        ssl_context: ssl.SSLContext | None = None,
         connect: Connect | None = None,
     ) -> None:
         """Describe a model.
@@ -82,44 +82,68 @@ class OpenAIRealtime:
             voice: short for `options=SessionOptions(voice=…)`.
             options: further session options; what is not given keeps the default.
             capabilities: a whole value, or only the flags that differ.
-            api_key: the key; by default the environment's OPENAI_API_KEY, looked up
-                when a connection is made.
+            api_key: the key, a `ClientSecret.value`, or a function (it may be async)
+                that is asked for one at each connect and reconnect; by default the
+                environment's OPENAI_API_KEY, looked up when a connection is made. The
+                function's time is part of the connect deadline. A TrialogueError that
+                it raises passes as it is: `ConnectionLost` is tried again,
+                `ConnectRefused` is not, others end the session. Any other exception
+                counts as `ConnectionLost`, with it as the cause.
             base_url: where the API is, as a `wss://` URL.
+            organization: the id of the organization that is billed.
+            project: the id of the project that is billed.
+            safety_identifier: a stable hash that stands for the end user.
             allow_insecure: permit `ws://` to another machine.
+            ssl_context: TLS settings, for an authority of your own or a client
+                certificate; by default the system's trust store.
             connect: gives the connected stream in place of TCP and TLS (for tests,
                 tunnels and proxies).
 
         Raises:
-            ConfigurationError: the URL cannot be used, a capability is unknown, or an
-                option is out of the range that OpenAI documents.
+            ConfigurationError: the URL cannot be used, a capability is unknown, an
+                option is out of the range that OpenAI documents, or a header cannot
+                hold what is given for it.
         """
-        parse_url(base_url, allow_insecure=allow_insecure)
-        defaults = SessionOptions(
-            output_modalities=("audio",),
-            turn_detection=ServerVAD(),
-            transcription=Transcription(),
-            voice=UNCHANGED if voice is None else voice,
-        )
-        chosen = defaults.merged(options or SessionOptions())
-        try:
-            check_options(chosen)
-        except ConversionError as error:
-            raise ConfigurationError(str(error)) from None
         values = {
             "name": name,
-            "options": chosen,
-            "capabilities": _capabilities(capabilities),
+            "options": options_of(options, voice=voice, transcription=Transcription()),
+            "capabilities": capabilities_of(capabilities),
             "base_url": base_url,
-            "api_key": Secret(api_key) if isinstance(api_key, str) else api_key,
+            "api_key": kept(api_key, "api_key"),
+            "organization": organization,
+            "project": project,
+            "safety_identifier": safety_identifier,
             "allow_insecure": allow_insecure,
+            "ssl_context": ssl_context,
             "connect": connect,
         }
         for field, value in values.items():
             object.__setattr__(self, field, value)  # frozen: once, and here only
+        self.access().check()
 
     def dialect(self) -> Dialect:
         """Return a fresh translator for one connection."""
         return OpenAIDialect()
+
+    def access(self) -> Access:
+        """Return how the provider is reached."""
+        named = {
+            "OpenAI-Organization": self.organization,
+            "OpenAI-Project": self.project,
+            "OpenAI-Safety-Identifier": self.safety_identifier,
+        }
+        return Access(
+            url=self.base_url,
+            credential=self.api_key,
+            owner="OpenAIRealtime",
+            name="api_key",
+            variable="OPENAI_API_KEY",
+            header="Authorization",
+            headers=tuple((k, v) for k, v in named.items() if v is not None),
+            allow_insecure=self.allow_insecure,
+            ssl_context=self.ssl_context,
+            connect=self.connect,
+        )
 
     def open_link(
         self,
@@ -131,39 +155,18 @@ class OpenAIRealtime:
     ) -> AbstractAsyncContextManager[tuple[Link, trio.Nursery]]:
         """Open a connection up to the point where frames can be exchanged.
 
+        Where `api_key` is a function and the upgrade is refused with HTTP 401, it is
+        asked once more; only another key leads to another attempt.
+
         Raises:
             ConfigurationError: there is no key.
+            ConnectRefused: trying again would not help.
+            ConnectionLost: it may.
         """
-        separator = "&" if "?" in self.base_url else "?"
-        url = f"{self.base_url}{separator}model={quote(self.name, safe='')}"
-        target = parse_url(url, allow_insecure=self.allow_insecure)
-        return open_link(
-            self.connect or tcp_connector(target),
-            host=target.authority,
-            resource=target.resource,
-            headers=[("Authorization", f"Bearer {self._key().reveal()}")],
+        return self.access().open_link(
+            self.name,
             connect_timeout=connect_timeout,
             close_timeout=close_timeout,
             max_message_size=max_message_size,
             drain=drain,
         )
-
-    def _key(self) -> Secret:
-        given = self.api_key or Secret(os.environ.get("OPENAI_API_KEY", ""))
-        key = given.reveal().strip()  # a key read from a file ends with its line
-        if not key:
-            msg = "no API key: set OPENAI_API_KEY or give OpenAIRealtime(api_key=…)"
-            raise ConfigurationError(msg)
-        return Secret(key)
-
-
-def _capabilities(given: Capabilities | dict[str, bool] | None) -> Capabilities:
-    if isinstance(given, Capabilities):
-        return given
-    changes: dict[str, Any] = dict(given or {})
-    unknown = changes.keys() - attrs.fields_dict(Capabilities).keys()
-    if unknown:
-        known = ", ".join(attrs.fields_dict(Capabilities))
-        msg = f"unknown capabilities: {', '.join(sorted(unknown))}; known are {known}"
-        raise ConfigurationError(msg)
-    return attrs.evolve(Capabilities(), **changes)

@@ -10,9 +10,9 @@ import re
 from typing import Any, Final
 
 from trialogue._codec import dumps, loads
-from trialogue.dialects.openai._errors import without_keys
+from trialogue._redaction import without_keys
 
-__all__ = ["MOST", "redacted", "without_keys"]
+__all__ = ["MOST", "redacted"]
 
 MOST: Final = 4000
 """Characters of one redacted frame that are kept."""

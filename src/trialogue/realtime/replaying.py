@@ -15,7 +15,9 @@ from trialogue.conversation.items import (
 )
 from trialogue.dialects.commands import Command, CreateItem, CreateUserAudio
 from trialogue.errors import ConversionError
+from trialogue.realtime.ledger import item_of
 from trialogue.realtime.notices import ErrorNotice, ReplayTruncated
+from trialogue.realtime.syncing import creation
 
 if TYPE_CHECKING:
     from trialogue.conversation.record import Record
@@ -62,6 +64,8 @@ def encode_replay(
             session.publish(ErrorNotice(f"not replayed: {error}"))
             if isinstance(item, FunctionCall):
                 left_out.add(item.call_id)
+    sent = (item_of(request.command) for request in requests)
+    session.record.replayed(item_id for item_id in sent if item_id is not None)
     return requests
 
 
@@ -84,9 +88,9 @@ def _replay(session: Session, history: History) -> list[Command]:
 
 def _replayed(session: Session, item: Item) -> Command:
     """A turn without words goes as sound, while that is kept."""
-    pcm = session.listening.sound_of(item.id)
-    if pcm is not None:
-        return CreateUserAudio(item.id, pcm)
+    command = creation(item, None, session.listening.sound_of)
+    if isinstance(command, CreateUserAudio):
+        return command
     assert isinstance(item, Message)
     notice = f"the user turn {item.id} was replayed as unintelligible"
     session.publish(ErrorNotice(notice))

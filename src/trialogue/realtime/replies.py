@@ -107,6 +107,9 @@ class Tap(Protocol):
     def call(self, call: FunctionCall) -> None:
         """A call is complete."""
 
+    def knows(self, item_id: str) -> bool:
+        """Whether this message began before everything else was dropped."""
+
     def restart(self) -> None:
         """It is made anew: forget what came."""
 
@@ -206,7 +209,8 @@ class Response:
         discard: it must never be heard, and its calls never run.
         cut: it was heard up to here and no further; what still comes is dropped.
         stopped: its agent handed over: what was made of it plays on, no more is made.
-        emitted: some of its audio or text was handed on.
+        emitted: some of its audio was handed on.
+        given: the items of which audio, or written text, was handed on.
     """
 
     id: str
@@ -222,6 +226,7 @@ class Response:
     answers_user: bool = False
     heard_ms: int | None = None
     items: list[str] = attrs.field(factory=list)
+    given: set[str] = attrs.field(factory=set)
     cut_items: list[CutItem] = attrs.field(factory=list)
     calls: dict[str, FunctionCall] = attrs.field(factory=dict)
     done: ResponseDone | None = None

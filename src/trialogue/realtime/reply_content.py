@@ -84,6 +84,10 @@ class ReplyContent:
         self.parts.append(part := Part(item_id))
         return part
 
+    def knows(self, item_id: str) -> bool:
+        """Whether this message began before everything else was dropped."""
+        return any(part.item_id == item_id for part in self.parts)
+
     # --- what comes ----------------------------------------------------------
 
     def item(self, item: Item, *, ended: bool) -> None:

@@ -84,6 +84,7 @@ class Replying(Responding):
             here = response.generation == connection.generation
             if response.running and here and response.out_of_band:
                 response.lost = True  # whoever waits has been told, above
+                self._session.meter.response_lost(response)
                 response.ended.set()
             elif response.running and here:
                 # One whose end was never announced, with another begun since: its

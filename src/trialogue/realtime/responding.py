@@ -209,6 +209,7 @@ class Responding(Asking):
         if response.discard or response.cut or response.done is not None:
             return
         response.emitted = True
+        response.given.add(event.item_id)
         if response.first_audio_at is None:
             response.first_audio_at = trio.current_time()
             self._session.meter.first_audio(response)
@@ -230,6 +231,8 @@ class Responding(Asking):
         self._watch_running(connection, response)
         if response.discard or response.cut:
             return
+        if not event.spoken:
+            response.given.add(event.item_id)
         self._session.listener.text(response, event.item_id, event.text)
         if response.tap is not None:
             response.tap.text(event.item_id, event.text, spoken=event.spoken)
@@ -243,12 +246,11 @@ class Responding(Asking):
         if call.call_id in response.calls:
             return
         response.calls[call.call_id] = call
-        refused = response.discard or self._stale(response)
-        if response.tap is not None and not refused:
+        if response.tap is not None:
             response.tap.call(call)
         if response.out_of_band:
             return  # only whoever asked for it can know what to make of it
-        if refused:
+        if response.discard or self._stale(response):
             self._session.listener.call_refused(response, call)
         else:
             self._session.listener.call_ready(response, call)

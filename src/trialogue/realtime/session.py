@@ -21,7 +21,7 @@ from trialogue.conversation.record import Record
 from trialogue.dialects.commands import (
     CreateItem,
     CreateResponse,
-    CreateUserAudio,
+    Creation,
     TruncateItem,
 )
 from trialogue.dialects.options import (
@@ -732,7 +732,7 @@ class RealtimeSession:
     def unanswered(self, connection: Connection, request: Request) -> None:
         """A request that no server answers was written: that is all there will be."""
         item_id = item_of(request.command)
-        created = isinstance(request.command, CreateItem | CreateUserAudio)
+        created = isinstance(request.command, Creation)
         if created and item_id is not None and connection.view is not None:
             self._intake.tell(self.record.confirmed(connection.view, item_id))
 
@@ -811,7 +811,10 @@ class RealtimeSession:
             assert connection.view is not None
             sync = plan_sync(self.record, connection.view, edited)
             items = [item for item in items if not self._falls_with_call(item, sync)]
-        commands = (*(CreateItem(item) for item in items), *sync.commands)
+        commands = (
+            *(CreateItem(item) for item in items),
+            *sync.commands(self.listening.sound_of),
+        )
         for item in items:
             self._intake.tell(self.record.add_local(item))
         if reuse:

@@ -9,21 +9,32 @@ import attrs
 
 from trialogue.conversation.diff import diff, forgotten, merge, reanchor
 from trialogue.conversation.edits import Create, Delete, Operation
+from trialogue.conversation.equivalence import is_untranscribed
 from trialogue.conversation.order import ROOT
-from trialogue.dialects.commands import Command, CreateItem, DeleteItem
+from trialogue.dialects.commands import (
+    Command,
+    CreateItem,
+    CreateUserAudio,
+    Creation,
+    DeleteItem,
+)
 from trialogue.dialects.events import ErrorClass
 from trialogue.realtime.ledger import RequestState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from trialogue.conversation.context import ChatContext
+    from trialogue.conversation.items import Item
     from trialogue.conversation.record import Record
     from trialogue.conversation.view import View
     from trialogue.dialects.events import ErrorReported
     from trialogue.realtime.ledger import Request
 
-__all__ = ["Sync", "apply_here", "followers_of_missing", "plan_sync"]
+    SoundOf = Callable[[str], bytes | None]
+    """Gives the sound of a committed turn, while it is kept."""
+
+__all__ = ["Sync", "apply_here", "creation", "followers_of_missing", "plan_sync"]
 
 
 @attrs.frozen
@@ -35,9 +46,14 @@ class Sync:
     behind: Mapping[str, str] = attrs.field(factory=dict[str, str])
     """What a new item stands behind here, where the server was never given that."""
 
-    @property
-    def commands(self) -> tuple[Command, ...]:
-        return tuple(command_for(operation) for operation in self.operations)
+    def commands(self, sound_of: SoundOf) -> tuple[Command, ...]:
+        """Return what carries out the operations; see `creation`."""
+        return tuple(
+            DeleteItem(operation.item_id)
+            if isinstance(operation, Delete)
+            else creation(operation.item, operation.after, sound_of)
+            for operation in self.operations
+        )
 
     def note(self, record: Record, view: View) -> None:
         """Tell the record that these operations are on their way."""
@@ -50,11 +66,15 @@ class Sync:
         record.forget(self.forgotten)
 
 
-def command_for(operation: Operation) -> Command:
-    """Return the command that carries out one operation."""
-    if isinstance(operation, Delete):
-        return DeleteItem(operation.item_id)
-    return CreateItem(operation.item, operation.after)
+def creation(item: Item, after: str | None, sound_of: SoundOf) -> Creation:
+    """Return the command that adds an item.
+
+    A turn of the user's without words goes as sound, while that is kept.
+    """
+    pcm = sound_of(item.id) if is_untranscribed(item) else None
+    if pcm is None:
+        return CreateItem(item, after)
+    return CreateUserAudio(item.id, pcm, after)
 
 
 def plan_sync(record: Record, view: View, edited: ChatContext) -> Sync:
@@ -119,17 +139,17 @@ def followers_of_missing(
         (request.command, request.error)
         for request in requests
         if request.state is RequestState.REJECTED
-        and isinstance(request.command, CreateItem)
+        and isinstance(request.command, Creation)
     ]
-    missing = {command.item.id for command, _ in refused}
-    faulty = {c.item.id for c, error in refused if _at_fault_itself(c, error)}
+    missing = {command.item_id for command, _ in refused}
+    faulty = {c.item_id for c, error in refused if _at_fault_itself(c, error)}
     # An anchor may have vanished while the creation was on its way.
     anchors = {command.after for command, _ in refused} - {None, ROOT}
     missing |= {anchor for anchor in anchors if anchor and anchor not in held}
     return reanchor(operations, missing, faulty=faulty, order=order) if missing else ()
 
 
-def _at_fault_itself(command: CreateItem, error: ErrorReported | None) -> bool:
+def _at_fault_itself(command: Creation, error: ErrorReported | None) -> bool:
     """Whether it would be refused behind any other item as well, as far as is known."""
     if error is None or command.after in error.refs:
         return False

@@ -8,7 +8,7 @@ import trio
 
 from trialogue.conversation.edits import Create
 from trialogue.conversation.items import Message
-from trialogue.dialects.commands import CreateItem, CreateUserAudio, DeleteItem
+from trialogue.dialects.commands import Creation, DeleteItem
 from trialogue.dialects.options import UNCHANGED, SessionOptions, Unchanged
 from trialogue.errors import ConfigurationError
 from trialogue.realtime.configuration import Configuration
@@ -16,7 +16,6 @@ from trialogue.realtime.ledger import (
     Request,
     RequestState,
     UpdateReport,
-    item_of,
     report_on,
 )
 from trialogue.realtime.syncing import Sync, followers_of_missing, plan_sync
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from trialogue.conversation.record import Record
     from trialogue.realtime.connection import Connection
     from trialogue.realtime.listener import Listener
+    from trialogue.realtime.listening import Listening
     from trialogue.realtime.supervisor import Supervisor
     from trialogue.tools.spec import ToolSpec
 
@@ -39,6 +39,7 @@ class Session(Protocol):
     """What this module needs of the session."""
 
     record: Record
+    listening: Listening
     supervisor: Supervisor
 
     @property
@@ -114,7 +115,8 @@ class Updating:
         self, connection: Connection, edited: Configuration | None, sync: Sync
     ) -> list[Request]:
         commands = [
-            connection.encode(command, subject="waited") for command in sync.commands
+            connection.encode(command, subject="waited")
+            for command in sync.commands(self._session.listening.sound_of)
         ]
         if edited is None:
             connection.post(commands)
@@ -146,7 +148,8 @@ class Updating:
         # Refused only because what they followed was refused: once more, elsewhere.
         retry = Sync(again)
         resent = [
-            connection.encode(command, subject="waited") for command in retry.commands
+            connection.encode(command, subject="waited")
+            for command in retry.commands(self._session.listening.sound_of)
         ]
         if connection.view is not None:
             retry.note(self._session.record, connection.view)
@@ -162,7 +165,7 @@ class Updating:
             if request.state is RequestState.NOT_SENT:
                 self._take_back(connection, request)
             rejected = request.state is RequestState.REJECTED
-            if rejected and isinstance(request.command, CreateItem | CreateUserAudio):
+            if rejected and isinstance(request.command, Creation):
                 self._drop(request.command)
             pending = request.state is RequestState.PENDING
             if pending and isinstance(request.subject, Configuration):
@@ -172,17 +175,15 @@ class Updating:
         """What never left is as if it had not been asked for."""
         if isinstance(request.subject, Configuration):
             self._session.supervisor.take_back(connection, request.subject)
-        elif isinstance(request.command, CreateItem | CreateUserAudio):
+        elif isinstance(request.command, Creation):
             self._drop(request.command)
         elif isinstance(request.command, DeleteItem) and connection.view is not None:
             self._session.record.delete_refused(
                 connection.view, request.command.item_id
             )
 
-    def _drop(self, command: CreateItem | CreateUserAudio) -> None:
-        item_id = item_of(command)
-        assert item_id is not None
-        self._session.tell(self._session.record.drop_local(item_id))
+    def _drop(self, command: Creation) -> None:
+        self._session.tell(self._session.record.drop_local(command.item_id))
 
 
 def _check_formats(options: SessionOptions, present: SessionOptions) -> None:

@@ -1,8 +1,8 @@
-"""What an upgrade request asks of the local server (protocol §1)."""
+"""What a request asks of the local server (protocol §1)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["Dialled"]
 
 _KEY_PROTOCOL: Final = "openai-insecure-api-key."
+_AZURE: Final = "/openai/"
+_AZURE_V1: Final = "/openai/v1/"
 
 
 @attrs.frozen
 class Dialled:
-    """One upgrade request, read.
+    """One request, for an upgrade or not, read.
 
     Attributes:
         path: the path.
@@ -37,14 +39,24 @@ class Dialled:
 
     @classmethod
     def of(cls, request: Request) -> Dialled:
-        """Read a request."""
-        parts = urlsplit(request.target)
-        headers = {
+        """Read an upgrade request."""
+        return cls.read(request.target, request.extra_headers, request.subprotocols)
+
+    @classmethod
+    def read(
+        cls,
+        target: str,
+        headers: Iterable[tuple[bytes, bytes]],
+        subprotocols: Iterable[str] = (),
+    ) -> Dialled:
+        """Read a request by its parts."""
+        parts = urlsplit(target)
+        named = {
             name.decode("latin-1").lower(): value.decode("latin-1")
-            for name, value in request.extra_headers
+            for name, value in headers
         }
-        offered = tuple(request.subprotocols)
-        return cls(parts.path, dict(parse_qsl(parts.query)), headers, offered)
+        query = dict(parse_qsl(parts.query))
+        return cls(parts.path, query, named, tuple(subprotocols))
 
     @property
     def model(self) -> str | None:
@@ -61,6 +73,20 @@ class Dialled:
             if name.startswith(_KEY_PROTOCOL):
                 return name.removeprefix(_KEY_PROTOCOL)
         return self.headers.get("api-key") or self.query.get("api-key")
+
+    def azure_refusal(self, *, key_is_good: bool, model_exists: bool) -> int | None:
+        """Return the HTTP status with which Azure answers, or None (§14).
+
+        It judges before the upgrade: the key (401), a version on the surface that has
+        none (400), the deployment (404).
+        """
+        if not self.path.startswith(_AZURE):
+            return None
+        if not key_is_good:
+            return 401
+        if self.path.startswith(_AZURE_V1) and "api-version" in self.query:
+            return 400
+        return None if model_exists else 404
 
     @property
     def beta(self) -> bool:

@@ -22,6 +22,8 @@ from trialogue.testing.server import RealtimeServer
 from trialogue.testing.speech import Utterances
 
 if TYPE_CHECKING:
+    import ssl
+
     from trialogue.testing.connection import Connection, LogEntry
     from trialogue.testing.faults import ConnectFault, Fault
 
@@ -48,12 +50,14 @@ async def serve(
     faults: Iterable[Fault | ConnectFault] = (),
     utterances: Utterances | None = None,
     log: TextIO | None = None,
+    ssl_context: ssl.SSLContext | None = None,
     task_status: trio.TaskStatus[RealtimeServer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve TCP until SIGTERM or SIGINT, then close every connection and return.
 
     Started with `nursery.start`, it gives back the server once it listens; its `url`
-    and `port` tell where. Signals are only heard in the main thread.
+    and `port` tell where. With an `ssl_context` it serves TLS. Signals are
+    only heard in the main thread.
 
     Raises:
         OSError: the port cannot be had.
@@ -68,7 +72,7 @@ async def serve(
     )
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with server.serving():
-            await server.listen(port, host)
+            await server.listen(port, host, ssl_context=ssl_context)
             task_status.started(server)
             async for _ in signals:
                 break

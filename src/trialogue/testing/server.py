@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +21,9 @@ from trialogue.realtime.unwrapping import single
 from trialogue.testing.connection import Connection, LogEntry
 from trialogue.testing.dialled import Dialled
 from trialogue.testing.faults import ConnectFault, Fault, FaultPlan
+from trialogue.testing.http import Posted, read_post
 from trialogue.testing.machine import Keeping, Machine, Settings
+from trialogue.testing.machine.client_secrets import Attached, ClientSecrets, refused
 from trialogue.testing.network import Network
 from trialogue.testing.peer import Peer
 from trialogue.testing.script import Brain, echo
@@ -29,11 +32,13 @@ from trialogue.testing.watermark import Mark, decode
 from trialogue.testing.websocket import Closed, ServerSocket
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 __all__ = ["RealtimeServer", "open_realtime_server"]
 
 PATHS: Final = ("/v1/realtime", "/openai/v1/realtime", "/openai/realtime")
+SECRETS: Final = "/client_secrets"
 LOG_PATH: Final = "/debug/log"
 _REQUEST_SECONDS: Final = 60.0
 _GOODBYE_SECONDS: Final = 1.0
@@ -94,7 +99,8 @@ class RealtimeServer:
         self._nursery: trio.Nursery | None = None
         self._peers: set[Peer] = set()
         self._left = trio.Event()
-        self._address: tuple[str, int] | None = None
+        self._secrets = ClientSecrets(self.settings, seed)
+        self._address: tuple[str, str, int] | None = None
 
     def __repr__(self) -> str:
         state = "serving" if self._nursery is not None else "idle"
@@ -178,8 +184,22 @@ class RealtimeServer:
         nursery.start_soon(self._serve_stream, server, how)
         return client
 
-    async def listen(self, port: int = 0, host: str = "127.0.0.1") -> int:
+    async def listen(
+        self,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        receive_buffer: int | None = None,
+    ) -> int:
         """Serve TCP as well, and return the port; 0 picks a free one.
+
+        Args:
+            port: to listen on.
+            host: name or address to listen on.
+            ssl_context: holds the server's certificate; with it, it is TLS.
+            receive_buffer: bytes (SO_RCVBUF) of each connection: a small one makes a
+                server that stalls felt at once.
 
         Raises:
             OSError: the port cannot be had.
@@ -187,9 +207,16 @@ class RealtimeServer:
         """
         nursery = self._live_nursery()
         listeners = await trio.open_tcp_listeners(port, host=host)
+        if receive_buffer is not None:
+            for listener in listeners:
+                listener.socket.setsockopt(
+                    trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, receive_buffer
+                )
         bound = int(listeners[0].socket.getsockname()[1])
-        self._address = (host, bound)
-        nursery.start_soon(trio.serve_listeners, self._serve_tcp, listeners)
+        scheme = "ws" if ssl_context is None else "wss"
+        self._address = (scheme, host, bound)
+        handler = partial(self._serve_tcp, ssl_context)
+        nursery.start_soon(trio.serve_listeners, handler, listeners)
         return bound
 
     @property
@@ -199,7 +226,7 @@ class RealtimeServer:
         Raises:
             RuntimeError: it does not listen.
         """
-        return self._listening()[1]
+        return self._listening()[2]
 
     @property
     def url(self) -> str:
@@ -208,17 +235,24 @@ class RealtimeServer:
         Raises:
             RuntimeError: it does not listen.
         """
-        host, port = self._listening()
-        return f"ws://{host}:{port}{PATHS[0]}"
+        scheme, host, port = self._listening()
+        return f"{scheme}://{host}:{port}{PATHS[0]}"
 
-    def _listening(self) -> tuple[str, int]:
+    def _listening(self) -> tuple[str, str, int]:
         if self._address is None:
             raise RuntimeError("the server does not listen on TCP: call listen() first")
         return self._address
 
-    async def _serve_tcp(self, stream: trio.SocketStream) -> None:
+    async def _serve_tcp(
+        self, ssl_context: ssl.SSLContext | None, stream: trio.SocketStream
+    ) -> None:
         self.dials += 1
-        await self._serve_stream(stream, self._plan.at_connect())
+        served: trio.abc.Stream = stream
+        if ssl_context is not None:
+            served = trio.SSLStream(
+                stream, ssl_context, server_side=True, https_compatible=True
+            )
+        await self._serve_stream(served, self._plan.at_connect())
 
     async def _serve_stream(
         self, stream: trio.abc.Stream, how: str | int | None
@@ -241,25 +275,67 @@ class RealtimeServer:
         with trio.move_on_after(_REQUEST_SECONDS):
             request = await socket.request()
         if request is None:
+            await self._posted(stream, socket.received, status)
             return
         dialled = Dialled.of(request)
         try:
             network = dialled.network(self.network)
         except ValueError:
             network, status = self.network, 400
-        # All round trips but the last, and of that the way of the request to us.
-        rest = network.round_trip * (network.connect_round_trips - 1)
-        await trio.sleep(rest + network.one_way)
+        await self._travel(network)
         if dialled.path == LOG_PATH and status is None:
             await self._show_log(socket)
             return
         if dialled.path not in PATHS:
             status = status or 404
+        status = status or self._azure_refusal(dialled)
         if status is not None:
             await trio.sleep(network.one_way)
             await socket.refuse(status, b"refused by the local server")
             return
         await self._converse(socket, dialled, network, request.target)
+
+    @staticmethod
+    async def _travel(network: Network) -> None:
+        """All round trips but the last, and of that the way of the request to us."""
+        rest = network.round_trip * (network.connect_round_trips - 1)
+        await trio.sleep(rest + network.one_way)
+
+    def _attached(self, dialled: Dialled) -> Attached | None:
+        return self._secrets.of(dialled.key, trio.current_time())
+
+    def _azure_refusal(self, dialled: Dialled) -> int | None:
+        attached = self._attached(dialled)
+        model = dialled.model or (attached.model if attached is not None else None)
+        return dialled.azure_refusal(
+            key_is_good=attached is not None or self.settings.accepts_key(dialled.key),
+            model_exists=bool(model) and self.settings.accepts_model(str(model)),
+        )
+
+    async def _posted(
+        self, stream: trio.abc.Stream, received: bytes, status: int | None
+    ) -> None:
+        """Answer a request that is no upgrade, if it is a POST."""
+        post = None
+        if received.startswith(b"POST "):
+            with trio.move_on_after(_REQUEST_SECONDS):
+                post = await read_post(stream, received)
+        if post is None:
+            return
+        await self._travel(self.network)
+        status, content = self._minted(post, status)
+        await trio.sleep(self.network.one_way)
+        await post.answer(status, content)
+
+    def _minted(self, post: Posted, status: int | None) -> tuple[int, dict[str, Any]]:
+        dialled = Dialled.read(post.target, post.headers)
+        if status is not None:
+            return status, refused(None, "Refused by the local server.")
+        if dialled.path not in [f"{path}{SECRETS}" for path in PATHS[:2]]:
+            return 404, refused(None, "There is no such resource.")
+        if not self.settings.accepts_key(dialled.key):
+            return 401, refused("invalid_api_key", "Incorrect API key provided.")
+        return self._secrets.mint(post.body, trio.current_time())
 
     async def _converse(
         self, socket: ServerSocket, dialled: Dialled, network: Network, target: str
@@ -278,6 +354,7 @@ class RealtimeServer:
             model=dialled.model,
             key=dialled.key,
             beta=dialled.beta,
+            attached=self._attached(dialled),
         )
         peer = Peer(
             connection, socket, network, self._plan, self._stepped, self._close_timeout

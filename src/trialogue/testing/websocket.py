@@ -101,6 +101,8 @@ class ServerSocket:
         self._parts: list[str] = []
         self._size = 0
         self._early = b""
+        self.received = b""
+        """What came before the connection was accepted, for who takes it for HTTP."""
 
     @property
     def open(self) -> bool:
@@ -109,17 +111,16 @@ class ServerSocket:
 
     async def request(self) -> Request | None:
         """Return the upgrade request, or None if what came is none."""
-        head = b""
-        while _END not in head:
+        while _END not in self.received:
             try:
                 data = await self._stream.receive_some(_CHUNK)
             except trio.BrokenResourceError:
                 return None
-            head += data
-            if not data or len(head) > MAX_HEAD:
+            self.received += data
+            if not data or len(self.received) > MAX_HEAD:
                 return None
         # NB: wsproto forgets what a client sends right behind its request; we keep it.
-        head, _, self._early = head.partition(_END)
+        head, _, self._early = self.received.partition(_END)
         try:
             self._ws.receive_data(head + _END)
         except RemoteProtocolError:

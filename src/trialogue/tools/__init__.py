@@ -4,17 +4,31 @@
 one `ToolOutcome`, whose text `render` makes. Nothing here runs a call or knows Trio.
 """
 
-from trialogue.tools.arguments import ArgumentsError as ArgumentsError
-from trialogue.tools.arguments import ArgumentsNotJSON as ArgumentsNotJSON
-from trialogue.tools.arguments import ArgumentsTooLong as ArgumentsTooLong
-from trialogue.tools.arguments import structure as structure
-from trialogue.tools.function_tool import FunctionTool as FunctionTool
-from trialogue.tools.function_tool import function_tool as function_tool
-from trialogue.tools.options import ToolOptions as ToolOptions
-from trialogue.tools.outcome import NoReply as NoReply
-from trialogue.tools.outcome import ToolOutcome as ToolOutcome
-from trialogue.tools.outcome import failure as failure
-from trialogue.tools.outcome import render as render
-from trialogue.tools.spec import ToolSpec as ToolSpec
-from trialogue.tools.toolset import Toolset as Toolset
-from trialogue.tools.toolset import collect as collect
+from trialogue.tools.arguments import (
+    ArgumentsError,
+    ArgumentsNotJSON,
+    ArgumentsTooLong,
+    structure,
+)
+from trialogue.tools.function_tool import FunctionTool, function_tool
+from trialogue.tools.options import ToolOptions
+from trialogue.tools.outcome import NoReply, ToolOutcome, failure, render
+from trialogue.tools.spec import ToolSpec
+from trialogue.tools.toolset import Toolset, collect
+
+__all__ = [
+    "ArgumentsError",
+    "ArgumentsNotJSON",
+    "ArgumentsTooLong",
+    "FunctionTool",
+    "NoReply",
+    "ToolOptions",
+    "ToolOutcome",
+    "ToolSpec",
+    "Toolset",
+    "collect",
+    "failure",
+    "function_tool",
+    "render",
+    "structure",
+]

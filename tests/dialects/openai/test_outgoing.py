@@ -218,7 +218,7 @@ class TestSession:
             },
             "tracing": None,
             "prompt": None,
-            "include": None,
+            "include": [],
         }
 
     def test_semantic_detection_has_its_own_fields(self) -> None:

@@ -65,7 +65,8 @@ def patch(command: UpdateSession) -> wire.SessionPatch:
         truncation=_truncation(options.truncation),
         tracing=_tracing(options.tracing),
         prompt=prompt(options.prompt),
-        include=maybe(options.include),
+        # No null here: nothing more is an empty list.
+        include=() if options.include is None else maybe(options.include),
     )
 
 

@@ -6,6 +6,7 @@ import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from trialogue._redaction import without_keys
 from trialogue.dialects.events import ErrorClass, ErrorReported
 from trialogue.dialects.openai.wire.base import or_none
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from trialogue.dialects.openai.wire.error import ErrorDetails
 
-__all__ = ["Meaning", "classify", "reported", "without_keys"]
+__all__ = ["Meaning", "classify", "reported"]
 
 
 class Meaning(NamedTuple):
@@ -106,12 +107,6 @@ _IDS: Final = re.compile(
     r"|'(call_[^']+)'"
     r"|in progress: (resp_\w+)"
 )
-_KEYS: Final = re.compile(r"\b(?:sk|ek|xai|rk|pk)[-_][\w.*-]{4,}|(?<=Bearer )\S+")
-
-
-def without_keys(message: str) -> str:
-    """Return the message without what looks like a key (X1): providers quote them."""
-    return _KEYS.sub("[key]", message)
 
 
 def classify(

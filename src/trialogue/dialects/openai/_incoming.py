@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
+from trialogue._redaction import without_keys
 from trialogue.dialects import events as ours
-from trialogue.dialects.openai._errors import reported, without_keys
+from trialogue.dialects.openai._errors import reported
 from trialogue.dialects.openai._items_in import item_in
 from trialogue.dialects.openai._responses import Responses
 from trialogue.dialects.openai.wire import items as wire_items
@@ -112,6 +113,19 @@ class Incoming:
         if item is None:
             return None
         return (ours.ItemAdded(item, *self._predecessor(event.previous_item_id)),)
+
+    def _item_created(
+        self, event: wire.ConversationItemCreated, _: _Data
+    ) -> _Translation:
+        """One event where newer servers send two; what is being made ends later."""
+        item = item_in(event.item, self._ids)
+        if item is None:
+            return None
+        where = self._predecessor(event.previous_item_id)
+        added = ours.ItemAdded(item, *where)
+        if item.status == "in_progress":
+            return (added,)
+        return (added, ours.ItemDone(item, *where))
 
     def _item_done(self, event: wire.ConversationItemDone, _: _Data) -> _Translation:
         item = item_in(event.item, self._ids)
@@ -328,6 +342,7 @@ _TRANSLATORS: Final[dict[type, _Translator]] = {
     wire.SessionUpdated: Incoming._session_updated,
     wire.RateLimitsUpdated: Incoming._rate_limits,
     wire.ConversationItemAdded: Incoming._item_added,
+    wire.ConversationItemCreated: Incoming._item_created,
     wire.ConversationItemDone: Incoming._item_done,
     wire.ConversationItemRetrieved: Incoming._item_retrieved,
     wire.ConversationItemTruncated: Incoming._item_truncated,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, final, get_args
 
 import attrs
 
+from trialogue._redaction import without_keys
 from trialogue.conversation.items import FunctionCall
 from trialogue.dialects.events import (
     CallReady,
@@ -15,7 +16,7 @@ from trialogue.dialects.events import (
     ResponseStatus,
     Usage,
 )
-from trialogue.dialects.openai._errors import classify, without_keys
+from trialogue.dialects.openai._errors import classify
 from trialogue.dialects.openai._items_in import is_completed_call, item_in
 from trialogue.dialects.openai._outgoing import METADATA_KEY
 from trialogue.dialects.openai.wire import items as wire_items

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trialogue.dialects.openai.wire.session import AudioConfig, Session
+    from trialogue.testing.machine.client_secrets import Attached
     from trialogue.testing.machine.conversation import Conversation
     from trialogue.testing.machine.records import Committed, ResponseRecord
 
@@ -123,7 +124,13 @@ class Machine:
         return bytes(self._turns.audio.received)
 
     def open(
-        self, now: float, *, model: str | None, key: str | None, beta: bool = False
+        self,
+        now: float,
+        *,
+        model: str | None,
+        key: str | None,
+        beta: bool = False,
+        attached: Attached | None = None,
     ) -> list[Output]:
         """Judge key and model after the upgrade, and greet or refuse (§1.3).
 
@@ -132,9 +139,14 @@ class Machine:
             model: of the URL; None if it named none.
             key: the API key, or None.
             beta: the client asked for the beta's shape.
+            attached: what a client secret brings along, if the key is a good one.
         """
         self._host.now = now
-        refusal = self._judge(model, key, beta)
+        if attached is not None:
+            model = model or attached.model
+            self.session = attached.begin(self.session, self._settings)
+        known = attached is not None or self._settings.accepts_key(key)
+        refusal = self._judge(model, known, beta)
         if refusal is not None:
             code, name, message = refusal
             self._host.error(name, message)
@@ -146,10 +158,9 @@ class Machine:
         return self._host.take()
 
     def _judge(
-        self, model: str | None, key: str | None, beta: bool
+        self, model: str | None, known: bool, beta: bool
     ) -> tuple[int, str, str] | None:
-        keys = self._settings.keys
-        if not key or (keys is not None and key not in keys):
+        if not known:
             return 3000, "invalid_api_key", "Incorrect API key provided."
         if beta:
             message = "The beta shape of this API is disabled."

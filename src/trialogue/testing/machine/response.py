@@ -18,6 +18,7 @@ from trialogue.dialects.openai.wire.response import (
 from trialogue.dialects.openai.wire.server_events import RateLimit
 from trialogue.dialects.openai.wire.session import AudioOutput
 from trialogue.testing.machine.agenda import Entry
+from trialogue.testing.machine.configuration import voice_of
 from trialogue.testing.machine.conversation import Held
 from trialogue.testing.machine.host import Host
 from trialogue.testing.machine.output_items import (
@@ -183,7 +184,7 @@ class Running:
     def _shown(self, details: StatusDetails | None, spent: Usage | None) -> Response:
         record, audio = self.request.record, self.request.audio
         own = self._host.conversation.id if record.in_conversation else None
-        output = AudioOutput(format=audio.format, voice=audio.voice)
+        output = AudioOutput(format=audio.format, voice=voice_of(audio))
         return Response(
             object="realtime.response",
             id=record.id,

@@ -8,7 +8,10 @@ from typing import Final, Literal
 
 import attrs
 
-__all__ = ["DEFAULT_INSTRUCTIONS", "Pace", "Settings"]
+__all__ = ["DEFAULT_INSTRUCTIONS", "SECRET_PREFIX", "Pace", "Settings"]
+
+SECRET_PREFIX: Final = "ek_"
+"""How an ephemeral client secret begins."""
 
 DEFAULT_INSTRUCTIONS: Final = "You are a helpful, witty, and friendly AI."
 
@@ -75,3 +78,9 @@ class Settings:
     oddities: bool = True
     pace: Pace = Pace()
     wall: Callable[[], float] = time.time
+
+    def accepts_key(self, key: str | None) -> bool:
+        """Whether that is an API key; a client secret is none."""
+        if self.keys is not None:
+            return key in self.keys
+        return bool(key) and not str(key).startswith(SECRET_PREFIX)

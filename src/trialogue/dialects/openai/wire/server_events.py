@@ -19,6 +19,7 @@ __all__ = [
     "Conversation",
     "ConversationCreated",
     "ConversationItemAdded",
+    "ConversationItemCreated",
     "ConversationItemDeleted",
     "ConversationItemDone",
     "ConversationItemRetrieved",
@@ -155,6 +156,15 @@ class ConversationItemAdded(_ServerEvent):
     """An item joined the conversation."""
 
     type: ClassVar[Literal["conversation.item.added"]] = "conversation.item.added"
+    previous_item_id: Nullable[str] = UNSET
+    item: Item
+
+
+@attrs.frozen(kw_only=True)
+class ConversationItemCreated(_ServerEvent):
+    """An item joined the conversation: the older name of `added` and `done` (§13)."""
+
+    type: ClassVar[Literal["conversation.item.created"]] = "conversation.item.created"
     previous_item_id: Nullable[str] = UNSET
     item: Item
 
@@ -464,6 +474,7 @@ class ResponseMCPCallArgumentsDelta(_ServerEvent):
     item_id: str
     output_index: int = 0
     delta: str
+    obfuscation: Nullable[str] = UNSET
 
 
 @attrs.frozen(kw_only=True)
@@ -579,6 +590,7 @@ KnownServerEvent: TypeAlias = (
     | RateLimitsUpdated
     | ConversationCreated
     | ConversationItemAdded
+    | ConversationItemCreated
     | ConversationItemDone
     | ConversationItemRetrieved
     | ConversationItemTruncated

@@ -1,0 +1,87 @@
+"""Everything that a session tells its subscribers, in one place.
+
+`session.subscribe(ConnectionOpened, UserTranscript)` inside an `async with` gives a
+`Subscription` of these; each is an immutable value to `match` on.
+"""
+
+from __future__ import annotations
+
+from trialogue.agents.events import (
+    AgentEntered,
+    AgentTranscript,
+    HandoffCompleted,
+    HandoffDiscarded,
+    HandoffFailed,
+    HandoffMeasured,
+    HandoffStarted,
+    HandoffTimings,
+    ScopeStalled,
+    ToolFailed,
+    ToolFinished,
+    ToolStarted,
+)
+from trialogue.audio.playout import AudioRefused
+from trialogue.dialects.events import RateLimit
+from trialogue.realtime.broadcast import Subscription
+from trialogue.realtime.metrics import ResponseMetrics
+from trialogue.realtime.notices import (
+    AudioDropped,
+    ConnectionEnded,
+    ConnectionOpened,
+    ErrorNotice,
+    HistoryTrimmed,
+    ItemChanged,
+    MalformedFrame,
+    OpenReason,
+    RateLimitsUpdated,
+    RawEvent,
+    RawServerEvent,
+    ReplayTruncated,
+    ReplyEnded,
+    ReplyStarted,
+    UnknownAnchorNotice,
+    UserIdle,
+    UserStartedSpeaking,
+    UserStoppedSpeaking,
+    UserTranscript,
+)
+from trialogue.realtime.spending import SpendWarning
+
+__all__ = [
+    "AgentEntered",
+    "AgentTranscript",
+    "AudioDropped",
+    "AudioRefused",
+    "ConnectionEnded",
+    "ConnectionOpened",
+    "ErrorNotice",
+    "HandoffCompleted",
+    "HandoffDiscarded",
+    "HandoffFailed",
+    "HandoffMeasured",
+    "HandoffStarted",
+    "HandoffTimings",
+    "HistoryTrimmed",
+    "ItemChanged",
+    "MalformedFrame",
+    "OpenReason",
+    "RateLimit",
+    "RateLimitsUpdated",
+    "RawEvent",
+    "RawServerEvent",
+    "ReplayTruncated",
+    "ReplyEnded",
+    "ReplyStarted",
+    "ResponseMetrics",
+    "ScopeStalled",
+    "SpendWarning",
+    "Subscription",
+    "ToolFailed",
+    "ToolFinished",
+    "ToolStarted",
+    "UnknownAnchorNotice",
+    "UserIdle",
+    "UserStartedSpeaking",
+    "UserStoppedSpeaking",
+    "UserTranscript",
+]
