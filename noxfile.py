@@ -89,7 +89,7 @@ def soak(session: nox.Session) -> None:
     hours = session.posargs[-1] if session.posargs else "24"
     # A day takes minutes, in one test: nothing is wrong if it does.
     session.run(
-        *("python", "-m", "pytest", "-p", "no:faulthandler"),
+        *("python", "-m", "pytest", "-o", "faulthandler_timeout=0"),
         *(str(Path("tests", "soak")), "--soak-hours", hours),
     )
 
