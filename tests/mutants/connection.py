@@ -32,7 +32,7 @@ def words_not_yet_noticed_are_forgotten(patch: Patch) -> None:
 def conversation_is_not_replayed(patch: Patch) -> None:
     patch.source(
         "trialogue.realtime.agreeing:Agreeing._configure",
-        "requests += encode_replay(self._session, connection, self._replay_budget)",
+        "requests += encode_replay(self._session, connection, self._history)",
         "pass",
     )
 
@@ -41,8 +41,8 @@ def conversation_is_not_replayed(patch: Patch) -> None:
 def conversation_comes_first(patch: Patch) -> None:
     patch.source(
         "trialogue.realtime.agreeing:Agreeing._configure",
-        "requests += encode_replay(self._session, connection, self._replay_budget)",
-        "requests[:0] = encode_replay(self._session, connection, self._replay_budget)",
+        "requests += encode_replay(self._session, connection, self._history)",
+        "requests[:0] = encode_replay(self._session, connection, self._history)",
     )
 
 

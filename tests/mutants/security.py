@@ -8,9 +8,9 @@ from quality.mutation import Patch, mutant
 @mutant("X1", "a key that a close reason quotes is shown")
 def close_reason_shows_the_key(patch: Patch) -> None:
     patch.source(
-        "trialogue.realtime.link:Link._lost",
-        'without_keys(self.close_reason or "")',
-        "self.close_reason",
+        "trialogue.realtime.link:Link.close_reason",
+        "without_keys(reason)",
+        "reason",
     )
 
 

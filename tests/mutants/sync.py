@@ -259,10 +259,14 @@ def edit_builds_on_what_leaves(patch: Patch) -> None:
 def update_is_sent_in_part(patch: Patch) -> None:
     patch.source(
         "trialogue.realtime.updating:Updating._encode_update",
-        'connection.encode(command, subject="waited") for command in sync.commands',
-        "request for command in sync.commands"
-        ' for request in [connection.encode(command, subject="waited")]'
-        " if connection.post([request])",
+        """            connection.encode(command, subject="waited")
+            for command in sync.commands(self._session.listening.sound_of)
+""",
+        """            request
+            for command in sync.commands(self._session.listening.sound_of)
+            for request in [connection.encode(command, subject="waited")]
+            if connection.post([request])
+""",
     )
 
 

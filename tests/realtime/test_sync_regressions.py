@@ -77,3 +77,10 @@ def test_speech_is_cut_though_its_item_was_not_announced_yet(pause: float) -> No
     late = Fault("late", "conversation.item")
     run = told(late, Act("ask"), Pass(pause), Act("interrupt"))
     assert frames(run, "conversation.item.truncate")
+
+
+@pytest.mark.behaviour("S22")
+def test_a_turn_whose_commit_is_told_after_its_answer_is_answered_once() -> None:
+    """An answer that has begun is not waited for."""
+    run = told(Fault("late", "input_audio_buffer.committed"), Act("speak"), Pass(10.0))
+    assert len(frames(run, "response.created")) == 1

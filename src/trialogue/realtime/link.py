@@ -15,6 +15,7 @@ from typing import Any, cast, final
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 
+from trialogue._redaction import without_keys
 from trialogue.errors import ConnectionLost
 from trialogue.realtime.library_log import strike_keys_from
 from trialogue.realtime.services import open_services
@@ -139,9 +140,10 @@ class Link:
 
     @property
     def close_reason(self) -> str | None:
-        """The reason that came with the close code, or None."""
+        """The reason that came with the close code, or None; keys are struck out."""
         closed = None if self._ws is None else self._ws.closed
-        return None if closed is None else closed.reason
+        reason = None if closed is None else closed.reason
+        return None if reason is None else without_keys(reason)
 
     async def send(self, text: str) -> None:
         """Send one text message.

@@ -52,6 +52,7 @@ class Listening:
         self._sent_to = 0
         self._turn_start: int | None = None
         self._turn_end: int | None = None
+        self._answered = False  # a turn whose commit is still to be told
         self._turn_item: str | None = None
         self._last_item: str | None = None
         self._last_push = -math.inf
@@ -88,6 +89,7 @@ class Listening:
         """Turn detection began its response."""
         self.speaking = False
         self.answer_due = math.inf
+        self._answered = self._turn_end is not None
 
     def push(self, pcm: bytes, now: float, cursor: int | None) -> int:
         """Add audio; return how many needed samples the bound made us drop."""
@@ -145,6 +147,7 @@ class Listening:
         self.answer_due = self._confirm_by = math.inf
         self._turn_start = clock.at_ms(audio_start_ms)
         self._turn_end = None
+        self._answered = False
 
     def stopped(self, clock: AudioClock, audio_end_ms: int, now: float) -> None:
         """Turn detection heard it end; the commit should follow at once."""
@@ -186,7 +189,8 @@ class Listening:
         self._last_item = item_id
         self._confirm_by = math.inf
         self.speaking = False
-        self.answer_due = due
+        self.answer_due = math.inf if self._answered else due
+        self._answered = False
 
     def cleared(self, upto: int) -> None:
         """The input buffer was emptied on request."""
