@@ -76,9 +76,22 @@ def tests(session: nox.Session, extra: str) -> None:
         if not session.posargs:
             options += ["--behaviours-report", str(LAST_RUN)]
     else:
+        session.env.setdefault("TRIALOGUE_SOAK_HOURS", "0")  # the soak runs once, too
         # The whole sweep runs once; elsewhere its first seeds show that it runs at all.
         session.env.setdefault("TRIALOGUE_SWEEP_SEEDS", "50")
     session.run("python", "-m", "pytest", *options, *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Talk for a day in virtual time; ``-- --hours 24`` says for how long."""
+    install(session, "test")
+    hours = session.posargs[-1] if session.posargs else "24"
+    # A day takes minutes, in one test: nothing is wrong if it does.
+    session.run(
+        *("python", "-m", "pytest", "-o", "faulthandler_timeout=0"),
+        *(str(Path("tests", "soak")), "--soak-hours", hours),
+    )
 
 
 @nox.session

@@ -10,12 +10,16 @@ A test names the rows it covers, at most four, with
 ``--behaviours-report FILE``
     write what every test that covers a row came to, and how long it took, as JSON;
 ``--mutant NAME``
-    break the source as ``tests/mutants`` says, before any test is imported.
+    break the source as ``tests/mutants`` says, before any test is imported;
+``--soak-hours HOURS``
+    how long the soak talks in virtual time; 0 leaves it out, and so does a mutant. Its
+    default is that of ``TRIALOGUE_SOAK_HOURS``, else 2.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +42,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--quickest-first", default=None, metavar="FILE", type=Path)
     group.addoption("--behaviours-report", default=None, metavar="FILE", type=Path)
     group.addoption("--mutant", default=None, metavar="NAME")
+    hours = os.environ.get("TRIALOGUE_SOAK_HOURS", "2")
+    group.addoption("--soak-hours", default=hours, metavar="HOURS")
 
 
 def pytest_configure(config: pytest.Config) -> None:

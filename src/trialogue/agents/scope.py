@@ -63,6 +63,7 @@ class AgentScope:
         self.asked = False
         self.entering = False
         self.decision: Transition | None = None
+        self.handed_over = False
         self.error: HandoffError | None = None
         self.patience = trio.CancelScope()
         self.emptied = trio.Event()
@@ -217,6 +218,7 @@ class AgentScope:
             self.nursery.cancel_scope.cancel(reason=str(error))
             return False
         self.decision = transition
+        self.handed_over = True
         if any(self._finishes(call) for call in self.open_calls):
             self.nursery.start_soon(self._finish_calls)
         else:

@@ -242,6 +242,9 @@ class AgentSession:
         self.scope = scope
         try:
             following = await scope.run()
+            # Whoever keeps this scope (an old response, the error of a connection that
+            # was lost) would keep with it all that come after.
+            scope.decision = None
         except HandoffError as error:
             if error is not transition.error:
                 raise
@@ -500,7 +503,7 @@ class AgentSession:
             # handoff is decided.
             "config": None if own is None else own.config,
             "within": current_turn.get(),
-            "silence": lambda: own is None or own.decision is None,
+            "silence": lambda: own is None or not own.handed_over,
         }
 
     def ask_to_speak(self, scope: AgentScope) -> None:
