@@ -27,6 +27,7 @@ autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 80
 myst_heading_anchors = 3
+myst_enable_extensions = ["deflist"]
 
 NAMESPACES: Final = (
     "trialogue",
