@@ -267,3 +267,12 @@ def failure_is_not_raised(patch: Patch) -> None:
         "if session.failure is not None:",
         "if False:",
     )
+
+
+@mutant("C4", "what was said to a server that had died counts as heard")
+def dead_server_has_heard_everything(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.supervisor:Supervisor._withdraw",
+        "connection.proven if lost else connection.cursor",
+        "connection.cursor",
+    )

@@ -34,6 +34,7 @@ from trialogue.testing import (
     late,
     quiet,
     refuse_connect,
+    silence,
     voice,
 )
 
@@ -379,3 +380,35 @@ async def test_what_is_left_of_the_limits_is_an_event(
         assert all(
             (limit.remaining or 0) <= (limit.limit or 0) for limit in told.limits
         )
+
+
+# --- a server that has died without a word --------------------------------------
+
+
+@pytest.mark.behaviour("C4", "C5", "H5")
+@pytest.mark.parametrize("pause", [0.5, 5.0, 12.0])
+async def test_what_is_said_to_a_server_that_has_died_is_answered_by_the_next(
+    autojump_clock: trio.testing.MockClock, pause: float
+) -> None:
+    """It is found out up to half a minute later; the sentence is whole all the same."""
+    utterances = Utterances()
+    said = utterances.say("Is anybody there?", 1200)
+    async with (
+        realtime_stage(short, server={"utterances": utterances}) as (server, session),
+        collecting(session) as events,
+    ):
+        await session.generate_reply()
+        await trio.sleep(3)
+        server.inject(
+            silence(before="input_audio_buffer.append", pongs=False, connection=0)
+        )
+        line = quiet(round(pause * 1000)) + said + quiet(30_000)
+        for at in range(0, len(line), 960):
+            session.push_audio(line[at : at + 960])
+            await trio.sleep(0.02)
+        [turn] = server.connections[1].committed
+        assert turn.pcm.count(said) == 1
+        assert [r.status for r in server.connections[1].responses] == ["completed"]
+        words = [e.text for e in events if isinstance(e, UserTranscript) and e.final]
+        assert words == ["Is anybody there?"]
+        assert session.listening.ring.dropped == 0

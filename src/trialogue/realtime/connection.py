@@ -54,7 +54,7 @@ class Timing:
     """from `response.create` to `response.created`"""
     reply_silence: float = 15.0
     """between two events of a running response"""
-    ping_every: float = 20.0
+    ping_every: float = 15.0
     pong: float = 10.0
     linger: float = 3.0
     """how long a replaced connection is still read for transcripts"""
@@ -130,6 +130,7 @@ class Connection:
         self.clock = AudioClock()
         self.view: View | None = None
         self.cursor: int | None = None
+        self.proven: int | None = None  # the cursor at its last sign of life
         self.config: Configuration | None = None
         self.sent_config: Configuration | None = None
         self.started = False
@@ -319,6 +320,7 @@ class Connection:
             while not self.ended.is_set():
                 with trio.CancelScope(deadline=self._next_deadline()) as self._reading:
                     self._decode(await link.receive())
+                    self.proven = self.cursor
                 self._reading = None
                 self._expire(trio.current_time())
                 self._changed.pulse()
@@ -378,6 +380,7 @@ class Connection:
                 await trio.sleep(self.timing.ping_every)
                 with trio.move_on_after(self.timing.pong) as patience:
                     await link.ping()
+                    self.proven = self.cursor
                 if patience.cancelled_caught:
                     self.end(ConnectionLost("no pong within the deadline"))
                     return

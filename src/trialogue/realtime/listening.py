@@ -112,15 +112,20 @@ class Listening:
         """Where the microphone begins on a fresh connection."""
         return max(self._open_from(), self.ring.start)
 
-    def left(self, cursor: int | None) -> bool:
+    def left(self, cursor: int | None, heard: int | None = None) -> bool:
         """A connection is left behind; it was sent audio up to `cursor`.
+
+        Args:
+            heard: up to where it is known to have heard it; by default all.
 
         Returns whether turn detection was about to answer on it, and now will not.
         """
+        heard = cursor if heard is None else heard
         unanswered = self.answer_due < math.inf
         self._words_by.clear()
-        self._sent_to = max(self._sent_to, cursor or 0)
-        self._miss(min(self.ring.start, self._sent_to))
+        sent_to = max(self._sent_to, cursor or 0)
+        self._sent_to = max(self._sent_to, heard or 0)
+        self._miss(min(self.ring.start, sent_to))
         # An open turn goes on: the next connection is given it from its start.
         self.speaking = self._turn_start is not None
         self.answer_due = self._confirm_by = math.inf

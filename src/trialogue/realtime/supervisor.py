@@ -384,7 +384,10 @@ class Supervisor(Agreeing):
         """A connection serves no more: take back what it was about."""
         session = self._session
         session.replying.connection_lost(connection)
-        if session.listening.left(connection.cursor):
+        # Of one that was lost nobody knows what it heard since its last sign of life.
+        lost = connection.ended.is_set()
+        heard = connection.proven if lost else connection.cursor
+        if session.listening.left(connection.cursor, heard):
             session.replying.owed = True
         if connection.view is not None:
             session.record.close_view(connection.view)
