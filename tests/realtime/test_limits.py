@@ -424,3 +424,20 @@ async def test_a_subscriber_without_a_buffer_of_its_own_has_the_bound_of_the_lim
             assert (seen.kinds, seen.missed) == (("ItemChanged",), 3)
         assert session.metrics.subscribers == ()
         assert session.metrics.dropped_events == 3
+
+
+@pytest.mark.behaviour("X3", "C8")
+async def test_a_conversation_longer_than_the_outbox_is_given_to_a_server(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """What a connection begins with says nothing of whether its peer still reads."""
+    past = ChatContext(tuple(written("Hello", f"msg_{n}") for n in range(20)))
+    async with realtime_stage(limits=Limits(outbox_frames=8), chat_ctx=past) as (
+        server,
+        session,
+    ):
+        with trio.fail_after(60):
+            await until(lambda: session.settled)
+            assert (await session.generate_reply()).outcome == "completed"
+        (only,) = server.connections
+        assert [item.id for item in only.conversation.items][:20] == list(past.ids)

@@ -85,6 +85,8 @@ class Batch:
     requests: tuple[Request, ...]
     after_audio: int | None = None
     taken: bool = False
+    counted: int = 0
+    """frames that count against the bound of the outbox"""
 
 
 class Handler(Protocol):
@@ -212,7 +214,11 @@ class Connection:
             self.ledger.lose()
             return batch
         self._control.append(batch)
-        self._queued += len(batch.requests)
+        # NB: what a connection begins with is as long as the conversation, and is
+        # bounded by it: it says nothing of whether the peer still reads.
+        begins = self.sent_config is None
+        batch.counted = 0 if begins else len(batch.requests)
+        self._queued += batch.counted
         if self._queued > self._limits.outbox_frames:
             self.end(ConnectionLost("the peer has stopped reading: outbox full"))
         self._work.pulse()
@@ -222,7 +228,7 @@ class Connection:
         """Take back a batch that the writer has not taken: it is "not_sent"."""
         if not batch.taken and batch in self._control:
             self._control.remove(batch)
-            self._queued -= len(batch.requests)
+            self._queued -= batch.counted
             for request in batch.requests:
                 self.ledger.withdraw(request)
 
@@ -281,7 +287,7 @@ class Connection:
 
     async def _write_batch(self, link: Link, batch: Batch) -> None:
         self._control.popleft()
-        self._queued -= len(batch.requests)
+        self._queued -= batch.counted
         batch.taken = True
         self._busy = True
         now = trio.current_time()
