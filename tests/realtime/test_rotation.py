@@ -556,3 +556,22 @@ async def test_a_rotation_waits_for_the_words_of_the_last_turn(
         await trio.sleep(10)
         words = [e.text for e in events if isinstance(e, UserTranscript) and e.final]
         assert words == ["Hello, there."][: int(known)]
+
+
+@pytest.mark.behaviour("C3")
+async def test_a_restart_that_is_given_up_leaves_another_one_standing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Two ask; the one that has no patience does not speak for the other."""
+    async with (
+        realtime_stage(server={"network": Network(one_way=0.3)}) as (server, session),
+        collecting(session) as events,
+        trio.open_nursery() as nursery,
+    ):
+        await until(lambda: session.settled)
+        nursery.start_soon(session.restart)
+        with pytest.raises(ConnectionLost, match="no fresh connection"):
+            await session.restart(within=0.2)
+        with trio.fail_after(30):
+            await until(lambda: "restart" in reasons(events))
+        assert len(server.connections) == 2

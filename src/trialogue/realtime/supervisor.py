@@ -73,7 +73,7 @@ class Supervisor(Agreeing):
         self._backoff = backoff
         self._jitter = jitter
         self._wall = wall
-        self._restart = False
+        self._restarts = 0
         self._spare_failures = 0
         self._spare_not_before = -math.inf
         self._last_error = ConnectionLost("the connection was lost")
@@ -246,8 +246,11 @@ class Supervisor(Agreeing):
     # --- when one will be needed ---------------------------------------------
 
     def ask_for_restart(self, wanted: bool) -> None:
-        """Have a fresh connection take over once nobody speaks, or no longer."""
-        self._restart = wanted
+        """Have a fresh connection take over once nobody speaks, or no longer.
+
+        Several may ask at once: each takes back only its own wish.
+        """
+        self._restarts += 1 if wanted else -1
         self._changed.pulse()
 
     def keep_standby(self, wanted: bool) -> None:
@@ -258,7 +261,7 @@ class Supervisor(Agreeing):
     def _switch_is_due(self) -> bool:
         current = self.connection
         aged = current is not None and current.lifetime.due <= trio.current_time()
-        return self._restart or aged
+        return self._restarts > 0 or aged
 
     def _spare_wanted(self) -> bool:
         """Nothing is dialled ahead while what serves is not yet agreed upon."""
@@ -344,7 +347,7 @@ class Supervisor(Agreeing):
         self._leave_current()
         connection.view = self._session.record.open_view()
         self.connection = connection
-        self._replace = self._restart = False
+        self._replace, self._restarts = False, 0
         self._spare_failures = 0
         if warm:
             self.spare = None
@@ -370,7 +373,7 @@ class Supervisor(Agreeing):
             return "reconnect"
         if self._replace:
             return "handoff"
-        return "restart" if self._restart else "rotation"
+        return "restart" if self._restarts else "rotation"
 
     def _leave_current(self) -> None:
         current = self.connection
