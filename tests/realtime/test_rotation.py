@@ -575,3 +575,17 @@ async def test_a_restart_that_is_given_up_leaves_another_one_standing(
         with trio.fail_after(30):
             await until(lambda: "restart" in reasons(events))
         assert len(server.connections) == 2
+
+
+@pytest.mark.behaviour("C3")
+async def test_a_restart_waits_for_a_frame_that_leaves_and_no_longer(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Nobody answers the frame: that it has left has to be noticed by itself."""
+    raw = {"type": "input_audio_buffer.append", "audio": "AAAA"}
+    async with realtime_stage(standby=True) as (server, session):
+        await until(lambda: len(server.connections) == 2)
+        await trio.sleep(5)
+        with trio.fail_after(5):
+            session.send_raw(raw)
+            await session.restart()

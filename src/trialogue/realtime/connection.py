@@ -304,6 +304,7 @@ class Connection:
             await link.send(frame)
         self._busy = False
         self._work.pulse()
+        self._changed.pulse()  # a switch waits until everything has left
 
     async def _write_audio(self, link: Link, samples: int) -> None:
         assert self.cursor is not None
