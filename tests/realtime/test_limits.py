@@ -19,6 +19,7 @@ from trialogue import (
     ConfigurationError,
     ConnectionLost,
     ConversionError,
+    History,
     Limits,
     Message,
     RunContext,
@@ -441,3 +442,18 @@ async def test_a_conversation_longer_than_the_outbox_is_given_to_a_server(
             assert (await session.generate_reply()).outcome == "completed"
         (only,) = server.connections
         assert [item.id for item in only.conversation.items][:20] == list(past.ids)
+
+
+@pytest.mark.behaviour("X3")
+async def test_what_leaves_a_long_conversation_is_no_more_than_the_outbox_takes(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The oldest turns are deleted in portions; no connection is lost over it."""
+    past = ChatContext(tuple(written("Hello", f"msg_{n}") for n in range(60)))
+    async with realtime_stage(
+        limits=Limits(outbox_frames=8), history=History(items=20), chat_ctx=past
+    ) as (server, session):
+        with trio.fail_after(60):
+            await until(lambda: len(session.record) <= 20)
+        (only,) = server.connections
+        assert [item.id for item in only.conversation.items] == list(session.record.ids)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trialogue.conversation.changes import Change
     from trialogue.conversation.record import Record
     from trialogue.realtime.connection import Connection
+    from trialogue.realtime.limits import Limits
     from trialogue.realtime.replying import Replying
     from trialogue.realtime.supervisor import Supervisor
 
@@ -25,12 +26,13 @@ __all__ = ["Trimming"]
 REMAINING: Final = 0.9
 """What remains of the bound, so that a batch is worth its while."""
 BATCH: Final = 200
-"""Items that leave at once, about: what the outbox takes has a bound too."""
+"""Items that leave at once, about."""
 
 
 class Session(Protocol):
     """What this module needs of the session."""
 
+    limits: Limits
     record: Record
     replying: Replying
     supervisor: Supervisor
@@ -87,7 +89,9 @@ class Trimming:
 
     def _trim(self, most: int) -> None:
         record = self._session.record
-        ids = overdue(record.items, int(most * REMAINING), most=BATCH)
+        # What the outbox takes has a bound, too, and others need room in it.
+        batch = min(BATCH, max(1, self._session.limits.outbox_frames // 4))
+        ids = overdue(record.items, int(most * REMAINING), most=batch)
         if ids:
             remaining = len(record) - len(ids)
             self._session.publish(HistoryTrimmed(ids, remaining))
