@@ -23,8 +23,22 @@ def refused_upgrade_is_retried(patch: Patch) -> None:
 def words_not_yet_noticed_are_forgotten(patch: Patch) -> None:
     patch.source(
         "trialogue.realtime.listening:Listening._open_from",
-        "start = self._committed_to if self.manual else self._sent_to - LOOKBACK",
-        "start = self._sent_to",
+        "self._sent_to - LOOKBACK",
+        "self._sent_to",
+    )
+    patch.source(
+        "trialogue.realtime.listening:Listening.left",
+        "self._sent_to = max(self._sent_to, heard or 0)",
+        "self._sent_to = sent_to",
+    )
+
+
+@mutant("C3", "words that were just beginning are left with the old connection")
+def beginning_is_left_behind(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.listening:Listening._open_from",
+        "self._sent_to - LOOKBACK",
+        "self._sent_to",
     )
 
 

@@ -206,7 +206,8 @@ async def test_two_streams_opened_at_once_are_never_interleaved(
     def brain(turn: Turn) -> Any:
         return Say(f"Number {next(numbers)}.", ms=2000)
 
-    async with realtime_stage(brain) as (server, session):
+    line = {"network": Network(one_way=0.02)}
+    async with realtime_stage(brain, server=line) as (server, session):
         got: list[tuple[str, str, int]] = []
 
         async def one(name: str) -> None:
@@ -322,7 +323,9 @@ async def test_a_busy_session_with_out_of_band_replies_does_not_wait_for_them(
     autojump_clock: trio.testing.MockClock, ask: Any
 ) -> None:
     """Nor they for it: three beside, one after another in the conversation."""
-    async with realtime_stage(say(ms=3000)) as (server, session):
+    line = {"network": Network(one_way=0.02)}
+    async with realtime_stage(say(ms=3000), server=line) as (server, session):
+        await until(lambda: session.settled)
         results: list[tuple[str, str]] = []
 
         async def wait(**how: Any) -> None:

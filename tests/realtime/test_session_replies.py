@@ -210,7 +210,8 @@ async def test_every_other_rejection_fails_its_caller_at_once(
 async def test_while_one_reply_runs_skip_skips_raise_raises_and_wait_waits(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with realtime_stage(say(ms=3000)) as (server, session):
+    line = {"network": Network(one_way=0.02)}
+    async with realtime_stage(say(ms=3000), server=line) as (server, session):
         outcomes: list[ReplyOutcome] = []
 
         async def ask() -> None:
