@@ -454,8 +454,8 @@ def _same(item: Item, held: Any) -> bool:
 
 def _same_words(item: Message, held: Any) -> bool:
     if held.cut_ms is not None:
-        return item.heard_ms == held.cut_ms
-    return item.text == held.text
+        return bool(item.heard_ms == held.cut_ms)
+    return bool(item.text == held.text)
 
 
 def tell(plan: Plan) -> Run:
