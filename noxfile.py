@@ -15,7 +15,15 @@ nox.options.error_on_external_run = True
 # An interpreter that is not here is skipped, and said to be, also in CI.
 nox.options.error_on_missing_interpreters = False
 nox.options.download_python = "never"
-nox.options.sessions = ["lint", "types", "tests", "behaviours", "mutants", "wheel", "docs"]
+nox.options.sessions = [
+    "lint",
+    "types",
+    "tests",
+    "behaviours",
+    "mutants",
+    "wheel",
+    "docs",
+]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
@@ -152,7 +160,7 @@ def wheel(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the pages; a name that leads nowhere is an error, and nothing is fetched."""
+    """Build the pages; a name that leads nowhere is an error. Nothing is fetched."""
     install(session, "docs")
     built = Path(session.create_tmp()) / "html"
     session.run("python", "-m", "sphinx", "-W", "-n", "-q", "-E", "docs", str(built))

@@ -13,7 +13,7 @@ from trialogue.conversation import FunctionCall, FunctionCallOutput
 from trialogue.conversation.trimming import overdue
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from trialogue.conversation import Item
 
@@ -108,9 +108,8 @@ def test_no_half_pair_and_no_prologue_ever_leaves(
             items.append(text(str(number), role=kind))  # type: ignore[arg-type]
     leaving = set(overdue(items, keep))
     remain = [item for item in items if item.id not in leaving]
-    halves = FunctionCall | FunctionCallOutput
-    gone = [i.call_id for i in items if i.id in leaving and isinstance(i, halves)]
-    assert set(gone).isdisjoint(i.call_id for i in remain if isinstance(i, halves))
+    gone = _call_ids(item for item in items if item.id in leaving)
+    assert gone.isdisjoint(_call_ids(remain))
     assert len(items) > keep or not leaving
     prologue = len(items) - len(list(_behind_prologue(items)))
     assert all(item.id not in leaving for item in items[:prologue])
@@ -122,3 +121,12 @@ def _behind_prologue(items: Sequence[Item]) -> Sequence[Item]:
         len(items),
     )
     return items[at:]
+
+
+def _call_ids(items: Iterable[Item]) -> set[str]:
+    """Return the calls that these items are halves of."""
+    return {
+        item.call_id
+        for item in items
+        if isinstance(item, FunctionCall | FunctionCallOutput)
+    }

@@ -40,7 +40,8 @@ async def request_of(**description: Any) -> tuple[str, dict[str, str]]:
 
     async with playing(behave) as line:
         given: dict[str, Any] = {"api_key": KEY, "connect": line.connect}
-        model = AzureRealtime(**({"deployment": "voice"} | given | description))
+        said: dict[str, Any] = {"deployment": "voice", **given, **description}
+        model = AzureRealtime(**said)
         async with model.open_link(connect_timeout=5, close_timeout=1):
             pass
     return seen[0]
@@ -164,7 +165,8 @@ def test_neither_key_nor_token_is_shown() -> None:
 @pytest.mark.behaviour("H2")
 def test_model_is_a_value() -> None:
     def model(**changes: Any) -> AzureRealtime:
-        return AzureRealtime("voice", **({"resource": "r", "api_key": KEY} | changes))
+        given: dict[str, Any] = {"resource": "r", "api_key": KEY, **changes}
+        return AzureRealtime("voice", **given)
 
     assert model() == model()
     assert model() == model(resource=None, endpoint="https://r.openai.azure.com/")

@@ -119,7 +119,7 @@ async def test_secret_opens_a_session_that_begins_with_what_was_attached(
         def model(key: str | Secret) -> OpenAIRealtime | AzureRealtime:
             if manner == "openai":
                 return model_of(server, api_key=key)
-            given = {"api_key": key} if key == KEY else {"token": key}
+            given: dict[str, Any] = {"api_key" if key == KEY else "token": key}
             return AzureRealtime(
                 "gpt-realtime",
                 endpoint="http://localhost",

@@ -226,8 +226,9 @@ async def test_an_item_of_the_provider_beyond_the_bound_is_cut_in_the_record(
 def test_pieces_add_up_to_no_more_than_the_bound(pieces: list[str], kind: Any) -> None:
     """However a text comes, what is kept is its beginning, with one notice at most."""
     bounding = Bounding(SMALL)
-    at = ("r", "i") if kind is OutputText else ("i",)
-    events: list[Any] = [bounding.bounded(kind(*at, piece)) for piece in pieces]
+    at: tuple[str, ...] = ("r", "i") if kind is OutputText else ("i",)
+    make: Any = kind
+    events: list[Any] = [bounding.bounded(make(*at, piece)) for piece in pieces]
     kept = [event.text for event in events]
     whole, text = "".join(pieces), "".join(kept)
     assert len(text) <= 100

@@ -421,7 +421,8 @@ async def test_a_session_that_ends_meanwhile_ends_a_restart(
         open_session(model_of(server)) as session,
     ):
         server.inject(silent_connect(10))
-        nursery.start_soon(_restart_of_a_closed_session, session)
+        # That the session ends first is what this is about.
+        nursery.start_soon(_restart_of_a_closed_session, session)  # noqa: ASYNC111
         await trio.sleep(1)
 
 

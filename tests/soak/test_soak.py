@@ -30,7 +30,7 @@ async def test_a_conversation_of_hours_is_as_good_at_its_end_as_at_its_beginning
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Through drops, handoffs and the end of every session, turn by turn."""
-    hours = float(pytestconfig.getoption("--soak-hours"))
+    hours = float(pytestconfig.getoption("--soak-hours") or 0)
     if not hours or pytestconfig.getoption("--mutant"):
         pytest.skip("the soak was left out: --soak-hours 0")
     soak = Soak(hours, seed=1)

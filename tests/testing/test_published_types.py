@@ -43,8 +43,9 @@ class Client:
         self.types: list[str] = []
         self.events: list[dict[str, Any]] = []
         self.hangup: Hangup | None = None
+        says: Any = brain if callable(brain) else lambda turn: brain
         self.machine = Machine(
-            brain if callable(brain) else lambda turn: brain,
+            says,
             self.utterances,
             Settings(**settings),
         )

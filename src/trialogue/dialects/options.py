@@ -107,7 +107,8 @@ class SemanticVAD:
         create_response, interrupt_response: as in `ServerVAD`.
     """
 
-    eagerness: Literal["auto", "low", "medium", "high"] = attrs.field(
+    # pyright widens the default of a field that has a validator to any string.
+    eagerness: Literal["auto", "low", "medium", "high"] = attrs.field(  # pyright: ignore
         default="auto", validator=be.one_of("auto", "low", "medium", "high")
     )
     create_response: bool = attrs.field(default=True, validator=be.flag)
@@ -156,7 +157,7 @@ class NoiseReduction:
             (OpenAI: 1).
     """
 
-    type: Literal["near_field", "far_field"] = attrs.field(
+    type: Literal["near_field", "far_field"] = attrs.field(  # pyright: ignore
         default="near_field", validator=be.one_of("near_field", "far_field")
     )
     strength: float | None = attrs.field(

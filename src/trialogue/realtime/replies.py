@@ -109,6 +109,7 @@ class Tap(Protocol):
 
     def knows(self, item_id: str) -> bool:
         """Whether this message began before everything else was dropped."""
+        ...
 
     def restart(self) -> None:
         """It is made anew: forget what came."""
@@ -118,17 +119,21 @@ class Tap(Protocol):
 
     def silence(self) -> list[CutItem]:
         """Stop what is being said; return what was not heard to its end."""
+        ...
 
     def leave(self) -> list[CutItem]:
         """Take nothing any more; return what was not heard to its end."""
+        ...
 
     @property
     def heard_ms(self) -> int:
         """How much of it was heard."""
+        ...
 
     @property
     def unheard(self) -> bool:
         """Whether nothing of it was heard or read."""
+        ...
 
 
 @attrs.define(eq=False)
