@@ -84,3 +84,9 @@ def test_a_turn_whose_commit_is_told_after_its_answer_is_answered_once() -> None
     """An answer that has begun is not waited for."""
     run = told(Fault("late", "input_audio_buffer.committed"), Act("speak"), Pass(10.0))
     assert len(frames(run, "response.created")) == 1
+
+
+@pytest.mark.behaviour("S22", "C2")
+def test_a_turn_that_an_edit_put_behind_its_answer_is_not_answered_again() -> None:
+    """Also not on a fresh connection, which finds it as the last item."""
+    told(Act("speak"), Act("renew"), Edit("move", at=0, to=0))

@@ -124,7 +124,10 @@ class Agreeing:
         """
         items = self._session.record.items
         spoken = bool(items) and _is_spoken_turn(items[-1])
-        if spoken and items[-1].id == self._session.listening.sent_by_program:
+        listening = self._session.listening
+        # An edit may have put a turn behind its answer.
+        served = (listening.sent_by_program, listening.answered_turn)
+        if spoken and items[-1].id in served:
             return False
         nobody = not self._session.listener.running_calls()
         answers = self._session.turns_are_automatic()

@@ -59,6 +59,7 @@ class Listening:
         self._confirm_by = math.inf
         self._spoken: OrderedDict[str, bytes] = OrderedDict()
         self.sent_by_program: str | None = None
+        self.answered_turn: str | None = None
         self._words_by: dict[str, float] = {}
 
     @property
@@ -162,6 +163,11 @@ class Listening:
     def ends_as(self, item_id: str) -> bool:
         """Whether this item is the open turn, whose commit nobody has told of."""
         return item_id == self._turn_item
+
+    @property
+    def last_turn(self) -> str | None:
+        """The item of the turn that was committed last."""
+        return self._last_item
 
     def knows(self, item_id: str) -> bool:
         """Whether the latest commit was of this item: it counts once."""

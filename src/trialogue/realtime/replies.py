@@ -229,6 +229,7 @@ class Response:
     stopped: bool = False
     emitted: bool = False
     answers_user: bool = False
+    turn: str | None = None
     heard_ms: int | None = None
     items: list[str] = attrs.field(factory=list)
     given: set[str] = attrs.field(factory=set)

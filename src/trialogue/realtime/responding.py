@@ -68,7 +68,13 @@ class Responding(Asking):
             reply.response = response
         owed = reply is not None and reply.answers_user
         response.answers_user = owed or (event.key is None and not event.out_of_band)
+        self._note_turn(response)
         self._begin(connection, response, ours=event.key is not None)
+
+    def _note_turn(self, response: Response) -> None:
+        """It answers the turn that was committed last, if it answers the user at all."""
+        if response.answers_user:
+            response.turn = self._session.listening.last_turn
 
     def _bound_before(self, response: Response, reply: Reply | None) -> Reply | None:
         """Its events came first, and it seemed to serve whoever waited for the user."""
@@ -308,6 +314,8 @@ class Responding(Asking):
         self, connection: Connection, response: Response, event: ResponseDone
     ) -> None:
         self._cutting.tidy(connection, response)
+        if response.turn and not response.discard and event.status == "completed":
+            self._session.listening.answered_turn = response.turn
         self._settle(response, event)
         response.ended.set()
         if response.discard or (response.stopped and event.status != "completed"):
