@@ -72,7 +72,7 @@ class Responding(Asking):
         self._begin(connection, response, ours=event.key is not None)
 
     def _note_turn(self, response: Response) -> None:
-        """It answers the turn that was committed last, if it answers the user at all."""
+        """If it answers the user, it answers the turn that was committed last."""
         if response.answers_user:
             response.turn = self._session.listening.last_turn
 
