@@ -129,8 +129,10 @@ def python_files() -> list[str]:
 def types(session: nox.Session) -> None:
     """Check the types with mypy, strictly, and with pyright."""
     install(session, "types", extra="fast")
-    session.run("mypy", "--strict", *SOURCES)
-    session.run("pyright", *SOURCES)
+    # Not the configuration of the docs: it reaches into Sphinx where that has no types.
+    checked = [path for path in SOURCES if path != "docs/conf.py"]
+    session.run("mypy", "--strict", *checked)
+    session.run("pyright", *checked)
 
 
 @nox.session
