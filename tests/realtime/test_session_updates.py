@@ -678,3 +678,48 @@ async def test_ids_and_frames_are_the_same_for_the_same_script_and_seed(
     first, second, other = [await script(seed) for seed in (7, 7, 8)]
     assert first == second
     assert first != other
+
+
+# --- a request that was lost on its way -----------------------------------------
+
+
+@pytest.mark.behaviour("S6", "S12")
+@pytest.mark.parametrize("what", ["request", "answer"])
+async def test_an_item_that_an_answer_passed_over_is_looked_for_and_stands_once(
+    autojump_clock: trio.testing.MockClock, what: str
+) -> None:
+    """Whether the request was lost or only its answer: the server holds it once."""
+    fault = (
+        lose("conversation.item.create")
+        if what == "request"
+        else swallow("conversation.item.added")
+    )
+    async with realtime_stage(server={"faults": [fault]}) as (server, session):
+        await until(lambda: session.settled)
+        first, second = (
+            Message(name, "user", (TextContent(f"Note {name}."),)) for name in "ab"
+        )
+        session.add_items([first])
+        session.add_items([second])
+        await settle(session)
+        held = [item.id for item in server.connections[0].conversation]
+        assert held == ["a", "b"] == list(session.chat_ctx.ids)
+        assert len(server.connections) == 1
+
+
+@pytest.mark.behaviour("S3")
+async def test_a_deletion_that_an_answer_passed_over_is_asked_for_again_if_need_be(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    faults = [lose("conversation.item.delete")]
+    async with realtime_stage(server={"faults": faults}) as (server, session):
+        await session.send_message("One.")
+        await session.send_message("Two.")
+        one, two = session.chat_ctx.ids
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(session.delete_items, one)
+            await trio.sleep(0.01)
+            nursery.start_soon(session.delete_items, two)
+        await settle(session)
+        assert [item.id for item in server.connections[0].conversation] == []
+        assert session.chat_ctx.items == ()

@@ -14,6 +14,7 @@ from trialogue.dialects.commands import (
     CreateUserAudio,
     Creation,
     DeleteItem,
+    RetrieveItem,
     UpdateSession,
 )
 from trialogue.dialects.events import (
@@ -62,6 +63,7 @@ from trialogue.realtime.notices import (
     UserStoppedSpeaking,
     UserTranscript,
 )
+from trialogue.realtime.probing import Probe, imply, is_held, is_missing
 from trialogue.realtime.replies import Reply
 from trialogue.realtime.retrieving import Retrieval
 
@@ -189,8 +191,7 @@ class Intake:
             # now is another item, and is announced for itself (S8).
             request = None
         if request is not None:
-            for item_id in connection.ledger.imply(request):
-                self.tell(record.deleted(view, item_id))
+            imply(self._session, connection, request)
             connection.ledger.answered(event.answers)
         match event:
             case ItemAdded(item, previous, known):
@@ -209,12 +210,13 @@ class Intake:
                 )
         self.tell(change)
 
-    @staticmethod
-    def _retrieved(connection: Connection, event: ItemRetrieved) -> None:
-        request = connection.ledger.find(event.answers)
-        if request is not None and isinstance(request.subject, Retrieval):
-            request.subject.answer(event)
-        connection.ledger.answered(event.answers)
+    def _retrieved(self, connection: Connection, event: ItemRetrieved) -> None:
+        request = connection.ledger.answered(event.answers)
+        match None if request is None else request.subject:
+            case Retrieval() as retrieval:
+                retrieval.answer(event)
+            case Probe() as probe:
+                is_held(self._session, connection, probe)
 
     def _output_item(
         self, connection: Connection, event: OutputItemAdded | OutputItemDone
@@ -360,6 +362,9 @@ class Intake:
                 permanent = event.error_class is ErrorClass.PERMANENT
                 self._item_refused(connection, request, event, permanent=permanent)
                 self._left_behind(request, event)
+            case RetrieveItem() if isinstance(request.subject, Probe):
+                if "retrieved" in event.kinds:
+                    is_missing(self._session, connection, request.subject)
             case _:
                 self._left_behind(request, event)
 

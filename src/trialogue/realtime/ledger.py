@@ -261,16 +261,16 @@ class Ledger:
             self.settle(request, RequestState.ACKNOWLEDGED)
         return request
 
-    def imply(self, request: Request) -> list[str]:
+    def imply(self, request: Request) -> list[Request]:
         """Settle whatever was asked before `request`, whose own answer was read.
 
-        Returns the ids of the items that, as it turns out, were deleted.
+        Returns what is now believed to have been done, though nobody said so.
 
         Only item operations: a configuration counts when its echo was read. An error
         that named nothing has cast doubt on what was then waiting, and doubt turns
         "implied" into "rejected" (core rule 11).
         """
-        deleted: list[str] = []
+        believed: list[Request] = []
         for entry in self if self._ordered else ():
             if entry is request:
                 break
@@ -280,9 +280,9 @@ class Ledger:
                 self.settle(entry, state, entry.doubt)
                 if entry.doubt:
                     self._doubted.append(entry)
-                elif isinstance(entry.command, DeleteItem):
-                    deleted.append(entry.command.item_id)
-        return deleted
+                else:
+                    believed.append(entry)
+        return believed
 
     def take_doubted(self) -> list[Request]:
         """Return, once, the requests that were rejected by doubt."""

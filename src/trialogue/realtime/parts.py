@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from trialogue.conversation.changes import Change
     from trialogue.conversation.record import Record
     from trialogue.errors import TrialogueError
     from trialogue.realtime.bounding import Bounding
@@ -40,6 +41,8 @@ class SessionParts(Protocol):
     def wanted(self) -> Configuration | None: ...
 
     def publish(self, event: object) -> None: ...
+
+    def tell(self, change: Change) -> None: ...
 
     def fail(self, error: TrialogueError) -> None: ...
 

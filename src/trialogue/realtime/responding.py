@@ -30,6 +30,7 @@ from trialogue.errors import (
 )
 from trialogue.realtime.asking import Asking
 from trialogue.realtime.notices import ErrorNotice, ReplyEnded, ReplyStarted
+from trialogue.realtime.probing import imply
 from trialogue.realtime.replies import Reply, ReplyOutcome, Response, Tap
 
 if TYPE_CHECKING:
@@ -102,9 +103,7 @@ class Responding(Asking):
         request = connection.ledger.find(event.answers)
         if request is None:
             return None
-        for item_id in connection.ledger.imply(request):
-            assert connection.view is not None
-            self._session.tell(self._session.record.deleted(connection.view, item_id))
+        imply(self._session, connection, request)
         connection.ledger.answered(event.answers)
         return request.subject if isinstance(request.subject, Reply) else None
 
