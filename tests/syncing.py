@@ -31,6 +31,7 @@ from trialogue.conversation import (
     TextContent,
 )
 from trialogue.conversation.items import AudioPending, AudioUnintelligible
+from trialogue.dialects.openai.wire import items as wire_items
 from trialogue.errors import ResponseFailed, ServerError, TrialogueError
 from trialogue.realtime.ledger import RequestState, UpdateReport
 from trialogue.testing import Call, Pace, Say, Settings, Turn, quiet
@@ -161,7 +162,7 @@ class Run:
 
     def _brain(self, turn: Turn) -> Any:
         prompted = PROMPT in (turn.override or "")
-        follows = turn.output is not None
+        follows = _answers_a_call(turn)
         asked = _Asked(turn.connection, turn.ordinal, turn.user_text, prompted, follows)
         self.asked.append(asked)
         words = f"Reply {turn.connection}.{turn.ordinal} in a few words."
@@ -422,6 +423,16 @@ class Run:
                     again = event["item"]["id"]
                     bad = again in native & deleted and again not in self.touched
                     self.check(not bad, f"{again} was spoken and is now text")
+
+
+def _answers_a_call(turn: Turn) -> bool:
+    """Whether a call was answered since the user's last words, whatever came behind."""
+    for item in reversed(turn.items):
+        if isinstance(item, wire_items.FunctionCallOutput):
+            return True
+        if isinstance(item, wire_items.Message) and item.role == "user":
+            return False
+    return False
 
 
 def _ordered(context: ChatContext, items: list[Item]) -> ChatContext:

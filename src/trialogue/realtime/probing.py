@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 
 from trialogue.conversation.order import ROOT
-from trialogue.dialects.commands import Creation, DeleteItem, RetrieveItem
+from trialogue.dialects.commands import (
+    Creation,
+    DeleteItem,
+    RetrieveItem,
+    TruncateItem,
+)
 from trialogue.realtime.ledger import Request, item_of
 
 if TYPE_CHECKING:
@@ -48,7 +53,10 @@ def imply(session: Session, connection: Connection, answered: Request) -> None:
         if isinstance(command, DeleteItem):
             session.tell(session.record.deleted(view, command.item_id))
         held = item_of(command) in view
-        if isinstance(command, Creation | DeleteItem) and not held:
+        if isinstance(command, TruncateItem):
+            # Cutting at the same place twice is the same as once.
+            connection.post([connection.encode(command, subject=request.subject)])
+        elif isinstance(command, Creation | DeleteItem) and not held:
             look = RetrieveItem(command.item_id)
             connection.post([connection.encode(look, subject=Probe(command))])
 
