@@ -604,25 +604,33 @@ class AgentSession:
         self, source: AudioInput | None, output: AudioOutput
     ) -> AsyncIterator[AgentSession]:
         close = self.realtime.timing.close
-        async with running_session(self.realtime):
-            try:
-                with single():
-                    async with trio.open_nursery() as self._nursery:
-                        self._nursery.start_soon(self._playout.run, name="playout")
-                        if source is not None:
-                            self._nursery.start_soon(self._listen, source, name="input")
-                        try:
-                            yield self
-                        finally:
-                            self._run.cancel(reason="session block left")
-                            with trio.move_on_after(close, shield=True):
-                                await self._run_is_over()
-                        self._nursery.cancel_scope.cancel(reason="session block left")
-            finally:
-                self._nursery = None
-                for device in (source, output):
-                    with trio.move_on_after(1, shield=True):
-                        await _close(device)
+        try:
+            async with running_session(self.realtime), self._own_nursery() as nursery:
+                nursery.start_soon(self._playout.run, name="playout")
+                if source is not None:
+                    nursery.start_soon(self._listen, source, name="input")
+                try:
+                    yield self
+                finally:
+                    self._run.cancel(reason="session block left")
+                    with trio.move_on_after(close, shield=True):
+                        await self._run_is_over()
+        finally:
+            # Also where the session could not be opened: they are owned from the start.
+            for device in (source, output):
+                with trio.move_on_after(1, shield=True):
+                    await _close(device)
+
+    @asynccontextmanager
+    async def _own_nursery(self) -> AsyncIterator[trio.Nursery]:
+        """Hold the nursery of the session's block; its tasks end with the block."""
+        try:
+            with single():
+                async with trio.open_nursery() as self._nursery:
+                    yield self._nursery
+                    self._nursery.cancel_scope.cancel(reason="session block left")
+        finally:
+            self._nursery = None
 
     async def _run_is_over(self) -> None:
         """Wait for a `run` that was started outside of the block being left."""
