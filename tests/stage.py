@@ -14,7 +14,8 @@ import attrs
 import trio
 
 from trialogue import Agent, Handoff, OpenAIRealtime, RunContext, function_tool
-from trialogue.agents.session import AgentSession, open_agent_session
+from trialogue.agents.opening import open_agent_session
+from trialogue.agents.session import AgentSession
 from trialogue.audio import MemoryInput, MemoryOutput
 from trialogue.realtime.opening import open_session
 from trialogue.testing import RealtimeServer, Turn, quiet

@@ -21,7 +21,8 @@ import trio.testing
 from stage import model_of, speak, until
 from trialogue import Agent, Handoff, RunContext, function_tool
 from trialogue.agents.events import HandoffFailed, HandoffStarted, ToolStarted
-from trialogue.agents.session import AgentSession, open_agent_session
+from trialogue.agents.opening import open_agent_session
+from trialogue.agents.session import AgentSession
 from trialogue.audio import MemoryInput, MemoryOutput
 from trialogue.conversation.items import FunctionCall, FunctionCallOutput
 from trialogue.errors import ConnectionLost, HandoffError, ServerError

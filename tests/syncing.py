@@ -19,7 +19,8 @@ import trio.lowlevel
 import trio.testing
 
 from trialogue import Agent, RunContext, function_tool
-from trialogue.agents.session import AgentSession, open_agent_session
+from trialogue.agents.opening import open_agent_session
+from trialogue.agents.session import AgentSession
 from trialogue.audio import NullOutput
 from trialogue.conversation import (
     AudioTranscribed,

@@ -11,8 +11,9 @@ import logging
 
 from trialogue._version import __version__ as __version__
 from trialogue.agents.agent import Agent, Handoff
+from trialogue.agents.opening import open_agent_session
 from trialogue.agents.run_context import RunContext
-from trialogue.agents.session import AgentSession, open_agent_session
+from trialogue.agents.session import AgentSession
 from trialogue.conversation.context import ChatContext
 from trialogue.conversation.items import (
     FunctionCall,

@@ -121,7 +121,7 @@ def first_target_wins(patch: Patch) -> None:
 @mutant("H9", "the decision does not wait for a sibling that may hand over as well")
 def siblings_are_not_waited_for(patch: Patch) -> None:
     patch.source(
-        "trialogue.agents.scope:AgentScope._wait_for_siblings",
+        "trialogue.agents.answering:Answering._wait_for_siblings",
         "lambda: not group.may_still_hand_off",
         "lambda: True",
     )
@@ -130,7 +130,7 @@ def siblings_are_not_waited_for(patch: Patch) -> None:
 @mutant("H10", "a tool that was cancelled hands over if it returns all the same")
 def cancelled_tool_hands_over(patch: Patch) -> None:
     patch.source(
-        "trialogue.agents.scope:AgentScope._work",
+        "trialogue.agents.tool_runs:ToolRuns._work",
         "elif opened.interrupted:",
         "elif False:",
     )
@@ -139,8 +139,8 @@ def cancelled_tool_hands_over(patch: Patch) -> None:
 @mutant("H13", "a run outside of the block goes on when the block is left")
 def run_survives_its_session(patch: Patch) -> None:
     patch.source(
-        "trialogue.agents.session:AgentSession._open",
-        'self._run.cancel(reason="session block left")',
+        "trialogue.agents.block:Block.around",
+        'self._running.stop("session block left")',
         "pass",
     )
 
@@ -175,14 +175,14 @@ def stale_answer_is_not_owed(patch: Patch) -> None:
 @mutant("H22", "the items that the context policy deleted are not brought back")
 def deleted_history_stays_deleted(patch: Patch) -> None:
     patch.source(
-        "trialogue.agents.handoff:undone", "record.restore(failed.snapshot)", "pass"
+        "trialogue.agents.restoring:undone", "record.restore(failed.snapshot)", "pass"
     )
 
 
 @mutant("H22", "the call's output goes on saying that the transfer took place")
 def failed_transfer_reads_transferred(patch: Patch) -> None:
     patch.source(
-        "trialogue.agents.handoff:_truth", "output.output == transferred", "False"
+        "trialogue.agents.restoring:_truth", "output.output == transferred", "False"
     )
 
 

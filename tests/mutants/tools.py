@@ -8,8 +8,8 @@ from quality.mutation import Patch, mutant
 @mutant("T1", "calls that a handoff leaves open are not answered")
 def open_calls_are_forgotten(patch: Patch) -> None:
     patch.source(
-        "trialogue.agents.scope:AgentScope._close",
-        "self.decision.outputs += outputs",
+        "trialogue.agents.answering:Answering.close",
+        "decision.outputs += outputs",
         "pass",
     )
 
@@ -17,7 +17,7 @@ def open_calls_are_forgotten(patch: Patch) -> None:
 @mutant("T1", "a call with wrong arguments holds up its siblings' answers")
 def wrong_arguments_are_not_answered(patch: Patch) -> None:
     patch.source(
-        "trialogue.agents.scope:AgentScope._start",
+        "trialogue.agents.tool_runs:ToolRuns.start",
         "opened.settle(BadArguments(str(error)))",
         "pass",
     )
@@ -26,7 +26,7 @@ def wrong_arguments_are_not_answered(patch: Patch) -> None:
 @mutant("T3", "the calls of an interrupted response are not answered")
 def interrupted_results_are_dropped(patch: Patch) -> None:
     patch.source(
-        "trialogue.agents.scope:AgentScope.response_done",
+        "trialogue.agents.answering:Answering.response_done",
         "if group is not None:",
         "if group is not None and not response.cut:",
     )

@@ -19,16 +19,12 @@ from trialogue.conversation.context import ChatContext
 from trialogue.conversation.items import (
     AudioPending,
     AudioTranscribed,
-    FunctionCall,
-    FunctionCallOutput,
     Item,
     Message,
 )
 from trialogue.errors import HandoffError
 from trialogue.realtime.configuration import Configuration, must_replace
-from trialogue.realtime.ledger import item_of, report_on
-from trialogue.tools import render
-from trialogue.tools.outcome import HandoffFailed, Transferred
+from trialogue.realtime.ledger import report_on
 
 if TYPE_CHECKING:
     from trialogue.agents.calls import CallGroup
@@ -45,7 +41,6 @@ __all__ = [
     "failure",
     "measure",
     "remedy",
-    "undone",
     "why_fresh",
 ]
 
@@ -243,49 +238,3 @@ def measure(realtime: RealtimeSession, transition: Transition) -> None:
         bytes=now_size - size,
         connections=now_opened - opened,
     )
-
-
-def undone(realtime: RealtimeSession, failed: Transition) -> ChatContext:
-    """Return the conversation as of the decision, its outputs telling the truth."""
-    record = realtime.record
-    if failed.edited is not None and failed.snapshot is not None:
-        connection = realtime.connection
-        if connection is not None and connection.live:
-            # What the policy has deleted comes back only on a fresh connection.
-            realtime.replace_connection()
-        record.restore(failed.snapshot)
-    requests = () if failed.config is None else failed.config.requests
-    posted = {item_of(request.command) for request in requests}
-    unsent = [o for o in failed.outputs if o.id not in posted]
-    record.forget(output.id for output in unsent)
-    edited = record.snapshot()
-    for output in failed.outputs:
-        if output.id in edited:
-            told = _truth(output, failed)
-            edited = edited if told == output else edited.replace(told)
-        elif (after := _place_of(output, edited)) is not None:
-            edited = edited.insert(_truth(output, failed), after)
-    return edited
-
-
-def _place_of(output: Item, context: ChatContext) -> str | None:
-    """Return what an output follows: its call, and the outputs that are there."""
-    calls = {i.call_id: i.id for i in context if isinstance(i, FunctionCall)}
-    after = calls.get(getattr(output, "call_id", ""))
-    if after is None:
-        return None
-    answered = [*context][context.index_of(after) + 1 :]
-    for item in answered:
-        if not isinstance(item, FunctionCall | FunctionCallOutput):
-            break
-        after = item.id
-    return after
-
-
-def _truth(output: Item, failed: Transition) -> Item:
-    """Return the output as it reads once the handoff it speaks of has failed."""
-    transferred = render(Transferred(failed.name))
-    if isinstance(output, FunctionCallOutput) and output.output == transferred:
-        reason = f"{failed.name} could not take over"
-        return attrs.evolve(output, output=render(HandoffFailed(reason)))
-    return output

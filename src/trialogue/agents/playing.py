@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from trialogue.agents.scope import AgentScope
     from trialogue.agents.session import AgentSession
-    from trialogue.audio.playout import Playout
+    from trialogue.audio.playout import AudioRefused, Playout
     from trialogue.realtime.replies import Response
 
 __all__ = ["Stage"]
@@ -34,6 +34,9 @@ class Stage(Listener):
         self._session = session
         self._playout = playout
         self._received: OrderedDict[str, int] = OrderedDict()
+        self._last_refused: str | None = None
+        playout.on_finished = self._played
+        playout.on_refused = self._refused
 
     @staticmethod
     def _scope(response: Response) -> AgentScope | None:
@@ -53,7 +56,7 @@ class Stage(Listener):
         self._playout.push(key, item_id, pcm)
         scope = self._scope(response)
         if scope is not None and response.first_audio_at is not None:
-            self._session.first_audio(scope.transition, response.first_audio_at)
+            self._session.steps.first_audio(scope.transition, response.first_audio_at)
 
     def audio_ended(self, response: Response, item_id: str) -> None:
         self._playout.end_item(item_id)
@@ -68,7 +71,7 @@ class Stage(Listener):
         if scope is None or scope.closed:
             self.call_refused(response, call)
         else:
-            scope.dispatch(response, call)
+            scope.calls.dispatch(response, call)
 
     def call_refused(self, response: Response, call: FunctionCall) -> None:
         text = render(HandedOff())
@@ -81,7 +84,7 @@ class Stage(Listener):
         self._playout.end_reply((response.generation, response.id))
         scope = self._scope(response)
         if scope is not None:
-            scope.response_done(response)
+            scope.calls.response_done(response)
         self._session.changed.pulse()
 
     def cut(self, response: Response | None) -> Sequence[CutItem]:
@@ -115,17 +118,28 @@ class Stage(Listener):
         scope = self._session.scope
         if scope is None:
             return ()
-        return [opened.call.call_id for opened in scope.open_calls]
+        return [opened.call.call_id for opened in scope.calls.open]
 
     def user_started_speaking(self) -> None:
         if self._session.scope is not None:
-            self._session.scope.user_interrupted()
+            self._session.scope.calls.user_interrupted()
 
     def user_turn(self, item_id: str) -> None:
-        self._session.user_spoke()
+        self._session.steps.user_spoke()
 
     def connection_changed(self) -> None:
         self._session.changed.pulse()
 
     def failed(self) -> None:
         self._session.changed.pulse()
+
+    # --- what the playout tells ----------------------------------------------
+
+    def _played(self, item_id: str) -> None:
+        self._session.changed.pulse()
+
+    def _refused(self, refused: AudioRefused) -> None:
+        """Speech beyond the playout's bound was not taken: said once per item."""
+        if refused.item_id != self._last_refused:
+            self._last_refused = refused.item_id
+            self._session.publish(refused)

@@ -1,0 +1,200 @@
+"""The calls of one scope: taken, decided on, and each answered exactly once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from trialogue.agents.calls import CallGroup, OpenCall
+from trialogue.agents.events import HandoffDiscarded, ToolFailed, ToolFinished
+from trialogue.agents.handoff import Transition
+from trialogue.agents.tool_runs import ToolRuns
+from trialogue.conversation.items import Message, TextContent
+from trialogue.tools import failure as tool_failure
+from trialogue.tools import render
+from trialogue.tools.outcome import Crashed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trialogue.agents.scope import AgentScope
+    from trialogue.conversation.items import FunctionCall, Item
+    from trialogue.realtime.replies import Response
+    from trialogue.realtime.session import RealtimeSession
+
+__all__ = ["Answering", "deliver_note", "leave_outputs"]
+
+UNDECIDED = 3.0
+"""Seconds for which a decided handoff waits for siblings that may hand off as well."""
+
+
+class Answering:
+    """Answers the calls of one agent while it is current, or decides on a handoff."""
+
+    def __init__(self, scope: AgentScope) -> None:
+        self._scope = scope
+        self._session = scope.session
+        self._runs = ToolRuns(scope, self._finished)
+        self._groups: dict[str, CallGroup] = {}
+
+    @property
+    def open(self) -> list[OpenCall]:
+        """The calls without an output, in order."""
+        groups = self._groups.values()
+        return [call for group in groups for call in group.calls if not call.answered]
+
+    def dispatch(self, response: Response, call: FunctionCall) -> None:
+        """A call is complete: run its tool. Synchronous, from the reader's step."""
+        group = self._groups.get(response.id)
+        if group is None:
+            turn = self._session.realtime.replying.slot.open_turn(response)
+            ended = response.ended.is_set()  # a call can come late
+            group = CallGroup(response, turn, complete=ended)
+            self._groups[response.id] = group
+        opened = OpenCall(call, self._scope.tools.get(call.name))
+        group.calls.append(opened)
+        if self._scope.frozen or self._scope.decision is not None:
+            opened.tool = None
+            return
+        self._runs.start(group, opened)
+        self._move_on(group)
+
+    def response_done(self, response: Response) -> None:
+        """A response of this scope ended: all of its calls are known."""
+        group = self._groups.get(response.id)
+        if group is not None:
+            group.complete = True
+            self._move_on(group)
+
+    def agreed(self) -> None:
+        """The server has agreed with the agent: it may hand over."""
+        for group in tuple(self._groups.values()):
+            self._move_on(group)
+
+    def user_interrupted(self) -> None:
+        """The user speaks: tools that asked for it are cancelled."""
+        for call in self.open:
+            tool = call.tool
+            if tool is None or tool.options.on_interrupt != "cancel":
+                continue
+            if call.running and call.returned_at is None:
+                call.interrupted = True
+                call.scope.cancel(reason="the user interrupted")
+
+    def close(self) -> None:
+        """Settle each open call, in the very step in which the scope is over."""
+        slot = self._session.realtime.replying.slot
+        for group in self._groups.values():
+            slot.close_turn(group.turn)
+        decision = self._scope.decision
+        outputs: list[Item] = []
+        for call in self.open:
+            call.close(None if decision is None else decision.name)
+            outputs.append(self._answer(call))
+        if decision is not None:
+            decision.outputs += outputs
+        else:
+            leave_outputs(self._session.realtime, outputs)
+        self._session.changed.pulse()
+
+    def _finished(self, group: CallGroup, opened: OpenCall) -> None:
+        problem = (
+            None
+            if opened.outcome is None
+            else tool_failure(opened.outcome, max_bytes=self._most)
+        )
+        if problem is not None and not isinstance(opened.outcome, Crashed):
+            call = opened.call
+            failed = ToolFailed(self._scope.name, call.name, call.call_id, problem)
+            self._session.publish(failed)
+        late = self._scope.closed or self._scope.decision is not None
+        if opened.target is not None and late:
+            self._session.publish(HandoffDiscarded(opened.target.name))
+        if self._scope.closed and opened.detached:
+            opened.miss()
+            deliver_note(self._session.realtime, opened)
+        else:
+            self._move_on(group)
+        self._session.changed.pulse()
+
+    def _move_on(self, group: CallGroup) -> None:
+        """Decide, or answer, as soon as the response and its tools allow it."""
+        if self._scope.frozen or self._scope.decision is not None or group.answered:
+            return
+        if not group.complete:
+            return
+        if group.targets() and group.may_still_hand_off and not group.waiting:
+            # Two targets are seen only if both are waited for (core rule 20).
+            group.waiting = True
+            assert self._scope.nursery is not None
+            self._scope.nursery.start_soon(self._wait_for_siblings, group)
+        elif not (group.targets() and group.may_still_hand_off):
+            self._decide_or_answer(group)
+
+    async def _wait_for_siblings(self, group: CallGroup) -> None:
+        with trio.move_on_after(UNDECIDED):
+            await self._session.changed.until(lambda: not group.may_still_hand_off)
+        self._decide_or_answer(group)
+
+    def _decide_or_answer(self, group: CallGroup) -> None:
+        if self._scope.frozen or self._scope.decision is not None or group.answered:
+            return
+        standing = group.agree()
+        if standing is not None and standing.target is not None:
+            if not self._scope.transition.settled.is_set():
+                return  # a second handoff waits for the first to settle
+            requested = standing.returned_at or trio.current_time()
+            transition = Transition(
+                standing.target,
+                previous=self._scope.transition,
+                speaks=standing.target.handoff.reply == "auto",
+                group=group,
+            )
+            self._scope.decide(transition, requested)
+        elif not group.running:
+            self._answer_group(group)
+
+    def _answer_group(self, group: CallGroup) -> None:
+        group.answered = True
+        del self._groups[group.response.id]
+        outputs: list[Item] = [
+            self._answer(call) for call in group.calls if not call.answered
+        ]
+        reply = group.wants_reply() and not self._session.ending.asked
+        self._session.realtime.answer(outputs, turn=group.turn, reply=reply)
+
+    @property
+    def _most(self) -> int:
+        return self._session.realtime.limits.max_output_bytes
+
+    def _answer(self, call: OpenCall) -> Item:
+        item_id = self._session.realtime.new_item_id("out")
+        output = call.output(item_id, max_bytes=self._most)
+        assert call.outcome is not None
+        self._session.publish(
+            ToolFinished(
+                self._scope.name,
+                call.call.name,
+                call.call.call_id,
+                type(call.outcome).__name__,
+                output.output,
+            )
+        )
+        return output
+
+
+def leave_outputs(realtime: RealtimeSession, outputs: Sequence[Item]) -> None:
+    """A scope ends without a successor: its calls are answered all the same."""
+    if outputs and realtime.failure is None:
+        realtime.add_items(outputs)
+
+
+def deliver_note(realtime: RealtimeSession, opened: OpenCall) -> None:
+    """A detached tool has finished under another agent: its result is a note."""
+    assert opened.outcome is not None
+    most = realtime.limits.max_output_bytes
+    text = render(opened.outcome, max_bytes=most)
+    text = f"Result of {opened.call.name}: {text}"
+    note = Message(realtime.new_item_id("msg"), "system", (TextContent(text),))
+    realtime.answer([note], turn=None, reply=True)

@@ -1,0 +1,110 @@
+"""The block of an agent session: what runs beside the agents, and the way out."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeVarTuple
+
+import trio
+
+from trialogue.agents.pumps import listen
+from trialogue.errors import SessionClosed
+from trialogue.realtime.opening import running_session
+from trialogue.realtime.unwrapping import single
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from trialogue.agents.ending import Ending
+    from trialogue.agents.running import Running
+    from trialogue.audio.base import AudioInput, AudioOutput
+    from trialogue.audio.playout import Playout
+    from trialogue.realtime.session import RealtimeSession
+
+__all__ = ["Block"]
+
+Arguments = TypeVarTuple("Arguments")
+
+
+class Block:
+    """Owns the nursery that outlives every agent and ends with the session."""
+
+    def __init__(
+        self,
+        realtime: RealtimeSession,
+        playout: Playout,
+        running: Running,
+        ending: Ending,
+    ) -> None:
+        self._realtime = realtime
+        self._playout = playout
+        self._running = running
+        self._ending = ending
+        self._nursery: trio.Nursery | None = None
+
+    @property
+    def nursery(self) -> trio.Nursery:
+        """For work that outlives a handoff.
+
+        Raises:
+            SessionClosed: the block has been left.
+        """
+        if self._nursery is None:
+            msg = "this session's block has been left; open another session"
+            raise SessionClosed(msg)
+        return self._nursery
+
+    @property
+    def open(self) -> bool:
+        """Whether there is a nursery to start something in."""
+        return self._nursery is not None
+
+    def start_if_open(
+        self,
+        work: Callable[[*Arguments], Awaitable[object]],
+        *args: *Arguments,
+    ) -> None:
+        """Start what nobody misses once the block has been left."""
+        if self._nursery is not None:
+            self._nursery.start_soon(work, *args)
+
+    @asynccontextmanager
+    async def around(
+        self, source: AudioInput | None, output: AudioOutput
+    ) -> AsyncIterator[None]:
+        """Run the pumps around a block; close the devices after it, opened or not."""
+        close = self._realtime.timing.close
+        try:
+            async with running_session(self._realtime), self._open() as nursery:
+                nursery.start_soon(self._playout.run, name="playout")
+                if source is not None:
+                    nursery.start_soon(
+                        listen, self._realtime, source, self._ending, name="input"
+                    )
+                try:
+                    yield
+                finally:
+                    self._running.stop("session block left")
+                    with trio.move_on_after(close, shield=True):
+                        await self._running.wait_stopped()
+        finally:
+            # Also where the session could not be opened: they are owned from the start.
+            for device in (source, output):
+                with trio.move_on_after(1, shield=True):
+                    await _close(device)
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[trio.Nursery]:
+        """Hold the nursery; what is left in it ends with the block."""
+        try:
+            with single():
+                async with trio.open_nursery() as self._nursery:
+                    yield self._nursery
+                    self._nursery.cancel_scope.cancel(reason="session block left")
+        finally:
+            self._nursery = None
+
+
+async def _close(device: AudioInput | AudioOutput | None) -> None:
+    if device is not None:
+        await device.aclose()

@@ -1,0 +1,69 @@
+"""The end of the conversation: who asked for it, and when nothing is left to say."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from trialogue.agents.session import AgentSession
+    from trialogue.audio.playout import Playout
+
+__all__ = ["Ending"]
+
+LINGER = 2.0
+"""Seconds of silence after the input's end before the conversation may be over: the
+server may just have heard a last sentence."""
+ENDING = 30.0
+"""Seconds that generated speech gets to play out after `end()`."""
+
+
+class Ending:
+    """Knows when the conversation of one session is over.
+
+    Attributes:
+        asked: somebody called `end()`.
+        by: when the conversation is over at the latest (Trio's clock).
+    """
+
+    def __init__(self, session: AgentSession, playout: Playout) -> None:
+        self._session = session
+        self._playout = playout
+        self._input_ended_at = math.inf
+        self.asked = False
+        self.by = math.inf
+
+    def ask(self, *, now: bool) -> None:
+        """See `AgentSession.end`."""
+        self.asked = True
+        if now:
+            self._session.realtime.interrupt()
+        limit = 0.0 if now else ENDING
+        self.by = min(self.by, trio.current_time() + limit)
+        if self._session.scope is not None:
+            self._session.scope.patience.deadline = self.by
+        self._session.changed.pulse()
+
+    def input_ended(self) -> float:
+        """The microphone gives no more; return when that was."""
+        self._input_ended_at = trio.current_time()
+        return self._input_ended_at
+
+    async def wait(self) -> None:
+        """Wait until the conversation is over."""
+        await self._session.changed.until(self._is_over)
+
+    def _is_over(self) -> bool:
+        realtime, scope = self._session.realtime, self._session.scope
+        slot = realtime.replying.slot
+        if scope is None or realtime.failure is not None:
+            return True
+        silent = slot.active is None and self._playout.idle
+        if self.asked:
+            return silent
+        lingered = trio.current_time() >= self._input_ended_at + LINGER
+        nothing_owed = slot.idle and not realtime.replying.owed and scope.quiet
+        floor = realtime.user_has_the_floor
+        return lingered and silent and nothing_owed and not floor

@@ -1,0 +1,59 @@
+"""Opening a conversation for agents."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Literal, Unpack
+
+from trialogue.agents.session import AgentSession
+from trialogue.audio.memory import NullOutput
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from trialogue.audio.base import AudioInput, AudioOutput
+    from trialogue.realtime.model import RealtimeModel
+    from trialogue.realtime.settings import SessionSettings
+
+__all__ = ["open_agent_session"]
+
+
+@asynccontextmanager
+async def open_agent_session(
+    model: RealtimeModel,
+    *,
+    audio: tuple[AudioInput | None, AudioOutput | None] = (None, None),
+    userdata: Any = None,
+    on_handoff_error: Literal["restore", "raise"] = "restore",
+    **settings: Unpack[SessionSettings],
+) -> AsyncIterator[AgentSession]:
+    """Open a conversation for agents; then `await session.run(agent)`.
+
+    The block begins when the provider's first event was read. The session owns the
+    audio input and output and closes them. Leaving the block takes at most the close
+    deadline (`Timing.close`), whatever the server does. Further keywords are those of
+    `SessionSettings`.
+
+    Args:
+        audio: the microphone and the loudspeaker; None for either is silence.
+        userdata: the program's own, handed to hooks and tools.
+        on_handoff_error: "restore" lets the previous agent go on when a handoff fails,
+            "raise" makes `run` raise.
+
+    Raises:
+        ConnectRefused: wrong key, unknown model, refused upgrade; not retried.
+        ConnectionLost: the provider could not be reached, or was lost for good.
+        ServerError: the provider ended the session (quota, account).
+        SpendLimitReached: the conversation has cost what it may cost.
+        ConversionError: the conversation to begin with is beyond the limits.
+    """
+    source, output = audio[0], audio[1] or NullOutput()
+    session = AgentSession(
+        model,
+        output,
+        userdata=userdata,
+        on_handoff_error=on_handoff_error,
+        **settings,
+    )
+    async with session.block.around(source, output):
+        yield session

@@ -1,0 +1,43 @@
+"""On whose behalf a reply is asked for, and asking a new agent to speak."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from trialogue.agents.run_context import current_scope, current_turn
+from trialogue.dialects.commands import CreateResponse
+
+if TYPE_CHECKING:
+    from trialogue.agents.scope import AgentScope
+    from trialogue.agents.session import AgentSession
+
+__all__ = ["ask_to_speak", "asked_of"]
+
+
+def asked_of(session: AgentSession) -> dict[str, Any]:
+    """Say on whose behalf the running task asks for a reply.
+
+    Returns:
+        What `RealtimeSession.reply` and `stream_reply` want to know of that.
+    """
+    inside = current_scope.get()
+    own = inside if inside is not None and not inside.closed else None
+    scope = own or session.running.current()
+    scope.asked = True
+    return {
+        # From outside it is asked of whoever is wanted: the next agent, once a
+        # handoff is decided.
+        "config": None if own is None else own.config,
+        "within": current_turn.get(),
+        "silence": lambda: own is None or not own.handed_over,
+    }
+
+
+def ask_to_speak(session: AgentSession, scope: AgentScope) -> None:
+    """The new agent asked for nothing: it is asked to speak (rule 8)."""
+    scope.asked = True
+    if not session.realtime.user_has_the_floor:
+        command = CreateResponse(session.realtime.replying.new_key())
+        session.realtime.replying.ask(
+            command=command, config=scope.config, purpose="owed"
+        )
