@@ -181,7 +181,7 @@ class Hosting(SessionCore):
 
     def answer(self, items: Sequence[Item], *, turn: Turn | None, reply: bool) -> None:
         """Post tool outputs in this very step, and the follow-up they call for."""
-        self.add_items(items)
+        self.add_items([i for i in items if not self._was_taken_out(i)])
         if turn is not None:
             self.replying.slot.close_turn(turn)
         wanted = self.wanted
@@ -191,6 +191,13 @@ class Hosting(SessionCore):
             self.replying.ask(command=command, config=wanted, purpose="tools")
         else:
             self.replying.advance()
+
+    def _was_taken_out(self, item: Item) -> bool:
+        """Whether it answers a call that an edit has deleted: no server takes it."""
+        return isinstance(item, FunctionCallOutput) and not any(
+            isinstance(call, FunctionCall) and call.call_id == item.call_id
+            for call in self.record.items
+        )
 
     @property
     def counters(self) -> tuple[int, int, int]:

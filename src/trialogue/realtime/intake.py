@@ -434,6 +434,11 @@ class Intake:
             if isinstance(other, FunctionCallOutput) and other.call_id == call_id
         ]
 
+    def _is_needed(self, output: FunctionCallOutput | None) -> bool:
+        """Whether a call of the record has no other answer than this."""
+        calls = (i for i in self._session.record.items if isinstance(i, FunctionCall))
+        return output is not None and any(c.call_id == output.call_id for c in calls)
+
     def _item_refused(
         self,
         connection: Connection,
@@ -471,5 +476,5 @@ class Intake:
                     ]
                 )
             else:
-                kept = _output_in(command) is not None
+                kept = self._is_needed(_output_in(command))
                 self.tell(record.drop_local(command.item_id, keep=kept))

@@ -284,7 +284,8 @@ class Ledger:
         that named nothing has cast doubt on what was then waiting, and what was in
         doubt is rejected (core rule 11).
         """
-        passed: list[Request] = []
+        # The deletion of what this replaces may have been passed over before.
+        passed = [r for r in self._passed_over.values() if _replaces(request, r)]
         for entry in tuple(self._owed.values()) if self._ordered else ():
             if entry is request:
                 break
@@ -386,7 +387,7 @@ class Ledger:
     def _not_deleted(self, request: Request, error: ErrorReported) -> None:
         """What a new item should have replaced is there: its deletion was refused."""
         item_id = item_of(request.command)
-        for entry in self:
+        for entry in (*self._passed_over.values(), *self):
             if entry is request:
                 break
             if isinstance(entry.command, DeleteItem) and _names(entry) == item_id:

@@ -297,10 +297,19 @@ class Responding(Asking):
             if isinstance(item, FunctionCall) and item.status == "completed":
                 self._announce_call(response, item)
         self._unclaimed = self._still_unclaimed()
+        if not (response.out_of_band or event.out_of_band):
+            self._adopt(connection, event)
         self.slot.finished(response)
         self._session.meter.response_done(response, event, self._name(response))
         self._conclude(connection, response, event)
         self._session.spending.spent(self.usage)
+
+    def _adopt(self, connection: Connection, event: ResponseDone) -> None:
+        """Items that were never announced are in the conversation all the same."""
+        record, view = self._session.record, connection.view
+        for item in event.items:
+            if view is not None and item.id not in record:
+                self._session.tell(record.item_done(view, item))
 
     def item_made(self, item: Item) -> None:
         """The server has an item that it made itself; its response may be told later.
