@@ -15,6 +15,7 @@ import trio
 
 from trialogue.agents.agent import Agent, name_of
 from trialogue.agents.events import HandoffTimings
+from trialogue.agents.policies import at_decision
 from trialogue.conversation.context import ChatContext
 from trialogue.conversation.items import (
     AudioPending,
@@ -37,7 +38,6 @@ __all__ = [
     "Transition",
     "configuration_of",
     "decide",
-    "edited_context",
     "failure",
     "measure",
     "remedy",
@@ -62,6 +62,7 @@ class Transition:
         outputs: of the calls that the old scope left open, in call order.
         snapshot: the conversation as of the decision, for the policy and for a return.
         edited: what the context policy makes of it; None for no operation.
+        message: the note that the new agent finds at its end.
     """
 
     prepared: Prepared
@@ -76,6 +77,7 @@ class Transition:
     outputs: list[Item] = attrs.field(factory=list)
     snapshot: ChatContext | None = None
     edited: ChatContext | None = None
+    message: Message | None = None
     timings: HandoffTimings | None = None
     counters: tuple[int, int, int] = (0, 0, 0)
     settled: trio.Event = attrs.field(factory=trio.Event, repr=False)
@@ -103,6 +105,7 @@ class Transition:
         if self.error is None:
             # What a return would need: kept, it would be a chain back to the start.
             self.previous = self.group = self.snapshot = self.edited = None
+            self.prepared = attrs.evolve(self.prepared, edited=None)
             self.outputs = []
 
 
@@ -154,13 +157,6 @@ def has_assistant_audio(items: tuple[Item, ...]) -> bool:
     )
 
 
-def edited_context(policy: str, snapshot: ChatContext) -> ChatContext | None:
-    """Return what a context policy makes of the conversation; None for no change."""
-    if policy == "fresh":
-        return attrs.evolve(snapshot, items=())
-    return None
-
-
 def failure(transition: Transition, cause: BaseException) -> HandoffError:
     """Return the error that says what handoff failed, and why."""
     previous = transition.previous
@@ -198,11 +194,14 @@ def decide(
     transition.config = configuration_of(
         transition.prepared, None, ready=False, deadline=now + BUDGET
     )
-    transition.why_fresh = why_fresh(
-        realtime, transition.config, edits_context=handoff.context != "keep"
-    )
     transition.snapshot = realtime.chat_ctx
-    transition.edited = edited_context(handoff.context, transition.snapshot)
+    transition.message = transition.prepared.note
+    transition.edited = transition.prepared.edited
+    if transition.edited is None:
+        transition.edited = at_decision(handoff.context, transition.snapshot)
+    transition.why_fresh = why_fresh(
+        realtime, transition.config, edits_context=transition.edited is not None
+    )
     transition.timings = HandoffTimings(
         previous,
         transition.name,

@@ -85,7 +85,9 @@ class Steps:
         ):
             # Nobody decided on this one: what serves may be of no use to it.
             self._realtime.replace_connection()
-        self._realtime.activate(scope.config, transition.outputs, transition.edited)
+        self._realtime.activate(
+            scope.config, transition.outputs, transition.edited, transition.message
+        )
         if transition.owed:
             self._realtime.replying.owed = True
             self._realtime.replying.advance()
