@@ -10,6 +10,7 @@ from trialogue.agents.handoff import Transition
 from trialogue.agents.policies import edit_made_by
 from trialogue.conversation.context import ChatContext
 from trialogue.conversation.items import FunctionCall, FunctionCallOutput
+from trialogue.errors import ConnectionLost
 from trialogue.realtime.ledger import item_of
 from trialogue.tools import render
 from trialogue.tools.outcome import HandoffFailed, Transferred
@@ -42,8 +43,10 @@ def undone(realtime: RealtimeSession, failed: Transition) -> ChatContext:
     if failed.edited is not None and failed.snapshot is not None:
         connection = realtime.connection
         if connection is not None and connection.live:
-            # What the policy has deleted comes back only on a fresh connection.
-            realtime.replace_connection()
+            # What the policy has deleted comes back only on a fresh connection, and
+            # what this one still says of it counts for nothing.
+            said = "a failed handoff had changed the conversation"
+            connection.end(ConnectionLost(said))
         record.restore(failed.snapshot)
     requests = () if failed.config is None else failed.config.requests
     posted = {item_of(request.command) for request in requests}
@@ -72,7 +75,7 @@ def _before_policy(now: ChatContext, made: ChatContext) -> ChatContext:
     for item_id in edit.replaced:
         was = before.get(item_id)
         now = now.replace(was) if was is not None and item_id in now else now
-    if not edit.moved:
+    if not (edit.moved or edit.replaced):
         return now
     place = {item_id: at for at, item_id in enumerate(before.ids)}
     in_order = iter(
