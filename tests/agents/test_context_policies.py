@@ -104,7 +104,7 @@ def held(stage: Stage) -> list[tuple[str, str]]:
 
 def recorded(stage: Stage) -> list[tuple[str, str]]:
     """Return the record in the same form."""
-    found = []
+    found: list[tuple[str, str]] = []
     for item in stage.session.chat_ctx:
         if isinstance(item, Message):
             found.append((item.role, item.text))
