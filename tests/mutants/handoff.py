@@ -14,14 +14,12 @@ def fresh_connection_is_given_all(patch: Patch) -> None:
     )
 
 
-@mutant("H1", "the output of a call goes out behind the request for the reply")
-def outputs_miss_the_burst(patch: Patch) -> None:
+@mutant("H1", "the output of a call goes out ahead of the new instructions")
+def outputs_go_ahead(patch: Patch) -> None:
     patch.source(
-        "trialogue.realtime.hosting:Hosting.activate",
-        "self.supervisor.activate(config, commands if reuse else ())",
-        "self.supervisor.activate(config)\n"
-        "        for command in commands if reuse else ():\n"
-        "            connection.post([connection.encode(command)])",
+        "trialogue.realtime.agreeing:Agreeing._burst",
+        "requests += [connection.encode(command) for command in commands]",
+        "requests[:0] = [connection.encode(command) for command in commands]",
     )
 
 
