@@ -224,12 +224,12 @@ def agreement_is_not_told(patch: Patch) -> None:
     )
 
 
-@mutant("H14", "the burst counts as written when the handoff was decided")
-def burst_is_written_when_decided(patch: Patch) -> None:
+@mutant("H14", "a handoff counts as agreed when its burst was written")
+def written_counts_as_agreed(patch: Patch) -> None:
     patch.source(
         "trialogue.agents.handoff:measure",
-        "min(written) if written else None",
-        "transition.timings.committed",
+        "acknowledged=config.acknowledged_at",
+        "acknowledged=min(written)",
     )
 
 
