@@ -233,6 +233,15 @@ def written_counts_as_agreed(patch: Patch) -> None:
     )
 
 
+@mutant("H14", "nobody measures for how long the user is not heard")
+def deafness_is_not_measured(patch: Patch) -> None:
+    patch.source(
+        "trialogue.realtime.listening:Listening.paused",
+        "min(self._paused_at, now)",
+        "self._paused_at",
+    )
+
+
 @mutant("H15", "the last turns are as many items")
 def turns_are_items(patch: Patch) -> None:
     patch.source(
@@ -302,6 +311,15 @@ def silent_agent_stays_silent(patch: Patch) -> None:
         "trialogue.agents.scope:AgentScope._enter",
         "elif self.transition.speaks and not self.asked:",
         "elif False:",
+    )
+
+
+@mutant("H19", "a new agent is asked to speak while the user does")
+def asked_while_the_user_speaks(patch: Patch) -> None:
+    patch.source(
+        "trialogue.agents.speaking:ask_to_speak",
+        "not session.realtime.user_has_the_floor",
+        "True",
     )
 
 

@@ -79,7 +79,7 @@ class Transition:
     edited: ChatContext | None = None
     message: Message | None = None
     timings: HandoffTimings | None = None
-    counters: tuple[int, int, int] = (0, 0, 0)
+    counters: tuple[int, int, int, float] = (0, 0, 0, 0.0)
     settled: trio.Event = attrs.field(factory=trio.Event, repr=False)
     error: HandoffError | None = None
 
@@ -224,8 +224,8 @@ def measure(realtime: RealtimeSession, transition: Transition) -> None:
     assert config is not None
     if transition.timings is None:
         return
-    sent, size, opened = transition.counters
-    now_sent, now_size, now_opened = realtime.counters
+    sent, size, opened, held_back = transition.counters
+    now_sent, now_size, now_opened, now_held_back = realtime.counters
     written = [t for r in config.requests if (t := r.written_at) is not None]
     transition.note(
         burst_written=min(written) if written else None,
@@ -236,4 +236,5 @@ def measure(realtime: RealtimeSession, transition: Transition) -> None:
         messages=now_sent - sent,
         bytes=now_size - size,
         connections=now_opened - opened,
+        user_audio_gap=now_held_back - held_back,
     )

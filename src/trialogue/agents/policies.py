@@ -49,7 +49,7 @@ class LastTurns:
         return chat_ctx.last_turns(self.count)
 
 
-def last_turns(count: int) -> LastTurns:
+def last_turns(count: int) -> Callable[[ChatContext], ChatContext]:
     """Return the context policy that keeps the last `count` turns of the user's.
 
     A turn begins with a message of the user's and holds what follows it, so that

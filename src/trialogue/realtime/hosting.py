@@ -198,6 +198,11 @@ class Hosting(SessionCore):
             self.replying.advance()
 
     @property
-    def counters(self) -> tuple[int, int, int]:
-        """Control messages sent, their bytes, and connections opened, so far."""
-        return self.traffic.messages, self.traffic.bytes, self.supervisor.opened
+    def counters(self) -> tuple[int, int, int, float]:
+        """What there was so far.
+
+        Control messages sent, their bytes, connections opened, and seconds in which the
+        microphone was held back.
+        """
+        traffic, opened = self.traffic, self.supervisor.opened
+        return traffic.messages, traffic.bytes, opened, self.listening.held_back
