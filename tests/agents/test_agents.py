@@ -243,6 +243,47 @@ async def test_an_agents_own_model_decides_how_its_tools_are_answered(
         assert outputs == ["noted for Ann"]
 
 
+# --- leaving -------------------------------------------------------------------------
+
+
+class Leaving(Agent):
+    """Notes what ends when, and takes its time to leave."""
+
+    instructions = "You are Kelly."
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.order: list[str] = []
+
+    async def on_enter(self, ctx: RunContext) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.order.append("emptied")
+
+    async def on_exit(self, ctx: RunContext) -> None:
+        self.order.append("leaving")
+        await trio.sleep(2)
+        self.order.append("left")
+
+
+@pytest.mark.behaviour("H3")
+async def test_an_agent_leaves_when_its_scope_is_empty_beside_what_follows(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """`on_exit` delays nothing: the new agent is agreed upon meanwhile."""
+    kelly = Leaving()
+    network = {"network": Network(one_way=0.03)}
+    async with on_stage(speaking, server=network) as stage, running(stage, kelly):
+        await until(lambda: stage.session.realtime.settled)
+        timings = await stage.session.handoff(Weather())
+        assert timings.acknowledged is not None
+        assert timings.acknowledged - timings.committed < 0.065
+        assert kelly.order == ["emptied", "leaving"]
+        await trio.sleep(3)
+        assert kelly.order == ["emptied", "leaving", "left"]
+
+
 # --- who said what -------------------------------------------------------------------
 
 

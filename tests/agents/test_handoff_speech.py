@@ -243,7 +243,7 @@ async def test_the_old_connection_is_given_no_audio_once_the_switch_is_decided(
 
 @pytest.mark.behaviour("H19", "H6")
 @pytest.mark.parametrize("fresh", [False, True], ids=["reuse", "fresh"])
-@pytest.mark.parametrize("offset", [-0.5, -0.04])
+@pytest.mark.parametrize("offset", [-0.5, -0.3])
 async def test_a_new_agent_that_asks_for_nothing_is_not_asked_while_the_user_speaks(
     autojump_clock: trio.testing.MockClock, offset: float, fresh: bool
 ) -> None:

@@ -314,15 +314,6 @@ def silent_agent_stays_silent(patch: Patch) -> None:
     )
 
 
-@mutant("H19", "a new agent is asked to speak while the user does")
-def asked_while_the_user_speaks(patch: Patch) -> None:
-    patch.source(
-        "trialogue.agents.speaking:ask_to_speak",
-        "not session.realtime.user_has_the_floor",
-        "True",
-    )
-
-
 @mutant("H20", "handoffs go round in circles for much longer")
 def circles_go_on(patch: Patch) -> None:
     patch.source(
