@@ -24,7 +24,7 @@ from trialogue import (
     last_turns,
 )
 from trialogue.agents.events import HandoffCompleted, HandoffStarted, ToolFailed
-from trialogue.realtime.notices import ReplyEnded
+from trialogue.realtime.notices import ConnectionEnded, ReplyEnded
 from trialogue.testing import Call, Network, Say, Turn, reject
 
 reused_or_fresh = pytest.mark.parametrize(
@@ -405,3 +405,32 @@ async def test_a_failed_handoff_takes_back_the_note_and_what_its_policy_did(
         await trio.sleep(1)
         assert stage.session.chat_ctx.is_equivalent(before)
         assert held(stage) == recorded(stage) == HISTORY[:4]
+
+
+# --- conversations longer than one batch ---------------------------------------------
+
+
+@pytest.mark.behaviour("H2", "H15")
+@pytest.mark.parametrize("policy", ["fresh", last_turns(1), summed_up])
+async def test_more_changes_than_one_batch_takes_are_made_by_a_fresh_connection(
+    autojump_clock: trio.testing.MockClock, policy: Any
+) -> None:
+    """The connection is not ended for it, as one whose peer has stopped reading is."""
+    long = ChatContext()
+    for number in range(20):
+        long = long.add_message("user" if number % 2 == 0 else "assistant", "Yes.")
+    limits = Limits(outbox_frames=16)
+    async with (
+        on_the_stage(chat_ctx=long, limits=limits) as stage,
+        running(stage, Greeter()),
+    ):
+        await until(lambda: stage.session.realtime.settled)
+        handoff = Handoff(Weather(), context=policy, reply="none")
+        timings = await stage.session.handoff(handoff)
+        assert timings.why_fresh == "so much of the conversation changes"
+        assert len(stage.server.connections) == 2
+        assert len(recorded(stage)) == (2 if policy == last_turns(1) else 0) + (
+            policy is summed_up
+        )
+        lost = [event for event in stage.of(ConnectionEnded) if event.will_retry]
+        assert lost == []

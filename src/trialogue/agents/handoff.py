@@ -15,7 +15,7 @@ import trio
 
 from trialogue.agents.agent import Agent, name_of
 from trialogue.agents.events import HandoffTimings
-from trialogue.agents.policies import at_decision
+from trialogue.agents.policies import at_decision, changes_in
 from trialogue.conversation.context import ChatContext
 from trialogue.conversation.items import (
     AudioPending,
@@ -125,7 +125,7 @@ def configuration_of(
 
 
 def why_fresh(
-    realtime: RealtimeSession, config: Configuration, *, edits_context: bool
+    realtime: RealtimeSession, config: Configuration, edited: ChatContext | None
 ) -> str | None:
     """Say why a handoff needs a fresh connection; None if the present one will do.
 
@@ -139,12 +139,16 @@ def why_fresh(
     if held is None:
         other = config.model != connection.model
         return "another model" if other else None
-    return must_replace(
+    fixed = must_replace(
         config,
         held,
-        edits_context=edits_context,
+        edits_context=edited is not None,
         assistant_audio=has_assistant_audio(realtime.record.items),
     )
+    most = realtime.limits.outbox_frames // 2
+    if fixed is None and edited is not None and changes_in(edited) > most:
+        return "so much of the conversation changes"
+    return fixed
 
 
 def has_assistant_audio(items: tuple[Item, ...]) -> bool:
@@ -199,9 +203,7 @@ def decide(
     transition.edited = transition.prepared.edited
     if transition.edited is None:
         transition.edited = at_decision(handoff.context, transition.snapshot)
-    transition.why_fresh = why_fresh(
-        realtime, transition.config, edits_context=transition.edited is not None
-    )
+    transition.why_fresh = why_fresh(realtime, transition.config, transition.edited)
     transition.timings = HandoffTimings(
         previous,
         transition.name,

@@ -25,6 +25,7 @@ __all__ = [
     "ContextPolicy",
     "LastTurns",
     "at_decision",
+    "changes_in",
     "check_policy",
     "edit_made_by",
     "last_turns",
@@ -129,3 +130,13 @@ def edit_made_by(edited: ChatContext) -> Edit:
     """Return what a policy has changed in its snapshot."""
     assert edited.origin is not None
     return diff(ChatContext(edited.origin.items), edited)
+
+
+def changes_in(edited: ChatContext) -> int:
+    """Count the items that a policy took out, put in, or made other ones of."""
+    assert edited.origin is not None
+    before = {item.id: item for item in edited.origin.items}
+    after = {item.id: item for item in edited.items}
+    gone = sum(after.get(item_id) is not item for item_id, item in before.items())
+    come = sum(before.get(item_id) is not item for item_id, item in after.items())
+    return gone + come
