@@ -177,13 +177,11 @@ async def test_an_agent_that_has_ended_may_begin_again(
 ) -> None:
     """The same instance, back and forth; it runs only once at a time."""
     kelly, sunny = Greeter(), Weather()
-    async with on_stage() as stage:
-        for _ in range(2):
-            async with running(stage, kelly):
-                await until(lambda: stage.session.agent is kelly)
-                await stage.session.handoff(sunny)
-                await stage.session.handoff(kelly)
-                assert stage.session.agent is kelly
+    async with on_stage() as stage, running(stage, kelly):
+        await until(lambda: stage.session.agent is kelly)
+        for agent in (sunny, kelly, sunny):
+            await stage.session.handoff(agent)
+            assert stage.session.agent is agent
 
 
 async def test_a_run_begins_with_an_agent_not_with_a_handoff(
