@@ -12,6 +12,7 @@ from stage import Line, Stage, Weather, model_of, on_stage, running, until
 from trialogue import (
     Agent,
     FunctionCall,
+    FunctionCallOutput,
     Handoff,
     Message,
     RunContext,
@@ -115,7 +116,9 @@ async def test_an_agent_of_arguments_has_tools_that_know_the_userdata(
             await written(stage, "take a note")
             await until(lambda: len(stage.of(ReplyEnded)) == 2)
         assert stage.session.userdata.name == "Ann"
-        (output,) = [i for i in stage.session.chat_ctx if hasattr(i, "output")]
+        (output,) = [
+            i for i in stage.session.chat_ctx if isinstance(i, FunctionCallOutput)
+        ]
         assert output.output == "noted for Ann"
 
 
@@ -239,7 +242,11 @@ async def test_an_agents_own_model_decides_how_its_tools_are_answered(
             await trio.sleep(5)
         (connection,) = other.connections
         assert len(connection.find("response.create", "in")) == 1
-        outputs = [i.output for i in stage.session.chat_ctx if hasattr(i, "output")]
+        outputs = [
+            i.output
+            for i in stage.session.chat_ctx
+            if isinstance(i, FunctionCallOutput)
+        ]
         assert outputs == ["noted for Ann"]
 
 
