@@ -128,3 +128,17 @@ def test_what_is_said_is_classified_and_the_conversation_does_not_notice() -> No
     assert topics == ["billing", "technical", "other"]
     assert answers == ["assistant: Let me look into that."] * 3
     assert lines[-1] == "6 items in the conversation"
+
+
+def test_a_caller_is_passed_from_triage_to_whoever_can_help() -> None:
+    """Three agents in a program of sixty lines."""
+    source = (EXAMPLES / "triage.py").read_text(encoding="utf-8")
+
+    assert run("triage.py").splitlines() == [
+        "caller: My invoice is too high.",
+        "Billing: You have paid twice; the money comes back.",
+        "caller: And my router hums.",
+        "Support: Somebody repairs it tomorrow.",
+    ]
+    assert len(source.splitlines()) <= 60
+    assert max(map(len, source.splitlines())) <= 88

@@ -34,6 +34,8 @@ class HandoffTimings:
         why_fresh: what made a fresh connection necessary.
         messages, bytes: sent from the commit to the settlement.
         connections: opened for it.
+        user_audio_gap: seconds in which no server was given the microphone; what was
+            said in them the next one is given first.
     """
 
     previous: str | None
@@ -49,6 +51,7 @@ class HandoffTimings:
     messages: int = 0
     bytes: int = 0
     connections: int = 0
+    user_audio_gap: float = 0.0
 
 
 @attrs.frozen

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Generic
 
 import attrs
 
+from trialogue.agents.userdata import UserDataT
 from trialogue.conversation.items import FunctionCall
 
 if TYPE_CHECKING:
@@ -26,8 +27,11 @@ current_turn: ContextVar[Turn | None] = ContextVar("current_turn", default=None)
 
 
 @attrs.frozen
-class RunContext:
+class RunContext(Generic[UserDataT]):
     """The surroundings of a hook or a tool call.
+
+    Annotate it with the type of what the program gave to the session,
+    `ctx: RunContext[MyData]`, and type checkers know `ctx.userdata`.
 
     Attributes:
         session: the agent session.
@@ -35,13 +39,13 @@ class RunContext:
         call: the call being answered; None in `on_enter` and `on_exit`.
     """
 
-    session: AgentSession
+    session: AgentSession[UserDataT]
     agent: Agent
     call: FunctionCall | None = None
     _scope: AgentScope | None = attrs.field(default=None, repr=False)
 
     @property
-    def userdata(self) -> Any:
+    def userdata(self) -> UserDataT:
         """What the program gave to `open_agent_session(userdata=…)`."""
         return self.session.userdata
 

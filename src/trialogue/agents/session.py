@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Generic, Literal, Unpack
 
 from trialogue.agents.block import Block
 from trialogue.agents.ending import Ending
@@ -12,6 +12,7 @@ from trialogue.agents.playing import Stage
 from trialogue.agents.running import Running
 from trialogue.agents.speaking import asked_of
 from trialogue.agents.steps import Steps
+from trialogue.agents.userdata import UserDataT
 from trialogue.audio.playout import Playout
 from trialogue.realtime.logbook import SessionLog
 from trialogue.realtime.session import RealtimeSession
@@ -39,8 +40,10 @@ if TYPE_CHECKING:
 __all__ = ["AgentSession"]
 
 
-class AgentSession:
+class AgentSession(Generic[UserDataT]):
     """A conversation in which agents take turns; made by `open_agent_session`.
+
+    `AgentSession[MyData]` is one whose `userdata` is a `MyData`.
 
     Attributes:
         realtime: the realtime session underneath, which outlives every agent.
@@ -52,7 +55,7 @@ class AgentSession:
         model: RealtimeModel,
         output: AudioOutput,
         *,
-        userdata: Any = None,
+        userdata: UserDataT,
         on_handoff_error: Literal["restore", "raise"] = "restore",
         **settings: Unpack[SessionSettings],
     ) -> None:

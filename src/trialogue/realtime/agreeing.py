@@ -148,6 +148,7 @@ class Agreeing:
         if fresh and self.connection is not None:
             # The turn that is open goes to the new connection from its start.
             self.connection.muted = True
+            self._session.listening.paused(trio.current_time())
         self._session.replying.epoch_changed()
         self._changed.pulse()
 
@@ -282,6 +283,8 @@ class Agreeing:
         connection = self.connection
         if connection is not None:
             connection.muted = False
+            if connection.live:
+                self._session.listening.unpaused(trio.current_time())
             connection.wake()
         if connection is not None and connection.sent_config is config:
             # The server may or may not have taken it: a fresh one is certain.

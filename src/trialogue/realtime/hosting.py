@@ -130,12 +130,13 @@ class Hosting(SessionCore):
         config: Configuration,
         items: Sequence[Item] = (),
         edited: ChatContext | None = None,
+        last: Item | None = None,
     ) -> None:
         """Bring the session to a configuration, in this very step.
 
         One batch: the update, then `items` (tool outputs, in call order), then the
-        operations of an edit of the conversation. Where no connection serves, or a
-        fresh one is on its way, all of it is kept for that one.
+        operations of an edit of the conversation, then the `last` item of it. Where no
+        connection serves, or a fresh one is on its way, all of it is kept for that one.
         """
         connection = self.connection
         reuse = (
@@ -150,9 +151,11 @@ class Hosting(SessionCore):
             assert connection.view is not None
             sync = plan_sync(self.record, connection.view, edited)
             items = [item for item in items if not self._falls_with_call(item, sync)]
+        ending = () if last is None else (last,)
         commands = (
             *(CreateItem(item) for item in items),
             *sync.commands(self.listening.sound_of),
+            *(CreateItem(item) for item in ending),
         )
         for item in items:
             self._intake.tell(self.record.add_local(item))
@@ -162,6 +165,8 @@ class Hosting(SessionCore):
             sync.note(self.record, connection.view)
         elif edited is not None:
             apply_here(self.record, edited)
+        for item in ending:
+            self._intake.tell(self.record.add_local(item))
         self.supervisor.activate(config, commands if reuse else ())
 
     def _falls_with_call(self, item: Item, sync: Sync) -> bool:
@@ -200,6 +205,11 @@ class Hosting(SessionCore):
         )
 
     @property
-    def counters(self) -> tuple[int, int, int]:
-        """Control messages sent, their bytes, and connections opened, so far."""
-        return self.traffic.messages, self.traffic.bytes, self.supervisor.opened
+    def counters(self) -> tuple[int, int, int, float]:
+        """What there was so far.
+
+        Control messages sent, their bytes, connections opened, and seconds in which the
+        microphone was held back.
+        """
+        traffic, opened = self.traffic, self.supervisor.opened
+        return traffic.messages, traffic.bytes, opened, self.listening.held_back
