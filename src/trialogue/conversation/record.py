@@ -245,8 +245,8 @@ class Record:
 
         What replaces an item here takes nothing from the one that is being replaced.
         """
-        local = item.id in self._entries.local
-        replaced = (local and item.id in view) or item.id in view.given
+        ours = item.id in self._entries.local or item.id in view.given
+        replaced = ours and item.id in view
         if not (view.closed or replaced or self._entries.is_gone(item.id)):
             if item.id not in view:
                 view.unannounced.add(item.id)

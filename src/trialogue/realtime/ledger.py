@@ -10,6 +10,7 @@ taken for the answer to the next.
 from __future__ import annotations
 
 import enum
+import itertools
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,7 @@ class Request:
         waited: somebody waits for the outcome, inside `Ledger.expect`.
         blocked: the item it was to replace was not deleted: a duplicate is no success.
         doubt: an error that may be about this request.
+        number: its place among all that its server was asked.
     """
 
     command: Command
@@ -82,6 +84,7 @@ class Request:
     state: RequestState = RequestState.PENDING
     error: ErrorReported | None = None
     doubt: ErrorReported | None = None
+    number: int = 0
     waited: bool = False
     blocked: bool = False
     written_at: float | None = None
@@ -227,6 +230,7 @@ class Ledger:
         self.late_answers = 0
         self.on_settled: Callable[[Request], None] | None = None
         self._ordered = ordered
+        self._numbers = itertools.count(1)
         self._owed: dict[str, Request] = {}
         self._passed_over: dict[str, Request] = {}
         self._doubted: list[Request] = []
@@ -240,6 +244,7 @@ class Ledger:
 
     def enter(self, request: Request) -> None:
         """Keep a request until it is answered."""
+        request.number = next(self._numbers)
         self._owed[request.event_id] = request
 
     def withdraw(self, request: Request) -> None:
@@ -304,6 +309,17 @@ class Ledger:
         request.doubt = error
         self.settle(request, RequestState.REJECTED, error)
         self._doubted.append(request)
+
+    def creations_before(self, deletion: Request) -> list[Request]:
+        """Return what should have made the item that a deletion did not find."""
+        item_id = item_of(deletion.command)
+        return [
+            entry
+            for entry in (*self._passed_over.values(), *self)
+            if isinstance(entry.command, Creation)
+            and item_of(entry.command) == item_id
+            and entry.number < deletion.number
+        ]
 
     def comes_late(self, key: AnswerKey) -> bool:
         """Whether this is the answer of something that a later one has passed over.

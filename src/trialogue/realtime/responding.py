@@ -305,10 +305,12 @@ class Responding(Asking):
         self._session.spending.spent(self.usage)
 
     def _adopt(self, connection: Connection, event: ResponseDone) -> None:
-        """Items that were never announced are in the conversation all the same."""
+        """Take what was never announced, or never called final, from the end."""
         record, view = self._session.record, connection.view
         for item in event.items:
-            if view is not None and item.id not in record:
+            known = record.get(item.id)
+            open_ = known is None or getattr(known, "status", "") == "in_progress"
+            if view is not None and open_:
                 self._session.tell(record.item_done(view, item))
 
     def item_made(self, item: Item) -> None:
