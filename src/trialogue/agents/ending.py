@@ -39,7 +39,7 @@ class Ending:
         """See `AgentSession.end`."""
         self.asked = True
         if now:
-            self._session.realtime.interrupt()
+            self._session.realtime.interrupt(force=True)
         limit = 0.0 if now else ENDING
         self.by = min(self.by, trio.current_time() + limit)
         if self._session.scope is not None:

@@ -25,6 +25,7 @@ async def open_agent_session(
     audio: tuple[AudioInput | None, AudioOutput | None] = (None, None),
     userdata: Any = None,
     on_handoff_error: Literal["restore", "raise"] = "restore",
+    barge_in: Literal["provider", "client"] = "provider",
     **settings: Unpack[SessionSettings],
 ) -> AsyncIterator[AgentSession]:
     """Open a conversation for agents; then `await session.run(agent)`.
@@ -39,6 +40,9 @@ async def open_agent_session(
         userdata: the program's own, handed to hooks and tools.
         on_handoff_error: "restore" lets the previous agent go on when a handoff fails,
             "raise" makes `run` raise.
+        barge_in: who stops the speech when the user speaks: the "provider", as the turn
+            detection says, or the "client" where `interrupt_response` is off, which can
+            spare a reply (`allow_interruptions=False`).
 
     Raises:
         ConnectRefused: wrong key, unknown model, refused upgrade; not retried.
@@ -53,6 +57,7 @@ async def open_agent_session(
         output,
         userdata=userdata,
         on_handoff_error=on_handoff_error,
+        barge_in=barge_in,
         **settings,
     )
     async with session.block.around(source, output):

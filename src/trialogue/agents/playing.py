@@ -30,10 +30,14 @@ class Stage(Listener):
 
     plays = True
 
-    def __init__(self, session: AgentSession, playout: Playout) -> None:
+    def __init__(
+        self, session: AgentSession, playout: Playout, *, stops_for_voice: bool = False
+    ) -> None:
+        self.stops_for_voice = stops_for_voice
         self._session = session
         self._playout = playout
         self._received: OrderedDict[str, int] = OrderedDict()
+        self._kept: set[str] = set()
         self._last_refused: str | None = None
         playout.on_finished = self._played
         playout.on_refused = self._refused
@@ -51,8 +55,11 @@ class Stage(Listener):
     def audio(self, response: Response, item_id: str, pcm: bytes) -> None:
         key = (response.generation, response.id)
         self._received[item_id] = self._received.get(item_id, 0) + len(pcm)
+        if not response.interruptible:
+            self._kept.add(item_id)
         if len(self._received) > REMEMBERED:
-            self._received.popitem(last=False)
+            old, _ = self._received.popitem(last=False)
+            self._kept.discard(old)
         self._playout.push(key, item_id, pcm)
         scope = self._scope(response)
         if scope is not None and response.first_audio_at is not None:
@@ -87,9 +94,11 @@ class Stage(Listener):
             scope.calls.response_done(response)
         self._session.changed.pulse()
 
-    def cut(self, response: Response | None) -> Sequence[CutItem]:
+    def cut(
+        self, response: Response | None, *, force: bool = False
+    ) -> Sequence[CutItem]:
         if response is None:
-            stopped = self._playout.interrupt()
+            stopped = self._playout.interrupt(spare=() if force else self._kept)
             return [
                 CutItem(i.item_id, i.heard_ms, i.received_ms)
                 for i in stopped

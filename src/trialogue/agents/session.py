@@ -54,13 +54,14 @@ class AgentSession:
         *,
         userdata: Any = None,
         on_handoff_error: Literal["restore", "raise"] = "restore",
+        barge_in: Literal["provider", "client"] = "provider",
         **settings: Unpack[SessionSettings],
     ) -> None:
         self.model = model
         self.userdata = userdata
         self.scope: AgentScope | None = None
         self._playout = Playout(output)
-        stage = Stage(self, self._playout)
+        stage = Stage(self, self._playout, stops_for_voice=barge_in == "client")
         self.realtime = RealtimeSession(model, listener=stage, **settings)
         self.log = SessionLog("trialogue.agents", self.realtime.id)
         self.changed = self.realtime.changed
@@ -169,12 +170,7 @@ class AgentSession:
         or the user cuts short returns "interrupted" with what was heard.
         """
         wish = wish_for(self.realtime.replying.new_key(), **options)
-        return await self.realtime.reply(
-            wish.command,
-            add_instructions=wish.add_instructions,
-            if_busy=if_busy,
-            **asked_of(self),
-        )
+        return await self.realtime.reply(wish, if_busy=if_busy, **asked_of(self))
 
     def open_reply(
         self,
@@ -190,11 +186,7 @@ class AgentSession:
         """
         wish = wish_for(self.realtime.replying.new_key(), **options)
         return self.realtime.stream_reply(
-            wish.command,
-            add_instructions=wish.add_instructions,
-            if_busy=if_busy,
-            limits=limits,
-            **asked_of(self),
+            wish, if_busy=if_busy, limits=limits, **asked_of(self)
         )
 
     def push_audio(self, pcm: bytes) -> None:
@@ -215,9 +207,13 @@ class AgentSession:
             instructions, ack_timeout=ack_timeout
         )
 
-    def interrupt(self) -> None:
-        """Stop what is being said, now; truncated at what was heard."""
-        self.realtime.interrupt()
+    def interrupt(self, *, force: bool = False) -> None:
+        """Stop what is being said, now; truncated at what was heard.
+
+        Speech that was asked for with `allow_interruptions=False` stays, unless `force`
+        is given.
+        """
+        self.realtime.interrupt(force=force)
 
     async def wait_for_playout(self) -> None:
         """Wait until everything that was generated up to now has been played."""

@@ -7,7 +7,7 @@ at any moment and say what the user heard of what (U3).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Container, Hashable
 
 import attrs
 import trio
@@ -130,16 +130,26 @@ class Playout:
 
     # -- stopping
 
-    def interrupt(self) -> list[Interrupted]:
+    def interrupt(self, *, spare: Container[str] = ()) -> list[Interrupted]:
         """Stop the sound at once and drop everything that was not played.
 
         Synchronous: when it returns the sink is silent, and what is pushed for these
         items afterwards is refused.
 
+        Args:
+            spare: the ids of items that play on, without a sample missing or doubled.
+
         Returns:
             What was heard of each item that had not been played to its end, in playing
             order: truncate what was "playing", delete what was "unheard".
         """
+        self._observe()
+        stopped = [item for item in self._list.live if item.id not in spare]
+        if len(stopped) < len(self._list.live):
+            report = [item.interrupted() for item in stopped]
+            for item in stopped:
+                self.discard(item.id)
+            return report
         self._clear_sink()
         report = self._list.cut_all()
         self._signal.pulse()

@@ -38,6 +38,7 @@ from trialogue.realtime.broadcast import Broadcast
 from trialogue.realtime.connection import Connection, Timing, Traffic
 from trialogue.realtime.history import History
 from trialogue.realtime.intake import Intake
+from trialogue.realtime.interrupting import provider_interrupts
 from trialogue.realtime.ledger import (
     Request,
     item_of,
@@ -280,12 +281,8 @@ class SessionCore:
         )
 
     def speech_interrupts(self) -> bool:
-        """Whether the user's voice stops what is being said."""
-        detection = self._turn_detection()
-        return detection is UNCHANGED or (
-            isinstance(detection, ServerVAD | SemanticVAD)
-            and detection.interrupt_response
-        )
+        """Whether the provider stops what is being said for the user's voice."""
+        return provider_interrupts(self._turn_detection())
 
     def _turn_detection(self) -> Any:
         wanted = self.wanted

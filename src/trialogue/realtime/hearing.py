@@ -36,16 +36,24 @@ class Hearing:
         self._session = session
         self._replying = replying
 
-    def cut(self, response: Response | None) -> list[CutItem]:
+    def cut(self, response: Response | None, *, force: bool = False) -> list[CutItem]:
         """Stop a response (None: everything) where it is heard; say what was heard.
 
-        Items that had been heard in full are not listed.
+        Items that had been heard in full are not listed. Of everything, what may not
+        be interrupted stays, unless it is forced to stop.
         """
-        all_of_them = (r for r in self._replying.responses() if not r.out_of_band)
-        meant = all_of_them if response is None else (response,)
+        meant = [response] if response is not None else self._to_stop(force=force)
         taps = [r.tap for r in meant]
         by_taps = [item for tap in taps if tap is not None for item in tap.silence()]
-        return self._joined(self._session.listener.cut(response), by_taps)
+        stopped = self._session.listener.cut(response, force=force)
+        return self._joined(stopped, by_taps)
+
+    def _to_stop(self, *, force: bool) -> list[Response]:
+        return [
+            r
+            for r in self._replying.responses()
+            if not r.out_of_band and (force or r.interruptible)
+        ]
 
     def leave(self, response: Response) -> list[CutItem]:
         """Whoever took this response takes no more of it; say what was heard.
