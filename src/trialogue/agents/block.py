@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from trialogue.agents.ending import Ending
+    from trialogue.agents.presence import Presence
     from trialogue.agents.running import Running
+    from trialogue.agents.user_turns import UserTurns
     from trialogue.audio.base import AudioInput, AudioOutput
     from trialogue.audio.playout import Playout
     from trialogue.realtime.session import RealtimeSession
@@ -34,11 +36,15 @@ class Block:
         realtime: RealtimeSession,
         playout: Playout,
         running: Running,
+        turns: UserTurns,
+        presence: Presence,
         ending: Ending,
     ) -> None:
         self._realtime = realtime
         self._playout = playout
         self._running = running
+        self._turns = turns
+        self._presence = presence
         self._ending = ending
         self._nursery: trio.Nursery | None = None
 
@@ -79,11 +85,13 @@ class Block:
                 with single():
                     async with trio.open_nursery() as self._nursery:
                         self._nursery.start_soon(self._playout.run, name="playout")
+                        self._nursery.start_soon(self._presence.watch, name="presence")
                         if source is not None:
                             self._nursery.start_soon(
                                 listen,
                                 self._realtime,
                                 source,
+                                self._turns,
                                 self._ending,
                                 name="input",
                             )
@@ -96,6 +104,7 @@ class Block:
                         self._nursery.cancel_scope.cancel(reason="session block left")
             finally:
                 self._nursery = None
+                self._playout.interrupt()  # whoever waits to hear the end need not
                 for device in (source, output):
                     with trio.move_on_after(1, shield=True):
                         await _close(device)

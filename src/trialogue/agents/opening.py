@@ -26,6 +26,7 @@ async def open_agent_session(
     userdata: Any = None,
     on_handoff_error: Literal["restore", "raise"] = "restore",
     barge_in: Literal["provider", "client"] = "provider",
+    away_after: float | None = 15.0,
     **settings: Unpack[SessionSettings],
 ) -> AsyncIterator[AgentSession]:
     """Open a conversation for agents; then `await session.run(agent)`.
@@ -43,8 +44,11 @@ async def open_agent_session(
         barge_in: who stops the speech when the user speaks: the "provider", as the turn
             detection says, or the "client" where `interrupt_response` is off, which can
             spare a reply (`allow_interruptions=False`).
+        away_after: seconds of silence on both sides after which the user counts as
+            away (`UserStateChanged`); None for never.
 
     Raises:
+        ConfigurationError: a keyword can mean nothing; nothing was opened.
         ConnectRefused: wrong key, unknown model, refused upgrade; not retried.
         ConnectionLost: the provider could not be reached, or was lost for good.
         ServerError: the provider ended the session (quota, account).
@@ -58,6 +62,7 @@ async def open_agent_session(
         userdata=userdata,
         on_handoff_error=on_handoff_error,
         barge_in=barge_in,
+        away_after=away_after,
         **settings,
     )
     async with session.block.around(source, output):

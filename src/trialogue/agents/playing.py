@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from trialogue.agents.events import AgentTranscript
 from trialogue.conversation.items import FunctionCall, FunctionCallOutput
+from trialogue.errors import ConfigurationError
 from trialogue.realtime.listener import CutItem, Listener
 from trialogue.tools import render
 from trialogue.tools.outcome import HandedOff
@@ -31,14 +32,21 @@ class Stage(Listener):
     plays = True
 
     def __init__(
-        self, session: AgentSession, playout: Playout, *, stops_for_voice: bool = False
+        self,
+        session: AgentSession,
+        playout: Playout,
+        barge_in: Literal["provider", "client"],
     ) -> None:
-        self.stops_for_voice = stops_for_voice
+        if barge_in not in {"provider", "client"}:
+            msg = f'barge_in={barge_in!r}: give "provider" or "client"'
+            raise ConfigurationError(msg)
+        self.stops_for_voice = barge_in == "client"
         self._session = session
         self._playout = playout
         self._received: OrderedDict[str, int] = OrderedDict()
         self._kept: set[str] = set()
         self._last_refused: str | None = None
+        playout.on_started = self._played
         playout.on_finished = self._played
         playout.on_refused = self._refused
 
@@ -51,6 +59,7 @@ class Stage(Listener):
         scope = self._scope(response)
         if scope is not None:
             scope.transition.note(response_created=response.created_at)
+        self._session.presence.look()
 
     def audio(self, response: Response, item_id: str, pcm: bytes) -> None:
         key = (response.generation, response.id)
@@ -92,6 +101,7 @@ class Stage(Listener):
         scope = self._scope(response)
         if scope is not None:
             scope.calls.response_done(response)
+        self._session.presence.look()
         self._session.changed.pulse()
 
     def cut(
@@ -132,9 +142,11 @@ class Stage(Listener):
     def user_started_speaking(self) -> None:
         if self._session.scope is not None:
             self._session.scope.calls.user_interrupted()
+        self._session.presence.look()
 
     def user_turn(self, item_id: str) -> None:
         self._session.steps.user_spoke()
+        self._session.presence.acted()
 
     def connection_changed(self) -> None:
         self._session.changed.pulse()
@@ -145,6 +157,7 @@ class Stage(Listener):
     # --- what the playout tells ----------------------------------------------
 
     def _played(self, item_id: str) -> None:
+        self._session.presence.look()
         self._session.changed.pulse()
 
     def _refused(self, refused: AudioRefused) -> None:

@@ -177,6 +177,10 @@ class Playout:
 
     # -- looking
 
+    def knows(self, item_id: str) -> bool:
+        """Whether audio of this item came, and it is not long over."""
+        return self._list.find(item_id) is not None
+
     def position(self, item_id: str) -> Heard:
         """How much of an item was heard until now, as the sink reports it.
 
@@ -212,6 +216,22 @@ class Playout:
         provider may never end it.
         """
         return not self._list.queued and self._output.played >= self._output.written
+
+    @property
+    def speaking(self) -> bool:
+        """Whether an item has begun to be heard and has not ended.
+
+        Also while the sink has run out of it, until more of it comes or it ends.
+        """
+        self._observe()
+        live = self._list.live
+        return any(item.started_at is not None and not item.over for item in live)
+
+    @property
+    def unplayed(self) -> tuple[str, ...]:
+        """The ids of the items that are not over, in playing order."""
+        self._observe()
+        return tuple(item.id for item in self._list.live if not item.over)
 
     async def wait_idle(self) -> None:
         """Wait until the playout is idle. Needs `run` to be running."""

@@ -110,6 +110,11 @@ class Asking:
             self._if_busy(reply)
         return reply
 
+    def owe(self) -> None:
+        """The user is owed a reply, by whoever is current when it can be made."""
+        self.owed = True
+        self.advance()
+
     @property
     def busy(self) -> bool:
         """Whether a reply is wanted, asked for, or being made, out of band included."""

@@ -280,6 +280,10 @@ class SessionCore:
             isinstance(detection, ServerVAD | SemanticVAD) and detection.create_response
         )
 
+    def turns_are_manual(self) -> bool:
+        """Whether the program says where the user's turns end."""
+        return self._turn_detection() is None
+
     def speech_interrupts(self) -> bool:
         """Whether the provider stops what is being said for the user's voice."""
         return provider_interrupts(self._turn_detection())
