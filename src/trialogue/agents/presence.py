@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trialogue.agents.states import StateChange
     from trialogue.agents.user_turns import UserTurns
     from trialogue.audio.playout import Playout
+    from trialogue.realtime.replies import Response
 
 __all__ = ["Presence"]
 
@@ -90,7 +91,7 @@ class Presence:
 
     def _seen(self) -> Seen:
         scope, realtime = self._session.scope, self._session.realtime
-        heard = self._playout.speaking
+        heard = self._playout.speaking or self._is_about_to_go_on()
         return Seen(
             user_speaks=realtime.listening.speaking or self._turns.open,
             current=scope is not None,
@@ -99,16 +100,30 @@ class Presence:
             heard=heard,
         )
 
+    def _is_about_to_go_on(self) -> bool:
+        """Whether what speaks is still being made, as far as it has been played.
+
+        A provider that makes speech as fast as it is played is no slow thinker.
+        """
+        slot = self._session.realtime.replying.slot
+        made = self._made()
+        goes_on = made is not None and made.emitted and slot.turn is None
+        return goes_on and self.agent == "speaking"
+
+    def _made(self) -> Response | None:
+        """The response that is being made for somebody to hear or read."""
+        active = self._session.realtime.replying.slot.active
+        wanted = active is not None and not (active.cut or active.discard)
+        return active if wanted else None
+
     def _works(self) -> bool:
         realtime, scope = self._session.realtime, self._session.scope
         slot = realtime.replying.slot
-        active = slot.active
-        made = active is not None and not (active.cut or active.discard)
         # What waits only for the user to end keeps nobody busy.
         waits = slot.queue and not realtime.listening.speaking
         due = realtime.turns_are_automatic() and realtime.listening.answer_due
         return bool(
-            made
+            self._made() is not None
             or slot.posted is not None
             or slot.turn is not None
             or realtime.replying.owed
