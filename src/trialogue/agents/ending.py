@@ -69,5 +69,5 @@ class Ending:
             return silent
         lingered = trio.current_time() >= self._input_ended_at + LINGER
         nothing_owed = slot.idle and not realtime.replying.owed and scope.quiet
-        floor = realtime.user_has_the_floor or self._turns.open
+        floor = realtime.user_has_the_floor or self._turns.busy
         return lingered and silent and nothing_owed and not floor

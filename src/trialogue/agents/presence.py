@@ -45,6 +45,7 @@ class Presence:
         self._playout = playout
         self._turns = turns
         self._states = States(away_after)
+        turns.on_change = self.look
 
     @property
     def user(self) -> UserState:

@@ -15,6 +15,8 @@ from trialogue.errors import ConfigurationError
 from trialogue.realtime.ledger import RequestState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trialogue.realtime.ledger import UpdateReport
     from trialogue.realtime.session import RealtimeSession
 
@@ -30,12 +32,20 @@ class UserTurns:
     Attributes:
         muted: the microphone is not listened to, except in a turn that was started.
         open: a turn was started and is neither committed nor cleared.
+        on_change: is called when a turn was started or is over.
     """
 
     def __init__(self, realtime: RealtimeSession) -> None:
         self._realtime = realtime
         self.muted = False
         self.open = False
+        self.on_change: Callable[[], None] = lambda: None
+        self._committing = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a turn is open, or on its way to the server."""
+        return self.open or self._committing > 0
 
     def from_microphone(self, pcm: bytes) -> bytes:
         """Return what of the microphone's sound the session is given.
@@ -52,6 +62,7 @@ class UserTurns:
         self._check_manual("start_user_turn")
         self.open = True
         self._realtime.interrupt()
+        self.on_change()
         # NB: what is dropped ends with what came before this very step.
         if self._realtime.listening.uncommitted:
             await self._realtime.clear_audio()
@@ -61,14 +72,23 @@ class UserTurns:
     async def commit(self, *, reply: bool, ack_timeout: float) -> UpdateReport:
         """See `AgentSession.commit_user_turn`."""
         self._close("commit_user_turn")
-        by = trio.current_time() + ack_timeout
-        report = await self._realtime.commit_audio(ack_timeout=ack_timeout)
+        self._committing += 1
+        try:
+            report = await self._commit(trio.current_time() + ack_timeout)
+            if report.ok and reply:
+                self._realtime.replying.owe()
+        finally:
+            self._committing -= 1
+            self._realtime.changed.pulse()
+        return report
+
+    async def _commit(self, by: float) -> UpdateReport:
+        left = by - trio.current_time()
+        report = await self._realtime.commit_audio(ack_timeout=left)
         while report.requests[0].state in PASSED_BY and trio.current_time() < by:
             # Its connection ended: the next one has been given the sound.
             left = by - trio.current_time()
             report = await self._realtime.commit_audio(ack_timeout=left)
-        if report.ok and reply:
-            self._realtime.replying.owe()
         return report
 
     async def clear(self, *, ack_timeout: float) -> UpdateReport:
@@ -78,7 +98,7 @@ class UserTurns:
 
     def _close(self, what: str) -> None:
         self.open = False
-        self._realtime.changed.pulse()
+        self.on_change()
         self._check_manual(what)
 
     def _check_manual(self, what: str) -> None:
