@@ -82,7 +82,8 @@ class Hearing:
     def reached(self, response: Response) -> bool:
         """Whether something of it has reached somebody, so that it is not made anew."""
         taken = response.tap is not None and response.tap.reached
-        return taken or self._session.listener.heard_ms(response) > 0
+        read = self._was_read(response)
+        return taken or read or self._session.listener.heard_ms(response) > 0
 
     def began(self, response: Response, item_id: str) -> bool:
         """Whether a message came to be heard or read, before the rest was cut."""
@@ -93,5 +94,10 @@ class Hearing:
     def unheard(self, response: Response) -> bool:
         """Whether nothing of it was heard or read."""
         if response.tap is None or self._session.listener.plays:
-            return not response.emitted
+            return not response.emitted and not self._was_read(response)
         return response.tap.unheard
+
+    def _was_read(self, response: Response) -> bool:
+        """Whether it is written, and was shown: words are read as they come."""
+        shown = response.given and not response.emitted
+        return bool(shown) and self._session.listener.plays
