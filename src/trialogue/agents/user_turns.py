@@ -79,6 +79,7 @@ class UserTurns:
                 self._realtime.replying.owe()
         finally:
             self._committing -= 1
+            self.on_change()
             self._realtime.changed.pulse()
         return report
 
