@@ -36,7 +36,7 @@ def replayed_words_are_truncated(patch: Patch) -> None:
 def crossing_reply_is_heard(patch: Patch) -> None:
     patch.source(
         "trialogue.realtime.responding:Responding._talks_over_the_user",
-        "return speaking and not response.out_of_band",
+        "return speaking and response.interruptible and not response.out_of_band",
         "return False",
     )
 
