@@ -20,7 +20,7 @@ from trialogue import (
     SessionClosed,
     SessionOptions,
 )
-from trialogue.events import UserStartedSpeaking, UserStateChanged
+from trialogue.events import UserStartedSpeaking, UserStateChanged, UserTranscript
 from trialogue.testing import (
     Network,
     Pace,
@@ -100,8 +100,11 @@ async def test_each_turn_holds_what_was_said_while_the_button_was_held(
         kept = [await held(stage, line, "one")]
         assert (await stage.session.commit_user_turn()).ok
         await trio.sleep(2)
+        given = stage.server.connections[0].audio
+        before = len(given)
         line.say(stage.server.utterances.say("not for you", ms=500))
         await trio.sleep(2)
+        assert (len(stage.server.connections[0].audio) == before) == muted
         kept.append(await held(stage, line, "two", 900))
         await stage.session.commit_user_turn()
         await trio.sleep(3)
@@ -319,6 +322,42 @@ async def test_a_muted_microphone_is_silent_and_an_open_turn_ends_in_it(
             stage.session.muted = False
             await trio.sleep(10)
             assert len(stage.of(UserStartedSpeaking)) == 2
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.behaviour("U1", "U2")
+@pytest.mark.parametrize("delay", [0, 300, 2500])
+async def test_a_turn_has_one_final_transcript_and_its_place_however_late(
+    autojump_clock: trio.testing.MockClock, delay: int
+) -> None:
+    """Interim words come before it, if any; the answer may well come first."""
+    settings = Settings(pace=Pace(transcript_ms=(delay,)))
+    async with (
+        on_stage(repeating, microphone=True, server={"settings": settings}) as stage,
+        trio.open_nursery() as nursery,
+    ):
+        assert stage.microphone is not None
+        line = Line(stage.microphone)
+        nursery.start_soon(line.run)
+        async with running(stage, Greeter()):
+            await until(lambda: stage.session.realtime.settled)
+            for words in ("good morning to you", "and good night"):
+                line.say(stage.server.utterances.say(words, ms=800))
+                await trio.sleep(2.5)
+            await trio.sleep(4)
+            told = stage.of(UserTranscript)
+            for item_id in dict.fromkeys(event.item_id for event in told):
+                turn = [event for event in told if event.item_id == item_id]
+                assert [event.final for event in turn[-2:]] == [False, True]
+                assert sum(event.final for event in turn) == 1
+            final = [event.text for event in told if event.final]
+            assert sorted(final) == ["and good night", "good morning to you"]
+            assert said(stage) == [
+                "good morning to you",
+                "Kelly heard: good morning to you",
+                "and good night",
+                "Kelly heard: and good night",
+            ]
         nursery.cancel_scope.cancel()
 
 

@@ -122,6 +122,15 @@ def deadline_runs_under_speech(patch: Patch) -> None:
     )
 
 
+@mutant("U5", "an agent that is heard as fast as it is made thinks in between")
+def thinking_between_words(patch: Patch) -> None:
+    patch.source(
+        "trialogue.agents.presence:Presence._is_about_to_go_on",
+        'self.agent == "speaking"',
+        "False",
+    )
+
+
 @mutant("U5", "the agent is silent as soon as the loudspeaker has run dry")
 def dry_loudspeaker_ends_the_speech(patch: Patch) -> None:
     patch.source(
