@@ -53,7 +53,7 @@ class RunContext:
         agent can announce what it then does; in a hook, everything.
 
         Returns:
-            Whether all of it was heard to its end: False if the user cut it short.
+            Whether all of it was heard to its end; it was not if the user cut it short.
         """
         turn = None if self.call is None else current_turn.get()
         items = None if turn is None else turn.response.items
