@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from trialogue.agents.events import (
     AgentEntered,
+    AgentStateChanged,
     AgentTranscript,
     HandoffCompleted,
     HandoffDiscarded,
@@ -19,7 +20,9 @@ from trialogue.agents.events import (
     ToolFailed,
     ToolFinished,
     ToolStarted,
+    UserStateChanged,
 )
+from trialogue.agents.states import AgentState, UserState
 from trialogue.audio.playout import AudioRefused
 from trialogue.dialects.events import RateLimit
 from trialogue.realtime.broadcast import Subscription
@@ -49,6 +52,8 @@ from trialogue.realtime.spending import SpendWarning
 
 __all__ = [
     "AgentEntered",
+    "AgentState",
+    "AgentStateChanged",
     "AgentTranscript",
     "AudioDropped",
     "AudioRefused",
@@ -82,6 +87,8 @@ __all__ = [
     "UnknownAnchorNotice",
     "UserIdle",
     "UserStartedSpeaking",
+    "UserState",
+    "UserStateChanged",
     "UserStoppedSpeaking",
     "UserTranscript",
 ]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import attrs
 
+from trialogue.agents.states import AgentState, UserState
+
 __all__ = [
     "AgentEntered",
+    "AgentStateChanged",
     "AgentTranscript",
     "HandoffCompleted",
     "HandoffDiscarded",
@@ -17,6 +20,7 @@ __all__ = [
     "ToolFailed",
     "ToolFinished",
     "ToolStarted",
+    "UserStateChanged",
 ]
 
 
@@ -60,6 +64,23 @@ class AgentEntered:
 
     agent: str
     previous: str | None = None
+
+
+@attrs.frozen
+class AgentStateChanged:
+    """The agent does something else than before; `AgentState` says what there is."""
+
+    old: AgentState
+    new: AgentState
+    agent: str | None = None
+
+
+@attrs.frozen
+class UserStateChanged:
+    """The user does something else than before; `UserState` says what there is."""
+
+    old: UserState
+    new: UserState
 
 
 @attrs.frozen

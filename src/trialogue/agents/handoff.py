@@ -214,7 +214,7 @@ def decide(
     )
     transition.counters = realtime.counters
     if handoff.speech == "cut":
-        realtime.interrupt()
+        realtime.interrupt(force=True)
     realtime.supervisor.commit(
         transition.config, fresh=transition.why_fresh is not None
     )

@@ -45,6 +45,8 @@ async def open_agent_session(
     audio: tuple[AudioInput | None, AudioOutput | None] = (None, None),
     userdata: Any = None,
     on_handoff_error: Literal["restore", "raise"] = "restore",
+    barge_in: Literal["provider", "client"] = "provider",
+    away_after: float | None = 15.0,
     **settings: Unpack[SessionSettings],
 ) -> AsyncIterator[AgentSession[Any]]:
     """Open a conversation for agents; then `await session.run(agent)`.
@@ -60,8 +62,14 @@ async def open_agent_session(
             its type: `AgentSession[MyData]`.
         on_handoff_error: "restore" lets the previous agent go on when a handoff fails,
             "raise" makes `run` raise.
+        barge_in: who stops the speech when the user speaks: the "provider", as the turn
+            detection says, or the "client" where `interrupt_response` is off, which can
+            spare a reply (`allow_interruptions=False`).
+        away_after: seconds of silence on both sides after which the user counts as
+            away (`UserStateChanged`); None for never.
 
     Raises:
+        ConfigurationError: a keyword can mean nothing; nothing was opened.
         ConnectRefused: wrong key, unknown model, refused upgrade; not retried.
         ConnectionLost: the provider could not be reached, or was lost for good.
         ServerError: the provider ended the session (quota, account).
@@ -74,6 +82,8 @@ async def open_agent_session(
         output,
         userdata=userdata,
         on_handoff_error=on_handoff_error,
+        barge_in=barge_in,
+        away_after=away_after,
         **settings,
     )
     async with session.block.around(source, output):

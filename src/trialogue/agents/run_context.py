@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Generic
 import attrs
 
 from trialogue.agents.userdata import UserDataT
+from trialogue.agents.waiting import heard_to_the_end
 from trialogue.conversation.items import FunctionCall
 
 if TYPE_CHECKING:
@@ -48,6 +49,19 @@ class RunContext(Generic[UserDataT]):
     def userdata(self) -> UserDataT:
         """What the program gave to `open_agent_session(userdata=…)`."""
         return self.session.userdata
+
+    async def wait_for_playout(self) -> bool:
+        """Wait until what was said up to now has been heard, or was cut.
+
+        In a tool that is what the model said in the response that called it, so that an
+        agent can announce what it then does; in a hook, everything.
+
+        Returns:
+            Whether all of it was heard to its end; it was not if the user cut it short.
+        """
+        turn = None if self.call is None else current_turn.get()
+        items = None if turn is None else turn.response.items
+        return await heard_to_the_end(self.session.playout, items)
 
     @property
     def nursery(self) -> trio.Nursery:

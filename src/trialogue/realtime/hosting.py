@@ -6,7 +6,7 @@ above relies on that where it must not be cut.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from trialogue.conversation.edits import Delete
 from trialogue.conversation.items import (
@@ -19,6 +19,7 @@ from trialogue.dialects.commands import (
     CreateResponse,
 )
 from trialogue.realtime.core import SessionCore
+from trialogue.realtime.interrupting import check_may_stay
 from trialogue.realtime.streaming import DEFAULT_LIMITS, StreamLimits, streamed
 from trialogue.realtime.syncing import (
     Sync,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     )
     from trialogue.realtime.replies import Reply, ReplyOutcome, Tap, Turn
     from trialogue.realtime.streaming import ReplyStream
+    from trialogue.realtime.wishes import Wish
 
 __all__ = ["Hosting"]
 
@@ -70,10 +72,9 @@ class Hosting(SessionCore):
 
     def stream_reply(
         self,
-        command: CreateResponse,
+        wish: Wish,
         *,
         config: Configuration | None = None,
-        add_instructions: str | None = None,
         if_busy: Literal["wait", "skip", "raise"] = "wait",
         within: Turn | None = None,
         silence: Callable[[], bool] = lambda: True,
@@ -82,41 +83,40 @@ class Hosting(SessionCore):
         """Stream a reply on behalf of a configuration; see `open_reply`."""
 
         def ask(tap: Tap) -> Reply:
-            return self.replying.ask(
-                command=command,
-                config=config or self.wanted,
-                add_instructions=add_instructions,
-                if_busy=if_busy,
-                within=within,
-                tap=tap,
-            )
+            return self._ask(wish, config, if_busy=if_busy, within=within, tap=tap)
 
         return streamed(self, ask, limits, silence)
 
     async def reply(
         self,
-        command: CreateResponse,
+        wish: Wish,
         *,
         config: Configuration | None = None,
-        add_instructions: str | None = None,
         if_busy: Literal["wait", "skip", "raise"] = "wait",
         within: Turn | None = None,
         silence: Callable[[], bool] = lambda: True,
     ) -> ReplyOutcome:
         """Ask for a reply on behalf of a configuration; see `generate_reply`."""
         self.check_open()
-        reply = self.replying.ask(
-            command=command,
-            config=config or self.wanted,
-            add_instructions=add_instructions,
-            if_busy=if_busy,
-            within=within,
-        )
+        reply = self._ask(wish, config, if_busy=if_busy, within=within)
         try:
             await reply.settled.wait()
         finally:
             self.replying.leave(reply, silence=silence())
         return self._result(reply)
+
+    def _ask(self, wish: Wish, config: Configuration | None, **how: Any) -> Reply:
+        config = config or self.wanted
+        if not wish.allow_interruptions:
+            options = self.model.options if config is None else config.options
+            check_may_stay(options.turn_detection)
+        return self.replying.ask(
+            command=wish.command,
+            config=config,
+            add_instructions=wish.add_instructions,
+            interruptible=wish.allow_interruptions,
+            **how,
+        )
 
     @staticmethod
     def _result(reply: Reply) -> ReplyOutcome:

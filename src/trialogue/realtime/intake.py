@@ -319,6 +319,8 @@ class Intake:
                 session.publish(UserStartedSpeaking(item_id))
                 if session.speech_interrupts():
                     session.replying.cut_everything()
+                elif session.listener.stops_for_voice:
+                    session.replying.stop_for_voice()
                 session.listener.user_started_speaking()
             case SpeechStopped(item_id, ms):
                 now = trio.current_time()

@@ -76,6 +76,11 @@ class Listening:
         return self.speaking or self.answer_due < math.inf
 
     @property
+    def uncommitted(self) -> bool:
+        """Whether there is sound that is part of no turn, nor known to be dropped."""
+        return self.ring.end > self._committed_to
+
+    @property
     def pushed_until(self) -> float:
         """When the microphone will have been silent for long enough to say so."""
         return self._last_push + MICROPHONE_PAUSE

@@ -136,9 +136,10 @@ class Responding(Asking):
     def _talks_over_the_user(self, response: Response) -> bool:
         """Whether it was asked for in the moment in which the user began to speak."""
         session = self._session
-        interrupts = session.turns_are_automatic() and session.speech_interrupts()
+        stops = session.speech_interrupts() or session.listener.stops_for_voice
+        interrupts = session.turns_are_automatic() and stops
         speaking = interrupts and session.listening.speaking
-        return speaking and not response.out_of_band
+        return speaking and response.interruptible and not response.out_of_band
 
     def _hold_back(
         self, connection: Connection, response: Response, reply: Reply
