@@ -18,12 +18,14 @@ import attrs
 import trio
 import trio.testing
 
+from mirror import Mirror
 from stage import model_of, speak, until
 from trialogue import Agent, Handoff, RunContext, function_tool
 from trialogue.agents.events import HandoffFailed, HandoffStarted, ToolStarted
 from trialogue.agents.opening import open_agent_session
 from trialogue.agents.session import AgentSession
 from trialogue.audio import MemoryInput, MemoryOutput
+from trialogue.conversation.context import ChatContext
 from trialogue.conversation.items import FunctionCall, FunctionCallOutput
 from trialogue.errors import ConnectionLost, HandoffError, ServerError
 from trialogue.realtime.connection import Timing
@@ -343,6 +345,11 @@ class Run:
         live = [one for one in self.server.live if one.index == self._serving()]
         self._check(len(live) == 1, f"not one live connection: {self.server.live}")
         self.held = [held.item for one in live for held in one.conversation]
+        told = (event for _, event in self.events)
+        for difference in Mirror(ChatContext(), told).differences(
+            self.session.chat_ctx
+        ):
+            self._check(False, f"subscribers: {difference}")
 
     def _serving(self) -> int:
         assert self.session is not None

@@ -43,11 +43,11 @@ def undone(realtime: RealtimeSession, failed: Transition) -> ChatContext:
         if connection is not None and connection.live:
             # What the policy has deleted comes back only on a fresh connection.
             realtime.replace_connection()
-        record.restore(failed.snapshot)
+        realtime.tell(record.restore(failed.snapshot).as_edit())
     requests = () if failed.config is None else failed.config.requests
     posted = {item_of(request.command) for request in requests}
     unsent = [o for o in failed.outputs if o.id not in posted]
-    record.forget(output.id for output in unsent)
+    realtime.tell(record.forget(output.id for output in unsent))
     edited = record.snapshot()
     for output in failed.outputs:
         if output.id in edited:

@@ -20,6 +20,8 @@ from trialogue.realtime.replies import ReplyOutcome, Response
 from trialogue.realtime.responding import Responding
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from trialogue.realtime.configuration import Configuration
     from trialogue.realtime.connection import Connection
 
@@ -101,7 +103,7 @@ class Replying(Responding):
         again = (unheard or response.discard) and not response.calls
         if again:
             listener.cut(response)
-            self._session.record.forget(response.items)
+            self._forget(response.items)
         elif not response.discard:
             self._keep_what_came(connection, response)
         self._forget_unannounced(response)
@@ -122,18 +124,22 @@ class Replying(Responding):
             unfinished = isinstance(item, Message) and item.status == "in_progress"
             if unfinished and connection.view is not None:
                 ended = attrs.evolve(item, status="incomplete")
-                self._session.record.item_done(connection.view, ended)
+                record = self._session.record
+                self._session.tell(record.item_done(connection.view, ended))
 
     def _forget_unannounced(self, response: Response) -> None:
         """A call that was not complete when its connection ended was never made.
 
         Nobody runs it, so nobody will answer it: it may not stand in the record.
         """
-        self._session.record.forget(
+        self._forget(
             item.id
             for item in self.items_of(response)
             if isinstance(item, FunctionCall) and item.call_id not in response.calls
         )
+
+    def _forget(self, item_ids: Iterable[str]) -> None:
+        self._session.tell(self._session.record.forget(item_ids))
 
     def config_failed(self, config: Configuration) -> None:
         """The configuration cannot be had: nothing made under it is heard."""

@@ -200,7 +200,8 @@ class Responding(Asking):
             response.items.append(event.item.id)
         name = self._name(response)
         if name is not None:
-            self._session.record.set_agent(event.item.id, name)
+            record = self._session.record
+            self._session.tell(record.set_agent(event.item.id, name))
         if response.tap is not None and not (response.discard or response.cut):
             ended = isinstance(event, OutputItemDone)
             response.tap.item(event.item, ended=ended)
