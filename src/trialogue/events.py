@@ -18,6 +18,7 @@ from trialogue.agents.events import (
     ScopeStalled,
     ToolFailed,
     ToolFinished,
+    ToolNoted,
     ToolStarted,
 )
 from trialogue.audio.playout import AudioRefused
@@ -78,6 +79,7 @@ __all__ = [
     "Subscription",
     "ToolFailed",
     "ToolFinished",
+    "ToolNoted",
     "ToolStarted",
     "UnknownAnchorNotice",
     "UserIdle",

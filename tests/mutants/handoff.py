@@ -175,7 +175,9 @@ def stale_answer_is_not_owed(patch: Patch) -> None:
 @mutant("H22", "the items that the context policy deleted are not brought back")
 def deleted_history_stays_deleted(patch: Patch) -> None:
     patch.source(
-        "trialogue.agents.restoring:undone", "record.restore(failed.snapshot)", "pass"
+        "trialogue.agents.restoring:undone",
+        "realtime.tell(record.restore(failed.snapshot).as_edit())",
+        "pass",
     )
 
 
@@ -219,4 +221,13 @@ def options_are_not_taken_back(patch: Patch) -> None:
         "trialogue.realtime.configuration:update_for",
         "attrs.evolve(changed, **back)",
         "changed",
+    )
+
+
+@mutant("H14", "a handoff is measured before it is agreed")
+def measured_before_it_is_agreed(patch: Patch) -> None:
+    patch.source(
+        "trialogue.agents.steps:Steps.first_audio",
+        "if transition.settled.is_set():",
+        "if True:",
     )

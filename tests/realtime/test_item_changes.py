@@ -96,7 +96,8 @@ async def test_what_was_heard_of_an_interrupted_reply_is_told(
         stage.session.interrupt()
         await trio.sleep(5)
 
-    texts = [e.item.text for e in events if isinstance(e, ItemChanged) and e.item]
+    items = [e.item for e in events if isinstance(e, ItemChanged)]
+    texts = [item.text for item in items if isinstance(item, Message)]
     assert 0 < len(texts[-1]) < len(LONG.text)
 
 

@@ -86,7 +86,8 @@ class Replying(Responding):
             here = response.generation == connection.generation
             if response.running and here and response.out_of_band:
                 response.lost = True  # whoever waits has been told, above
-                self._session.meter.response_lost(response)
+                self._session.meter.response_lost(response, self._name(response))
+                self._tell_end(response)
                 response.ended.set()
             elif response.running and here:
                 # One whose end was never announced, with another begun since: its
@@ -96,7 +97,7 @@ class Replying(Responding):
 
     def _lost(self, connection: Connection, response: Response) -> None:
         response.lost = True
-        self._session.meter.response_lost(response)
+        self._session.meter.response_lost(response, self._name(response))
         self.slot.finished(response)
         listener, reply = self._session.listener, response.reply
         unheard = not response.discard and not self._hearing.reached(response)
@@ -116,6 +117,7 @@ class Replying(Responding):
             reply.finish(response.result(self.items_of(response)))
         if (again or response.stopped) and response.answers_user:
             self.owed = True
+        self._tell_end(response)
         listener.response_done(response)
 
     def _keep_what_came(self, connection: Connection, response: Response) -> None:
