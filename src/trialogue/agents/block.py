@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trialogue.audio.playout import Playout
     from trialogue.realtime.session import RealtimeSession
 
-__all__ = ["Block"]
+__all__ = ["Block", "close_devices"]
 
 Arguments = TypeVarTuple("Arguments")
 
@@ -96,11 +96,12 @@ class Block:
                         self._nursery.cancel_scope.cancel(reason="session block left")
             finally:
                 self._nursery = None
-                for device in (source, output):
-                    with trio.move_on_after(1, shield=True):
-                        await _close(device)
+                await close_devices(source, output)
 
 
-async def _close(device: AudioInput | AudioOutput | None) -> None:
-    if device is not None:
-        await device.aclose()
+async def close_devices(source: AudioInput | None, output: AudioOutput) -> None:
+    """Close both, each within a second, whatever is being cancelled."""
+    for device in (source, output):
+        if device is not None:
+            with trio.move_on_after(1, shield=True):
+                await device.aclose()

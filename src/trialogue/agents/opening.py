@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
+from trialogue.agents.block import close_devices
 from trialogue.agents.session import AgentSession
 from trialogue.audio.memory import NullOutput
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from trialogue.agents.draining import Drain
     from trialogue.audio.base import AudioInput, AudioOutput
     from trialogue.realtime.model import RealtimeModel
     from trialogue.realtime.settings import SessionSettings
@@ -25,6 +27,7 @@ async def open_agent_session(
     audio: tuple[AudioInput | None, AudioOutput | None] = (None, None),
     userdata: Any = None,
     on_handoff_error: Literal["restore", "raise"] = "restore",
+    drain: Drain | None = None,
     **settings: Unpack[SessionSettings],
 ) -> AsyncIterator[AgentSession]:
     """Open a conversation for agents; then `await session.run(agent)`.
@@ -39,8 +42,10 @@ async def open_agent_session(
         userdata: the program's own, handed to hooks and tools.
         on_handoff_error: "restore" lets the previous agent go on when a handoff fails,
             "raise" makes `run` raise.
+        drain: may end the session, and refuse it; see `Drain`.
 
     Raises:
+        DrainStarted: the drain takes no new sessions; nothing was dialled.
         ConnectRefused: wrong key, unknown model, refused upgrade; not retried.
         ConnectionLost: the provider could not be reached, or was lost for good.
         ServerError: the provider ended the session (quota, account).
@@ -55,5 +60,14 @@ async def open_agent_session(
         on_handoff_error=on_handoff_error,
         **settings,
     )
-    async with session.block.around(source, output):
-        yield session
+    begun = False
+    try:
+        with nullcontext() if drain is None else drain.holding(session) as held:
+            async with session.block.around(source, output):
+                begun = True
+                if held is not None:
+                    held.opened = True
+                yield session
+    finally:
+        if not begun:
+            await close_devices(source, output)
