@@ -140,7 +140,8 @@ def why_fresh(
         config,
         held,
         edits_context=edits_context,
-        assistant_audio=has_assistant_audio(realtime.record.items),
+        # NB: of the snapshot; the decision takes it anyway, and it is made once.
+        assistant_audio=has_assistant_audio(realtime.chat_ctx.items),
     )
 
 
