@@ -61,7 +61,7 @@ class House:
         self._server = server
         self._nursery = nursery
 
-    async def call(
+    async def call(  # noqa: ASYNC114 - started in one place, with start()
         self,
         body: Callable[[AgentSession], Any] | None = None,
         *,

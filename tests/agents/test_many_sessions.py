@@ -210,7 +210,7 @@ async def _hold(
     await converse(server, told, output=output, bug=bug)
 
 
-async def _serve(
+async def _serve(  # noqa: ASYNC114 - started in one place, with start()
     faults: Sequence[Fault], *, task_status: trio.TaskStatus[RealtimeServer]
 ) -> None:
     async with RealtimeServer(story, faults=faults).serving() as server:

@@ -44,7 +44,10 @@ class Busy(Agent):
     def __init__(self) -> None:
         super().__init__()
         self.inside = 0
-        self.all_inside = trio.Event()
+        self.entered, self.all_inside = trio.Event(), trio.Event()
+
+    async def on_enter(self, ctx: RunContext) -> None:
+        self.entered.set()
 
     @function_tool
     async def work(self, ctx: RunContext, number: int) -> None:
@@ -94,8 +97,8 @@ async def _enter_and_cancel(
         transition.config, config.owner = config, scope
         session.scope = scope
         nursery.start_soon(scope.run)
-        while scope.nursery is None:
-            await trio.lowlevel.checkpoint()
+        await agent.entered.wait()
+        assert scope.nursery is not None
         response = Response(f"resp_{number}", 1, config)
         for call in calls:
             scope.calls.dispatch(response, call)

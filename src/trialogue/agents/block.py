@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from trialogue.audio.playout import Playout
     from trialogue.realtime.session import RealtimeSession
 
-__all__ = ["Block", "close_devices"]
+__all__ = ["DEVICES", "Block", "close_devices"]
 
 Arguments = TypeVarTuple("Arguments")
+DEVICES = 2.0
+"""Seconds in which both audio devices have to be closed."""
 
 
 class Block:
@@ -96,12 +98,13 @@ class Block:
                         self._nursery.cancel_scope.cancel(reason="session block left")
             finally:
                 self._nursery = None
-                await close_devices(source, output)
+                with trio.move_on_after(DEVICES, shield=True):
+                    await close_devices(source, output)
 
 
 async def close_devices(source: AudioInput | None, output: AudioOutput) -> None:
-    """Close both, each within a second, whatever is being cancelled."""
+    """Close both, neither waiting for the other for long."""
     for device in (source, output):
         if device is not None:
-            with trio.move_on_after(1, shield=True):
+            with trio.move_on_after(DEVICES / 2):
                 await device.aclose()

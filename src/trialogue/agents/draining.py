@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
+from trialogue.agents.block import DEVICES
 from trialogue.agents.stalling import stack_of
 from trialogue.errors import ConfigurationError, DrainStarted
 from trialogue.realtime.signal import Signal
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
     from trialogue.agents.session import AgentSession
 
 __all__ = ["Drain", "DrainReport", "Held", "StuckSession", "StuckTask"]
-
-DEVICES = 2.0
-"""Seconds beside `Timing.close` in which a session that was cut has ended: its audio
-devices are closed in them."""
 
 _LOG = logging.getLogger("trialogue.agents")
 
@@ -182,6 +179,7 @@ class Drain:
         await self._left(open_now, began + seconds)
         late = [held for held in open_now if held in self._held]
         self._each(late, Held.cut)
+        # Its audio devices are closed after its agents have ended.
         allowance = max((h.session.realtime.timing.close for h in late), default=0.0)
         await self._left(late, trio.current_time() + allowance + DEVICES)
         stuck = [held for held in late if held in self._held]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-from trialogue.agents.block import close_devices
+import trio
+
+from trialogue.agents.block import DEVICES, close_devices
 from trialogue.agents.session import AgentSession
 from trialogue.audio.memory import NullOutput
 
@@ -70,4 +72,5 @@ async def open_agent_session(
                 yield session
     finally:
         if not begun:
-            await close_devices(source, output)
+            with trio.move_on_after(DEVICES, shield=True):
+                await close_devices(source, output)
