@@ -264,6 +264,7 @@ async def test_a_handoff(kind: str, autojump_clock: trio.testing.MockClock) -> N
     check_replies(stage.events)
 
 
+@pytest.mark.behaviour("H14")
 async def test_a_handoff_that_is_agreed_late_is_measured_after_that(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -48,3 +48,12 @@ def response_in_the_sessions_format(patch: Patch) -> None:
         "said or self._sink",
         "self._sink",
     )
+
+
+@mutant("A4", "speech beyond the playout's bound is kept for the slow speaker")
+def speech_is_kept_without_bound(patch: Patch) -> None:
+    patch.source(
+        "trialogue.audio.playout:Playout._has_room",
+        "self._list.queued_for(key) + samples <= self._max_per_key",
+        "True",
+    )
