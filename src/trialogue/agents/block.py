@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from trialogue.audio.playout import Playout
     from trialogue.realtime.session import RealtimeSession
 
-__all__ = ["DEVICES", "Block", "close_devices"]
+__all__ = ["Block", "owned"]
 
 Arguments = TypeVarTuple("Arguments")
-DEVICES = 2.0
-"""Seconds in which both audio devices have to be closed."""
+DEVICE = 1.0
+"""Seconds in which an audio device has to be closed."""
 
 
 class Block:
@@ -71,40 +71,45 @@ class Block:
             self._nursery.start_soon(work, *args)
 
     @asynccontextmanager
-    async def around(
-        self, source: AudioInput | None, output: AudioOutput
-    ) -> AsyncIterator[None]:
-        """Run the pumps around a block; close the devices after it."""
+    async def around(self, source: AudioInput | None) -> AsyncIterator[None]:
+        """Run the pumps around a block."""
         close = self._realtime.timing.close
-        async with running_session(self._realtime):
+        async with running_session(self._realtime), self._open() as nursery:
+            nursery.start_soon(self._playout.run, name="playout")
+            if source is not None:
+                nursery.start_soon(
+                    listen, self._realtime, source, self._ending, name="input"
+                )
             try:
-                with single():
-                    async with trio.open_nursery() as self._nursery:
-                        self._nursery.start_soon(self._playout.run, name="playout")
-                        if source is not None:
-                            self._nursery.start_soon(
-                                listen,
-                                self._realtime,
-                                source,
-                                self._ending,
-                                name="input",
-                            )
-                        try:
-                            yield
-                        finally:
-                            self._running.stop("session block left")
-                            with trio.move_on_after(close, shield=True):
-                                await self._running.wait_stopped()
-                        self._nursery.cancel_scope.cancel(reason="session block left")
+                yield
             finally:
-                self._nursery = None
-                with trio.move_on_after(DEVICES, shield=True):
-                    await close_devices(source, output)
+                self._running.stop("session block left")
+                with trio.move_on_after(close, shield=True):
+                    await self._running.wait_stopped()
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[trio.Nursery]:
+        """Hold the nursery; what is left in it ends with the block."""
+        try:
+            with single():
+                async with trio.open_nursery() as self._nursery:
+                    yield self._nursery
+                    self._nursery.cancel_scope.cancel(reason="session block left")
+        finally:
+            self._nursery = None
 
 
-async def close_devices(source: AudioInput | None, output: AudioOutput) -> None:
-    """Close both, neither waiting for the other for long."""
-    for device in (source, output):
-        if device is not None:
-            with trio.move_on_after(DEVICES / 2):
-                await device.aclose()
+@asynccontextmanager
+async def owned(source: AudioInput | None, output: AudioOutput) -> AsyncIterator[None]:
+    """Close the devices behind a block, also where no session could be opened in it."""
+    try:
+        yield
+    finally:
+        for device in (source, output):
+            with trio.move_on_after(DEVICE, shield=True):
+                await _close(device)
+
+
+async def _close(device: AudioInput | AudioOutput | None) -> None:
+    if device is not None:
+        await device.aclose()

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from trialogue.agents.block import DEVICES
 from trialogue.agents.stalling import stack_of
 from trialogue.errors import ConfigurationError, DrainStarted
 from trialogue.realtime.signal import Signal
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
     from trialogue.agents.session import AgentSession
 
 __all__ = ["Drain", "DrainReport", "Held", "StuckSession", "StuckTask"]
+
+SPARE = 2.0
+"""Seconds beside `Timing.close` in which a session that was cut has ended."""
 
 _LOG = logging.getLogger("trialogue.agents")
 
@@ -179,9 +181,8 @@ class Drain:
         await self._left(open_now, began + seconds)
         late = [held for held in open_now if held in self._held]
         self._each(late, Held.cut)
-        # Its audio devices are closed after its agents have ended.
-        allowance = max((h.session.realtime.timing.close for h in late), default=0.0)
-        await self._left(late, trio.current_time() + allowance + DEVICES)
+        patience = max((h.session.realtime.timing.close for h in late), default=0.0)
+        await self._left(late, trio.current_time() + patience + SPARE)
         stuck = [held for held in late if held in self._held]
         report = DrainReport(
             tuple(held.id for held in open_now if held not in late),

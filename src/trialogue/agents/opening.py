@@ -5,9 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-import trio
-
-from trialogue.agents.block import DEVICES, close_devices
+from trialogue.agents.block import owned
 from trialogue.agents.session import AgentSession
 from trialogue.audio.memory import NullOutput
 
@@ -62,15 +60,10 @@ async def open_agent_session(
         on_handoff_error=on_handoff_error,
         **settings,
     )
-    begun = False
-    try:
-        with nullcontext() if drain is None else drain.holding(session) as held:
-            async with session.block.around(source, output):
-                begun = True
+    holding = nullcontext() if drain is None else drain.holding(session)
+    async with owned(source, output):
+        with holding as held:
+            async with session.block.around(source):
                 if held is not None:
                     held.opened = True
                 yield session
-    finally:
-        if not begun:
-            with trio.move_on_after(DEVICES, shield=True):
-                await close_devices(source, output)
