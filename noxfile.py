@@ -103,6 +103,13 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Time the local work of agents; arguments go to ``tests/bench/run.py``."""
+    install(session, "test", extra="fast")
+    session.run("python", str(Path("tests", "bench", "run.py")), *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style, Trio's pitfalls, the layers and the spelling."""
     install(session, "lint")

@@ -18,16 +18,23 @@ import attrs
 import trio
 import trio.testing
 
+from mirror import Mirror
 from stage import model_of, speak, until
 from trialogue import Agent, Handoff, RunContext, function_tool
-from trialogue.agents.events import HandoffFailed, HandoffStarted, ToolStarted
+from trialogue.agents.events import (
+    HandoffFailed,
+    HandoffStarted,
+    ToolFinished,
+    ToolStarted,
+)
 from trialogue.agents.opening import open_agent_session
 from trialogue.agents.session import AgentSession
 from trialogue.audio import MemoryInput, MemoryOutput
+from trialogue.conversation.context import ChatContext
 from trialogue.conversation.items import FunctionCall, FunctionCallOutput
 from trialogue.errors import ConnectionLost, HandoffError, ServerError
 from trialogue.realtime.connection import Timing
-from trialogue.realtime.notices import ReplyStarted
+from trialogue.realtime.notices import ReplyEnded, ReplyStarted
 from trialogue.testing import (
     Call,
     Fault,
@@ -343,6 +350,28 @@ class Run:
         live = [one for one in self.server.live if one.index == self._serving()]
         self._check(len(live) == 1, f"not one live connection: {self.server.live}")
         self.held = [held.item for one in live for held in one.conversation]
+        told = (event for _, event in self.events)
+        for difference in Mirror(ChatContext(), told).differences(
+            self.session.chat_ctx
+        ):
+            self._check(False, f"subscribers: {difference}")
+        self._look_at_events()
+
+    def _look_at_events(self) -> None:
+        """What was said to begin was said to end, once."""
+        for begin, end, key in (
+            (ReplyStarted, ReplyEnded, "response_id"),
+            (ToolStarted, ToolFinished, "call_id"),
+        ):
+            began = Counter(getattr(e, key) for e in self._events_of(begin))
+            ended = Counter(getattr(e, key) for e in self._events_of(end))
+            again = [one for one in (began + ended) if max(began[one], ended[one]) > 1]
+            open_ones = [one for one in began if not ended[one]]
+            self._check(not again, f"{begin.__name__} or its end twice: {again}")
+            self._check(not open_ones, f"{begin.__name__} without end: {open_ones}")
+
+    def _events_of(self, kind: type[Any]) -> list[Any]:
+        return [event for _, event in self.events if isinstance(event, kind)]
 
     def _serving(self) -> int:
         assert self.session is not None

@@ -18,6 +18,7 @@ import trio
 import trio.lowlevel
 import trio.testing
 
+from mirror import Mirror
 from trialogue import Agent, RunContext, function_tool
 from trialogue.agents.opening import open_agent_session
 from trialogue.agents.session import AgentSession
@@ -35,6 +36,7 @@ from trialogue.conversation.items import AudioPending, AudioUnintelligible
 from trialogue.dialects.openai.wire import items as wire_items
 from trialogue.errors import ResponseFailed, ServerError, TrialogueError
 from trialogue.realtime.ledger import RequestState, UpdateReport
+from trialogue.realtime.notices import ItemChanged
 from trialogue.testing import Call, Pace, Say, Settings, Turn, quiet
 from trialogue.testing.scheduling import seeded
 from wire import Fault, Provider, Wire, WiredModel
@@ -183,7 +185,11 @@ class Run:
         self.check(not limit.cancelled_caught, "it hung")
 
     async def _hold(self) -> None:
-        async with trio.open_nursery() as nursery:
+        mirror = Mirror(self.session.chat_ctx)
+        async with (
+            self.session.subscribe(ItemChanged, buffer=100_000) as changes,
+            trio.open_nursery() as nursery,
+        ):
             nursery.start_soon(self.session.run, _Host())
             await trio.sleep(0.1)
             self.saved = self.session.chat_ctx
@@ -198,6 +204,9 @@ class Run:
                 self.check(not patience.cancelled_caught, "a caller waits for ever")
                 tasks.cancel_scope.cancel()
             self._judge()
+            while changes.unread:
+                mirror.apply(changes.receive_nowait())
+            self.problems += mirror.differences(self.session.chat_ctx)
             self.session.end(now=True)
 
     async def _take(self, step: Step, tasks: trio.Nursery) -> None:

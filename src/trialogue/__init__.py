@@ -11,6 +11,7 @@ import logging
 
 from trialogue._version import __version__ as __version__
 from trialogue.agents.agent import Agent, Handoff
+from trialogue.agents.draining import Drain, DrainReport, StuckSession, StuckTask
 from trialogue.agents.opening import open_agent_session
 from trialogue.agents.policies import last_turns
 from trialogue.agents.run_context import RunContext
@@ -52,6 +53,7 @@ from trialogue.errors import (
     ConnectionLost,
     ConnectRefused,
     ConversionError,
+    DrainStarted,
     HandoffError,
     HandoffLoop,
     ProtocolError,
@@ -115,6 +117,9 @@ __all__ = [
     "ConnectionLost",
     "ConversionError",
     "CustomVoice",
+    "Drain",
+    "DrainReport",
+    "DrainStarted",
     "Durations",
     "FunctionCall",
     "FunctionCallOutput",
@@ -163,6 +168,8 @@ __all__ = [
     "SpendLimitReached",
     "SpendWarning",
     "StreamLimits",
+    "StuckSession",
+    "StuckTask",
     "SubscriberLagged",
     "SubscriberMetrics",
     "TextContent",

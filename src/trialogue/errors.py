@@ -14,6 +14,7 @@ __all__ = [
     "ConnectRefused",
     "ConnectionLost",
     "ConversionError",
+    "DrainStarted",
     "HandoffError",
     "HandoffLoop",
     "ProtocolError",
@@ -182,6 +183,10 @@ class ToolError(TrialogueError):
 
 class SessionClosed(TrialogueError):
     """The session is closed or dead and takes no more work (invariant 9)."""
+
+
+class DrainStarted(TrialogueError):
+    """No session was opened: the process is being drained, see `Drain`."""
 
 
 class SpendLimitReached(TrialogueError):

@@ -19,6 +19,7 @@ from trialogue.agents.events import (
     ScopeStalled,
     ToolFailed,
     ToolFinished,
+    ToolNoted,
     ToolStarted,
     UserStateChanged,
 )
@@ -83,6 +84,7 @@ __all__ = [
     "Subscription",
     "ToolFailed",
     "ToolFinished",
+    "ToolNoted",
     "ToolStarted",
     "UnknownAnchorNotice",
     "UserIdle",

@@ -16,6 +16,7 @@ from stage import Prompted, Weather, model_of, prompted, until
 from trialogue import (
     Agent,
     AgentSession,
+    Drain,
     Handoff,
     RunContext,
     ServerError,
@@ -184,7 +185,7 @@ class Left(Exception):
 
 
 @pytest.mark.behaviour("H13")
-@pytest.mark.parametrize("way", ["leave", "raise", "cancel", "end", "outside"])
+@pytest.mark.parametrize("way", ["leave", "raise", "cancel", "end", "outside", "drain"])
 @pytest.mark.parametrize("scene", SCENES)
 async def test_whatever_is_under_way_ends_within_the_close_deadline(
     autojump_clock: trio.testing.MockClock, scene: str, way: str
@@ -220,10 +221,11 @@ async def leaving(
     flags = {"mutable_chat_context": not scene.fixed}
     model = model_of(server, capabilities=flags)
     left: list[tuple[float, AgentSession]] = []
+    audio, drain = (None, MemoryOutput()), Drain()
     with trio.CancelScope() as host, expected(way):
         async with (
             trio.open_nursery() as outside,
-            open_agent_session(model, audio=(None, MemoryOutput())) as session,
+            open_agent_session(model, audio=audio, drain=drain) as session,
             trio.open_nursery() as inside,
         ):
             nursery = outside if way == "outside" else inside
@@ -231,6 +233,8 @@ async def leaving(
             await until(lambda: scene.ready(server, session, agent))
             await trio.sleep(0.5)
             left.append((trio.current_time(), session))
+            if way == "drain":
+                outside.start_soon(drain.aclose, 0.0)
             leave(way, inside, host, session)
     ((left_at, session_left),) = left
     return trio.current_time() - left_at, session_left
@@ -271,7 +275,7 @@ DEAF = {
 
 
 @pytest.mark.behaviour("C6", "H13")
-@pytest.mark.parametrize("way", ["leave", "raise", "cancel", "end"])
+@pytest.mark.parametrize("way", ["leave", "raise", "cancel", "end", "drain"])
 @pytest.mark.parametrize("fault", DEAF)
 async def test_leaving_a_server_that_never_answers_takes_at_most_the_close_deadline(
     autojump_clock: trio.testing.MockClock, fault: str, way: str

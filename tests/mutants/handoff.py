@@ -9,7 +9,7 @@ from quality.mutation import Patch, mutant
 def fresh_connection_is_given_all(patch: Patch) -> None:
     patch.source(
         "trialogue.realtime.hosting:Hosting.activate",
-        "apply_here(self.record, edited)",
+        "apply_here(self.record, edited, self.tell)",
         "pass",
     )
 
@@ -350,7 +350,9 @@ def no_context_is_no_change(patch: Patch) -> None:
 @mutant("H22", "the items that the context policy deleted are not brought back")
 def deleted_history_stays_deleted(patch: Patch) -> None:
     patch.source(
-        "trialogue.agents.restoring:undone", "record.restore(failed.snapshot)", "pass"
+        "trialogue.agents.restoring:undone",
+        "realtime.tell(record.restore(failed.snapshot).as_edit())",
+        "pass",
     )
 
 
@@ -432,4 +434,13 @@ def options_are_not_taken_back(patch: Patch) -> None:
         "trialogue.realtime.configuration:update_for",
         "attrs.evolve(changed, **back)",
         "changed",
+    )
+
+
+@mutant("H14", "a handoff is measured before it is agreed")
+def measured_before_it_is_agreed(patch: Patch) -> None:
+    patch.source(
+        "trialogue.agents.steps:Steps.first_audio",
+        "if transition.settled.is_set():",
+        "if True:",
     )

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from trialogue.agents.calls import CallGroup, OpenCall
-from trialogue.agents.events import HandoffDiscarded, ToolFailed, ToolFinished
+from trialogue.agents.events import (
+    HandoffDiscarded,
+    ToolFailed,
+    ToolFinished,
+    ToolNoted,
+)
 from trialogue.agents.handoff import Transition
 from trialogue.agents.tool_runs import ToolRuns
 from trialogue.conversation.items import Message, TextContent
@@ -113,7 +118,17 @@ class Answering:
             self._session.publish(HandoffDiscarded(opened.target.name))
         if self._scope.closed and opened.detached:
             opened.miss()
-            deliver_note(self._session.realtime, opened)
+            text = deliver_note(self._session.realtime, opened)
+            self._session.publish(
+                ToolNoted(
+                    self._scope.name,
+                    opened.call.name,
+                    opened.call.call_id,
+                    type(opened.outcome).__name__,
+                    text,
+                    opened.seconds or 0.0,
+                )
+            )
         else:
             self._move_on(group)
         self._session.changed.pulse()
@@ -179,6 +194,7 @@ class Answering:
                 call.call.call_id,
                 type(call.outcome).__name__,
                 output.output,
+                call.seconds,
             )
         )
         return output
@@ -190,11 +206,16 @@ def leave_outputs(realtime: RealtimeSession, outputs: Sequence[Item]) -> None:
         realtime.add_items(outputs)
 
 
-def deliver_note(realtime: RealtimeSession, opened: OpenCall) -> None:
-    """A detached tool has finished under another agent: its result is a note."""
+def deliver_note(realtime: RealtimeSession, opened: OpenCall) -> str:
+    """A detached tool has finished under another agent: its result is a note.
+
+    Returns:
+        The text of the note.
+    """
     assert opened.outcome is not None
     most = realtime.limits.max_output_bytes
     text = render(opened.outcome, max_bytes=most)
     text = f"Result of {opened.call.name}: {text}"
     note = Message(realtime.new_item_id("msg"), "system", (TextContent(text),))
     realtime.answer([note], turn=None, reply=True)
+    return text

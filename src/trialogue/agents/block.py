@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from trialogue.audio.playout import Playout
     from trialogue.realtime.session import RealtimeSession
 
-__all__ = ["Block"]
+__all__ = ["Block", "owned"]
 
 Arguments = TypeVarTuple("Arguments")
+DEVICE = 1.0
+"""Seconds in which an audio device has to be closed."""
 
 
 class Block:
@@ -75,35 +77,27 @@ class Block:
             self._nursery.start_soon(work, *args)
 
     @asynccontextmanager
-    async def around(
-        self, source: AudioInput | None, output: AudioOutput
-    ) -> AsyncIterator[None]:
-        """Run the pumps around a block; close the devices after it, opened or not."""
+    async def around(self, source: AudioInput | None) -> AsyncIterator[None]:
+        """Run the pumps around a block."""
         close = self._realtime.timing.close
-        try:
-            async with running_session(self._realtime), self._open() as nursery:
-                nursery.start_soon(self._playout.run, name="playout")
-                nursery.start_soon(self._presence.watch, name="presence")
-                if source is not None:
-                    nursery.start_soon(
-                        listen,
-                        self._realtime,
-                        source,
-                        self._turns,
-                        self._ending,
-                        name="input",
-                    )
-                try:
-                    yield
-                finally:
-                    self._running.stop("session block left")
-                    with trio.move_on_after(close, shield=True):
-                        await self._running.wait_stopped()
-        finally:
-            # Also where the session could not be opened: they are owned from the start.
-            for device in (source, output):
-                with trio.move_on_after(1, shield=True):
-                    await _close(device)
+        async with running_session(self._realtime), self._open() as nursery:
+            nursery.start_soon(self._playout.run, name="playout")
+            nursery.start_soon(self._presence.watch, name="presence")
+            if source is not None:
+                nursery.start_soon(
+                    listen,
+                    self._realtime,
+                    source,
+                    self._turns,
+                    self._ending,
+                    name="input",
+                )
+            try:
+                yield
+            finally:
+                self._running.stop("session block left")
+                with trio.move_on_after(close, shield=True):
+                    await self._running.wait_stopped()
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[trio.Nursery]:
@@ -116,6 +110,17 @@ class Block:
         finally:
             self._nursery = None
             self._playout.interrupt()  # whoever waits to hear the end need not
+
+
+@asynccontextmanager
+async def owned(source: AudioInput | None, output: AudioOutput) -> AsyncIterator[None]:
+    """Close the devices behind a block, also where no session could be opened in it."""
+    try:
+        yield
+    finally:
+        for device in (source, output):
+            with trio.move_on_after(DEVICE, shield=True):
+                await _close(device)
 
 
 async def _close(device: AudioInput | AudioOutput | None) -> None:

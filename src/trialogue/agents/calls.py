@@ -32,7 +32,9 @@ class OpenCall:
 
     Attributes:
         target: whom the tool wants to hand over to, prepared.
-        returned_at: when the tool returned (Trio's clock).
+        started_at: when the tool began to run (Trio's clock).
+        returned_at: when the tool returned.
+        settled_at: when the outcome was known.
         detached: it runs in the session's nursery and outlives its agent.
     """
 
@@ -40,7 +42,9 @@ class OpenCall:
     tool: FunctionTool[..., object] | None = None
     outcome: ToolOutcome | None = None
     target: Prepared | None = None
+    started_at: float | None = None
     returned_at: float | None = None
+    settled_at: float | None = None
     detached: bool = False
     answered: bool = False
     interrupted: bool = False
@@ -51,6 +55,13 @@ class OpenCall:
         return self.outcome is None
 
     @property
+    def seconds(self) -> float | None:
+        """How long the tool ran; None if it was not run."""
+        if self.started_at is None or self.settled_at is None:
+            return None
+        return self.settled_at - self.started_at
+
+    @property
     def may_hand_off(self) -> bool:
         return self.tool is not None and self.tool.may_hand_off
 
@@ -59,6 +70,7 @@ class OpenCall:
         if self.outcome is not None and not isinstance(self.outcome, InProgress):
             return False
         self.outcome = outcome
+        self.settled_at = trio.current_time()
         return True
 
     def miss(self) -> None:

@@ -19,6 +19,7 @@ __all__ = [
     "ScopeStalled",
     "ToolFailed",
     "ToolFinished",
+    "ToolNoted",
     "ToolStarted",
     "UserStateChanged",
 ]
@@ -104,13 +105,43 @@ class ToolStarted:
 
 @attrs.frozen
 class ToolFinished:
-    """A call has its outcome; `output` is what the model is told."""
+    """A call is answered, once and for all, whether its tool was run or not.
+
+    Attributes:
+        agent: for whom it ran; None if nobody answers for it.
+        outcome: "Returned", "Failed" (a `ToolError`), "Crashed", "TimedOut",
+            "Interrupted", "UnknownTool", "BadArguments", "Transferred", "Conflict",
+            "HandoffFailed", "HandedOff" (stopped, or never run) or "InProgress" (a
+            detached tool that goes on: `ToolNoted` will follow).
+        output: what the model is told.
+        seconds: how long the tool ran; None if it was not run.
+    """
+
+    agent: str | None
+    tool: str
+    call_id: str
+    outcome: str
+    output: str = attrs.field(repr=False)
+    seconds: float | None = None
+
+
+@attrs.frozen
+class ToolNoted:
+    """A detached tool has finished after its agent had left; a note tells the model.
+
+    Attributes:
+        agent: the agent that it was called under.
+        outcome: as in `ToolFinished`.
+        note: what the model is told.
+        seconds: how long the tool ran.
+    """
 
     agent: str
     tool: str
     call_id: str
     outcome: str
-    output: str = attrs.field(repr=False)
+    note: str = attrs.field(repr=False)
+    seconds: float
 
 
 @attrs.frozen

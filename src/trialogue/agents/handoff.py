@@ -143,7 +143,8 @@ def why_fresh(
         config,
         held,
         edits_context=edited is not None,
-        assistant_audio=has_assistant_audio(realtime.record.items),
+        # NB: of the snapshot; the decision takes it anyway, and it is made once.
+        assistant_audio=has_assistant_audio(realtime.chat_ctx.items),
     )
     most = realtime.limits.outbox_frames // 2
     if fixed is None and edited is not None and changes_in(edited) > most:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
+from trialogue.agents.block import owned
 from trialogue.agents.session import AgentSession
 from trialogue.audio.memory import NullOutput
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
+    from trialogue.agents.draining import Drain
     from trialogue.agents.userdata import UserDataT
     from trialogue.audio.base import AudioInput, AudioOutput
     from trialogue.realtime.model import RealtimeModel
@@ -27,6 +29,9 @@ def open_agent_session(
     audio: tuple[AudioInput | None, AudioOutput | None] = (None, None),
     userdata: None = None,
     on_handoff_error: Literal["restore", "raise"] = "restore",
+    barge_in: Literal["provider", "client"] = "provider",
+    away_after: float | None = 15.0,
+    drain: Drain | None = None,
     **settings: Unpack[SessionSettings],
 ) -> AbstractAsyncContextManager[AgentSession[None]]: ...
 @overload
@@ -36,6 +41,9 @@ def open_agent_session(
     audio: tuple[AudioInput | None, AudioOutput | None] = (None, None),
     userdata: UserDataT,
     on_handoff_error: Literal["restore", "raise"] = "restore",
+    barge_in: Literal["provider", "client"] = "provider",
+    away_after: float | None = 15.0,
+    drain: Drain | None = None,
     **settings: Unpack[SessionSettings],
 ) -> AbstractAsyncContextManager[AgentSession[UserDataT]]: ...
 @asynccontextmanager
@@ -47,6 +55,7 @@ async def open_agent_session(
     on_handoff_error: Literal["restore", "raise"] = "restore",
     barge_in: Literal["provider", "client"] = "provider",
     away_after: float | None = 15.0,
+    drain: Drain | None = None,
     **settings: Unpack[SessionSettings],
 ) -> AsyncIterator[AgentSession[Any]]:
     """Open a conversation for agents; then `await session.run(agent)`.
@@ -67,9 +76,11 @@ async def open_agent_session(
             spare a reply (`allow_interruptions=False`).
         away_after: seconds of silence on both sides after which the user counts as
             away (`UserStateChanged`); None for never.
+        drain: may end the session, and refuse it; see `Drain`.
 
     Raises:
         ConfigurationError: a keyword can mean nothing; nothing was opened.
+        DrainStarted: the drain takes no new sessions; nothing was dialled.
         ConnectRefused: wrong key, unknown model, refused upgrade; not retried.
         ConnectionLost: the provider could not be reached, or was lost for good.
         ServerError: the provider ended the session (quota, account).
@@ -86,5 +97,10 @@ async def open_agent_session(
         away_after=away_after,
         **settings,
     )
-    async with session.block.around(source, output):
-        yield session
+    holding = nullcontext() if drain is None else drain.holding(session)
+    async with owned(source, output):
+        with holding as held:
+            async with session.block.around(source):
+                if held is not None:
+                    held.opened = True
+                yield session

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Literal
 
-from trialogue.agents.events import AgentTranscript
+from trialogue.agents.events import AgentTranscript, ToolFinished
 from trialogue.conversation.items import FunctionCall, FunctionCallOutput
 from trialogue.errors import ConfigurationError
 from trialogue.realtime.listener import CutItem, Listener
@@ -90,7 +90,11 @@ class Stage(Listener):
             scope.calls.dispatch(response, call)
 
     def call_refused(self, response: Response, call: FunctionCall) -> None:
-        text = render(HandedOff())
+        outcome, scope = HandedOff(), self._scope(response)
+        text = render(outcome)
+        name = None if scope is None else scope.name
+        kind = type(outcome).__name__
+        self._session.publish(ToolFinished(name, call.name, call.call_id, kind, text))
         output = FunctionCallOutput(
             self._session.realtime.new_item_id("out"), call.call_id, text
         )

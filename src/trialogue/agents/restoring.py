@@ -47,11 +47,11 @@ def undone(realtime: RealtimeSession, failed: Transition) -> ChatContext:
             # what this one still says of it counts for nothing.
             said = "a failed handoff had changed the conversation"
             connection.end(ConnectionLost(said))
-        record.restore(failed.snapshot)
+        realtime.tell(record.restore(failed.snapshot).as_edit())
     requests = () if failed.config is None else failed.config.requests
     posted = {item_of(request.command) for request in requests}
     made = (*failed.outputs, *(() if failed.message is None else (failed.message,)))
-    record.forget(item.id for item in made if item.id not in posted)
+    realtime.tell(record.forget(item.id for item in made if item.id not in posted))
     edited = record.snapshot()
     if failed.message is not None and failed.message.id in edited:
         edited = edited.remove(failed.message.id)  # it was for the other's eyes

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from trialogue.agents.scope import AgentScope
     from trialogue.agents.session import AgentSession
 
-__all__ = ["watch_emptying"]
+__all__ = ["stack_of", "watch_emptying"]
 
 STALLED = 1.0
 """Seconds after which a cancelled scope that is not empty is spoken of."""
@@ -31,9 +31,12 @@ async def watch_emptying(session: AgentSession, scope: AgentScope) -> None:
                 task.name,
                 scope.name,
             )
-            frames = task.iter_await_frames()
-            stack = tuple(
-                f"{frame.f_code.co_qualname} ({frame.f_code.co_filename}:{line})"
-                for frame, line in frames
-            )
-            session.publish(ScopeStalled(scope.name, task.name, stack))
+            session.publish(ScopeStalled(scope.name, task.name, stack_of(task)))
+
+
+def stack_of(task: trio.lowlevel.Task) -> tuple[str, ...]:
+    """Return where a task is, outermost first."""
+    return tuple(
+        f"{frame.f_code.co_qualname} ({frame.f_code.co_filename}:{line})"
+        for frame, line in task.iter_await_frames()
+    )

@@ -97,6 +97,8 @@ class Steps:
             self._measured += self._being_measured()
             self._latest = transition
             self._publish(HandoffCompleted(transition.timings))
+            if transition.timings.first_audio is not None:
+                self._publish(HandoffMeasured(transition.timings))
         transition.finish()
         self._realtime.changed.pulse()
 
@@ -105,7 +107,8 @@ class Steps:
         if transition.timings is None or transition.timings.first_audio is not None:
             return
         transition.note(first_audio=at)
-        self._publish(HandoffMeasured(transition.timings))
+        if transition.settled.is_set():  # else it is told right behind the agreement
+            self._publish(HandoffMeasured(transition.timings))
 
     def user_spoke(self) -> None:
         """The user finished a turn: handoffs are counted anew."""

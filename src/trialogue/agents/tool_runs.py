@@ -62,6 +62,7 @@ class ToolRuns:
             return
         started = ToolStarted(self._scope.name, call.name, call.call_id, call.arguments)
         self._session.publish(started)
+        opened.started_at = trio.current_time()
         opened.detached = tool.options.on_handoff == "detach"
         nursery = self._session.nursery if opened.detached else self._scope.nursery
         assert nursery is not None

@@ -60,6 +60,10 @@ class Change:
     warnings: tuple[UnknownAnchor, ...] = ()
     version: int = 0
 
+    def as_edit(self) -> Change:
+        """Return the same as a program's own doing: nobody's words became final."""
+        return attrs.evolve(self, transcribed=())
+
     def __bool__(self) -> bool:
         return bool(self.added or self.updated or self.deleted or self.warnings)
 

@@ -348,13 +348,17 @@ class SessionOptions:
 
     def changed_from(self, base: SessionOptions) -> SessionOptions:
         """Return only the fields whose value differs from that in `base`."""
-        before = attrs.asdict(base, recurse=False)
-        return SessionOptions(
-            **{k: v for k, v in given(self).items() if before[k] != v}
-        )
+        mine = given(self).items()
+        return SessionOptions(**{k: v for k, v in mine if getattr(base, k) != v})
 
 
 def given(options: SessionOptions) -> dict[str, Any]:
     """Return the fields that are set, by name."""
-    fields = attrs.asdict(options, recurse=False)
-    return {name: value for name, value in fields.items() if value is not UNCHANGED}
+    return {
+        name: value
+        for name in _NAMES
+        if (value := getattr(options, name)) is not UNCHANGED
+    }
+
+
+_NAMES = tuple(field.name for field in attrs.fields(SessionOptions))

@@ -37,6 +37,7 @@ from trialogue.realtime.ledger import Request, RequestState
 from trialogue.realtime.replaying import encode_replay
 
 if TYPE_CHECKING:
+    from trialogue.conversation.changes import Change
     from trialogue.conversation.record import Record
     from trialogue.dialects.commands import (
         Command,
@@ -65,6 +66,8 @@ class Session(Protocol):
     replying: Replying
 
     def publish(self, event: object) -> None: ...
+
+    def tell(self, change: Change) -> None: ...
 
     def fail(self, error: TrialogueError) -> None: ...
 

@@ -160,7 +160,7 @@ class Commanding:
             connection.encode(DeleteItem(one.item_id), subject="waited")
             for one in asked
         ]
-        sync.note(record, view)
+        sync.note(record, view, self._session.tell)
         connection.post(requests)
         return await self._updating.track(connection, requests, sync, deadline)
 

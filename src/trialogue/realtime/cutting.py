@@ -20,6 +20,7 @@ from trialogue.realtime.syncing import Sync
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from trialogue.conversation.changes import Change
     from trialogue.conversation.edits import Operation
     from trialogue.conversation.items import Item
     from trialogue.conversation.record import Record
@@ -40,6 +41,8 @@ class Session(Protocol):
 
     @property
     def connection(self) -> Connection | None: ...
+
+    def tell(self, change: Change) -> None: ...
 
 
 class Replying(Protocol):
@@ -103,8 +106,10 @@ class Cutting:
         response.heard_ms = (response.heard_ms or 0) + sum(i.heard_ms for i in items)
         response.cut_items += items
         for item in items:
-            self._session.record.set_heard(
-                item.item_id, item.heard_ms, received_ms=item.received_ms
+            self._session.tell(
+                self._session.record.set_heard(
+                    item.item_id, item.heard_ms, received_ms=item.received_ms
+                )
             )
         connection = self._session.connection
         if not response.running and connection is not None:
@@ -183,7 +188,7 @@ class Cutting:
                 continue  # gone, or written over: nothing of it was speech
             sync = Sync(self._in_fewer_words(view, cut.item_id))
             self.post(connection, sync.commands(self._session.listening.sound_of))
-            sync.note(record, view)
+            sync.note(record, view, self._session.tell)
 
     def _in_fewer_words(self, view: View, item_id: str) -> tuple[Operation, ...]:
         record = self._session.record

@@ -68,7 +68,7 @@ class Hosting(SessionCore):
 
     def edit_here(self, edited: ChatContext) -> None:
         """Apply an edit to the record alone, for the next connection to be given."""
-        apply_here(self.record, edited)
+        apply_here(self.record, edited, self.tell)
 
     def stream_reply(
         self,
@@ -162,11 +162,11 @@ class Hosting(SessionCore):
         if reuse:
             assert connection is not None
             assert connection.view is not None
-            sync.note(self.record, connection.view)
+            sync.note(self.record, connection.view, self.tell)
         elif edited is not None:
-            apply_here(self.record, edited)
+            apply_here(self.record, edited, self.tell)
         for item in ending:
-            self._intake.tell(self.record.add_local(item))
+            self.tell(self.record.add_local(item))
         self.supervisor.activate(config, commands if reuse else ())
 
     def _falls_with_call(self, item: Item, sync: Sync) -> bool:

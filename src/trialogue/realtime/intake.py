@@ -271,10 +271,12 @@ class Intake:
                 change = record.transcript_delta(
                     item_id, event.content_index, event.text, event.cumulative
                 )
+                self.tell(change)
                 if change:
                     item = record.get(item_id)
                     words = getattr(item, "text", "") or event.text
                     self._session.publish(UserTranscript(item_id, words, final=False))
+                return
             case TranscriptDone():
                 change = record.transcript_done(
                     item_id, event.content_index, event.text

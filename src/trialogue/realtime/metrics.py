@@ -290,6 +290,11 @@ class Meter:
         """A response ended, in the server's own word."""
         failed = done.status == "failed" and not (response.discard or response.cut)
         outcome = "failed" if failed else response.result(()).outcome
+        self._ended(response, outcome, agent, done.usage)
+
+    def _ended(
+        self, response: Response, outcome: str, agent: str | None, usage: Usage | None
+    ) -> None:
         self._responses[outcome] += 1
         since_request, since_turn = self._heard.pop(response.id, (None, None))
         self._session.publish(
@@ -297,17 +302,16 @@ class Meter:
                 response.id,
                 outcome,
                 agent,
-                done.usage,
+                usage,
                 since_request,
                 since_turn,
                 trio.current_time() - response.created_at,
             )
         )
 
-    def response_lost(self, response: Response) -> None:
+    def response_lost(self, response: Response, agent: str | None) -> None:
         """A response ended with its connection; what it cost is not known."""
-        self._responses["lost"] += 1
-        self._heard.pop(response.id, None)
+        self._ended(response, "lost", agent, None)
 
     def _settled(self, request: Request) -> None:
         answered = request.state in {RequestState.ACKNOWLEDGED, RequestState.REJECTED}

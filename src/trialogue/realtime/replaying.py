@@ -20,6 +20,7 @@ from trialogue.realtime.notices import ErrorNotice, ReplayTruncated
 from trialogue.realtime.syncing import creation
 
 if TYPE_CHECKING:
+    from trialogue.conversation.changes import Change
     from trialogue.conversation.record import Record
     from trialogue.realtime.connection import Connection
     from trialogue.realtime.history import History
@@ -39,6 +40,8 @@ class Session(Protocol):
 
     def publish(self, event: object) -> None: ...
 
+    def tell(self, change: Change) -> None: ...
+
 
 def encode_replay(
     session: Session, connection: Connection, history: History
@@ -56,7 +59,7 @@ def encode_replay(
         if isinstance(item, FunctionCallOutput) and item.call_id in left_out:
             # It is not under way either, so it keeps its place.
             assert connection.view is not None
-            session.record.confirmed(connection.view, item.id)
+            session.tell(session.record.confirmed(connection.view, item.id))
             continue
         try:
             requests.append(connection.encode(command))

@@ -213,6 +213,7 @@ class Response:
     Attributes:
         config: the configuration in force when it was created, or carried by it.
         announced: its creation was, which some events of it may overtake.
+        told: the subscribers were told of its beginning, and are owed its end.
         discard: it must never be heard, and its calls never run.
         cut: it was heard up to here and no further; what still comes is dropped.
         stopped: its agent handed over: what was made of it plays on, no more is made.
@@ -226,6 +227,7 @@ class Response:
     reply: Reply | None = None
     out_of_band: bool = False
     announced: bool = False
+    told: bool = False
     discard: bool = False
     cut: bool = False
     stopped: bool = False

@@ -20,6 +20,8 @@ from trialogue.realtime.replies import ReplyOutcome, Response
 from trialogue.realtime.responding import Responding
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from trialogue.realtime.configuration import Configuration
     from trialogue.realtime.connection import Connection
 
@@ -112,7 +114,8 @@ class Replying(Responding):
             here = response.generation == connection.generation
             if response.running and here and response.out_of_band:
                 response.lost = True  # whoever waits has been told, above
-                self._session.meter.response_lost(response)
+                self._session.meter.response_lost(response, self._name(response))
+                self._tell_end(response)
                 response.ended.set()
             elif response.running and here:
                 # One whose end was never announced, with another begun since: its
@@ -120,19 +123,19 @@ class Replying(Responding):
                 response.answers_user &= response is self.slot.active
                 self._lost(connection, response)
         # What only the conversation has told of was never heard, nor run.
-        self._session.record.forget(self._still_unclaimed())
+        self._forget(self._still_unclaimed())
         self._unclaimed.clear()
 
     def _lost(self, connection: Connection, response: Response) -> None:
         response.lost = True
-        self._session.meter.response_lost(response)
+        self._session.meter.response_lost(response, self._name(response))
         self.slot.finished(response)
         listener, reply = self._session.listener, response.reply
         unheard = not response.discard and not self._hearing.reached(response)
         again = (unheard or response.discard) and not response.calls
         if again:
             listener.cut(response)
-            self._session.record.forget(response.items)
+            self._forget(response.items)
         elif not response.discard:
             self._keep_what_came(connection, response)
         self._forget_unannounced(response)
@@ -145,6 +148,7 @@ class Replying(Responding):
             reply.finish(response.result(self.items_of(response)))
         if (again or response.stopped) and response.answers_user:
             self.owed = True
+        self._tell_end(response)
         listener.response_done(response)
 
     def _keep_what_came(self, connection: Connection, response: Response) -> None:
@@ -153,18 +157,22 @@ class Replying(Responding):
             unfinished = isinstance(item, Message) and item.status == "in_progress"
             if unfinished and connection.view is not None:
                 ended = attrs.evolve(item, status="incomplete")
-                self._session.record.item_done(connection.view, ended)
+                record = self._session.record
+                self._session.tell(record.item_done(connection.view, ended))
 
     def _forget_unannounced(self, response: Response) -> None:
         """A call that was not complete when its connection ended was never made.
 
         Nobody runs it, so nobody will answer it: it may not stand in the record.
         """
-        self._session.record.forget(
+        self._forget(
             item.id
             for item in self.items_of(response)
             if isinstance(item, FunctionCall) and item.call_id not in response.calls
         )
+
+    def _forget(self, item_ids: Iterable[str]) -> None:
+        self._session.tell(self._session.record.forget(item_ids))
 
     def config_failed(self, config: Configuration) -> None:
         """The configuration cannot be had: nothing made under it is heard."""

@@ -130,8 +130,19 @@ class Responding(Asking):
             self.owed = False
         if reply is not None and reply.carried:
             self._note_evidence(connection, reply)
-        self._session.publish(ReplyStarted(response.id, self._name(response)))
+        self._tell_beginning(response)
         self._session.listener.response_created(response)
+
+    def _tell_beginning(self, response: Response) -> None:
+        if not response.told:  # it may be announced after some of it has come
+            response.told = True
+            self._session.publish(ReplyStarted(response.id, self._name(response)))
+
+    def _tell_end(self, response: Response) -> None:
+        if response.told:
+            outcome = response.result(self.items_of(response))
+            name = self._name(response)
+            self._session.publish(ReplyEnded(response.id, outcome, name))
 
     def _talks_over_the_user(self, response: Response) -> bool:
         """Whether it was asked for in the moment in which the user began to speak."""
@@ -215,7 +226,8 @@ class Responding(Asking):
             response.items.append(event.item.id)
         name = self._name(response)
         if name is not None:
-            self._session.record.set_agent(event.item.id, name)
+            record = self._session.record
+            self._session.tell(record.set_agent(event.item.id, name))
         if response.tap is not None and not (response.discard or response.cut):
             ended = isinstance(event, OutputItemDone)
             response.tap.item(event.item, ended=ended)
@@ -358,11 +370,7 @@ class Responding(Asking):
         response.ended.set()
         if response.discard or (response.stopped and event.status != "completed"):
             self._answer_again(response)
-        if not response.discard:
-            outcome = response.result(self.items_of(response))
-            self._session.publish(
-                ReplyEnded(response.id, outcome, self._name(response))
-            )
+        self._tell_end(response)
         self._session.listener.response_done(response)
         self.advance()
 

@@ -394,7 +394,7 @@ class Supervisor(Agreeing):
         if session.listening.left(connection.cursor, heard):
             session.replying.owed = True
         if connection.view is not None:
-            session.record.close_view(connection.view)
+            session.tell(session.record.close_view(connection.view))
 
     # --- beginnings and ends -------------------------------------------------
 

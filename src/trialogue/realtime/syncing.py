@@ -24,6 +24,7 @@ from trialogue.realtime.ledger import RequestState
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from trialogue.conversation.changes import Change
     from trialogue.conversation.context import ChatContext
     from trialogue.conversation.items import Item
     from trialogue.conversation.record import Record
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
     SoundOf = Callable[[str], bytes | None]
     """Gives the sound of a committed turn, while it is kept."""
+    Teller = Callable[[Change], None]
+    """Tells the subscribers what became of the record."""
 
 __all__ = ["Sync", "apply_here", "creation", "followers_of_missing", "plan_sync"]
 
@@ -55,15 +58,16 @@ class Sync:
             for operation in self.operations
         )
 
-    def note(self, record: Record, view: View) -> None:
+    def note(self, record: Record, view: View, tell: Teller) -> None:
         """Tell the record that these operations are on their way."""
         for operation in self.operations:
             if isinstance(operation, Delete):
                 record.delete_requested(view, operation.item_id)
             else:
                 item, after = operation.item, operation.after
-                record.add_local(item, after, here=self.behind.get(item.id))
-        record.forget(self.forgotten)
+                here = self.behind.get(item.id)
+                tell(record.add_local(item, after, here=here).as_edit())
+        tell(record.forget(self.forgotten))
 
 
 def creation(item: Item, after: str | None, sound_of: SoundOf) -> Creation:
@@ -109,16 +113,16 @@ def _behind_withheld(
     return behind
 
 
-def apply_here(record: Record, edited: ChatContext) -> None:
+def apply_here(record: Record, edited: ChatContext, tell: Teller) -> None:
     """Apply an edit while no connection serves; the next one is brought to it."""
     view = record.view_of_all()
     edit = diff(record.base_of(edited), edited)
     for operation in merge(edit, record, view):
         if isinstance(operation, Create):
-            record.add_local(operation.item, operation.after)
+            tell(record.add_local(operation.item, operation.after).as_edit())
         else:
-            record.forget([operation.item_id])
-    record.forget(edit.deleted)
+            tell(record.forget([operation.item_id]))
+    tell(record.forget(edit.deleted))
     record.close_view(view)
 
 

@@ -82,7 +82,7 @@ class Updating:
             sync = plan_sync(session.record, connection.view, chat_ctx)
         requests = self._encode_update(connection, edited, sync)
         if connection.view is not None:
-            sync.note(session.record, connection.view)
+            sync.note(session.record, connection.view, session.tell)
         self._tell_turns(sync)
         return await self.track(connection, requests, sync, deadline)
 
@@ -152,7 +152,8 @@ class Updating:
             for command in retry.commands(self._session.listening.sound_of)
         ]
         if connection.view is not None:
-            retry.note(self._session.record, connection.view)
+            session = self._session
+            retry.note(session.record, connection.view, session.tell)
         connection.post(resent)
         replaced = {operation.item_id for operation in again}
         kept = tuple(r for r in report.requests if r.item_id not in replaced)

@@ -1,0 +1,1 @@
+"""How long the local work of agents takes: programs to run, not tests."""
