@@ -295,6 +295,19 @@ def test_the_followers_of_a_vanished_item_go_behind_the_nearest_that_is_left() -
     assert reanchor(operations, {"c"})[0].after is None
 
 
+@pytest.mark.behaviour("S16")
+def test_followers_find_a_place_though_two_items_were_to_change_places() -> None:
+    """`a` stood in front of `b` and was to stand behind it; both are gone."""
+    operations = (
+        Delete("a"),
+        Delete("b"),
+        Create(text("a"), "b"),
+        Create(text("c"), "a"),
+    )
+    (again,) = reanchor(operations, {"a"}, faulty={"a"}, order=["x", "a", "b"])
+    assert (again.item_id, again.after) == ("c", "x")
+
+
 def test_one_refused_item_leaves_its_followers_in_order() -> None:
     server = _abc()
     edited = server.record.snapshot()

@@ -212,6 +212,117 @@ FOUND: dict[str, Plan] = {
         ),
         seed=29,
     ),
+    "a creation that a later deletion did not find was lost": Plan(
+        (
+            Act("ask"),
+            Pass(0.7),
+            Edit("insert", at=1, to=7, patience=30.0),
+            Fault("lose", "conversation.item.create"),
+            Edit("move", at=6, to=5),
+            Act("speak"),
+        )
+    ),
+    "an item made again and only called final is there": Plan(
+        (
+            Act("ask"),
+            Act("ask"),
+            Pass(2.0),
+            Edit("insert", to=1),
+            Act("renew"),
+            Act("ask"),
+            Pass(0.2),
+            Fault("swallow", "conversation.item.added"),
+            Edit("move", at=4, to=2, patience=30.0),
+            Pass(2.0),
+        )
+    ),
+    "what was never called final is so when its response ends": Plan(
+        (
+            Fault("swallow", "conversation.item.done"),
+            Fault("swallow", "response.output_item.done"),
+            Act("ask"),
+            Pass(10.0),
+            Fault("cut", "conversation.item.create"),
+            Edit("clear", at=2, to=7, stale=True, patience=0.05),
+            Pass(2.0),
+        )
+    ),
+    "a truncation in doubt is asked for again": Plan(
+        (
+            Fault("mute", "conversation.item.truncate"),
+            Edit("clear", to=2),
+            Act("speak"),
+            Act("interrupt"),
+            Edit("replace", at=3, to=2, patience=0.05),
+            Act("speak"),
+        ),
+        seed=16250,
+    ),
+    "of an item on its way twice the first to be called final is not the last": Plan(
+        (
+            Edit("clear", to=7, stale=True, patience=30.0),
+            Pass(0.7),
+            Act("write"),
+            Act("write"),
+            Fault("swallow", "conversation.item.added"),
+            Edit("reverse", at=2, to=5),
+            Pass(2.0),
+        )
+    ),
+    "an old turn that an edit put last is not answered on a fresh connection": Plan(
+        (
+            Act("speak"),
+            Act("speak"),
+            Edit("reverse", at=2, to=5, patience=0.05),
+            Act("renew"),
+        )
+    ),
+    "a reply that an edit wrote over keeps to the edit": Plan(
+        (Act("ask"), Pass(0.2), Edit("replace", at=7, to=4))
+    ),
+    "an output without its call stays away": Plan(
+        (
+            Act("speak"),
+            Act("ask"),
+            Pass(2.0),
+            Fault("swallow", "response.done"),
+            Act("speak"),
+            Edit("clear", at=1, to=7, patience=30.0),
+        )
+    ),
+    "an output that is refused without its call is dropped": Plan(
+        (
+            Act("speak"),
+            Act("speak"),
+            Act("ask"),
+            Pass(2.0),
+            Edit("move", at=4, to=7, patience=0.05),
+            Edit("remove", at=6, to=2, patience=30.0),
+            Fault("quote", "conversation.item.create"),
+            Pass(2.0),
+        ),
+        seed=63384,
+    ),
+    "an item that was never announced joins at the end of its response": Plan(
+        (
+            Fault("swallow", "conversation.item"),
+            Act("ask"),
+            Pass(10.0),
+            Edit("clear", at=2, to=6),
+            Act("ask"),
+            Act("ask"),
+        )
+    ),
+    "a deletion that was lost is not believed because of its replacement": Plan(
+        (
+            Act("speak"),
+            Edit("remove", at=4, to=6, patience=0.05),
+            Edit("insert", at=5, to=3, stale=True),
+            Edit("replace", patience=30.0),
+            Fault("lose", "conversation.item.delete"),
+            Pass(0.7),
+        )
+    ),
 }
 
 

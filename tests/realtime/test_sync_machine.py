@@ -1,8 +1,8 @@
 """Whatever happens to a conversation, its record is in the end what the server holds.
 
-Forty conversations are told, always the same ones, so that a change is judged by what it
-changed. `TRIALOGUE_SYNC_EXAMPLES` tells that many others. One that fails is printed as a
-`Plan`, to be pasted into test_sync_found.py.
+Forty conversations are told, always the same ones, so that a change is judged by what
+it changed. `TRIALOGUE_SYNC_EXAMPLES` tells that many others. One that fails is printed
+as a `Plan`, to be pasted into test_sync_found.py.
 """
 
 from __future__ import annotations

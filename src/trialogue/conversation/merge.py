@@ -93,8 +93,11 @@ def reanchor(
     again: dict[str, Create] = {}
 
     def surviving(anchor: str | None) -> str | None:
+        passed: set[str] = set()
         while anchor is not None and anchor not in again and anchor in gone:
-            if anchor in sent and anchor in missing:
+            # NB: two items may have stood in one order, and been sent in the other.
+            if anchor in sent and anchor in missing and anchor not in passed:
+                passed.add(anchor)
                 anchor = sent[anchor]
             elif anchor in before:
                 anchor = _in_front_of(anchor, before)

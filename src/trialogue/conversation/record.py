@@ -250,10 +250,14 @@ class Record:
         if not (view.closed or replaced or self._entries.is_gone(item.id)):
             if item.id not in view:
                 view.unannounced.add(item.id)
-            self._entries.local.pop(item.id, None)
-            self._entries.absorb(item, done=True)
+            if ours:
+                view.given.add(item.id)
+            newest = self._entries.settle(item.id)
+            if newest:
+                self._entries.absorb(item, done=True)
             self._places.place(view, item, previous_item_id, previous_known)
-            self._places.align(view, item.id)
+            if newest:
+                self._places.align(view, item.id)
         return self._finish()
 
     def deleted(self, view: View, item_id: str) -> Change:

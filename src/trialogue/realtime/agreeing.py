@@ -130,7 +130,8 @@ class Agreeing:
         listening = self._session.listening
         # An edit may have put a turn behind its answer.
         served = (listening.sent_by_program, listening.answered_turn)
-        if spoken and items[-1].id in served:
+        newest = listening.last_turn
+        if spoken and (items[-1].id in served or items[-1].id != (newest or "")):
             return False
         nobody = not self._session.listener.running_calls()
         answers = self._session.turns_are_automatic()

@@ -268,6 +268,9 @@ class Ledger:
         request.settle(state, error)
         if pending and self.on_settled is not None:
             self.on_settled(request)
+        for old in tuple(self._passed_over.values()):
+            if _replaces(request, old) and old.number < request.number:
+                self.settle(old, RequestState.IMPLIED)
 
     def answered(self, key: AnswerKey) -> Request | None:
         """Settle the oldest outstanding request with this key as acknowledged.
