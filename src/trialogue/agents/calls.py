@@ -34,6 +34,7 @@ class OpenCall:
         target: whom the tool wants to hand over to, prepared.
         returned_at: when the tool returned (Trio's clock).
         detached: it runs in the session's nursery and outlives its agent.
+        put_off: it was answered "in progress"; what comes of it follows as a note.
     """
 
     call: FunctionCall
@@ -42,6 +43,7 @@ class OpenCall:
     target: Prepared | None = None
     returned_at: float | None = None
     detached: bool = False
+    put_off: bool = False
     answered: bool = False
     interrupted: bool = False
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, repr=False)

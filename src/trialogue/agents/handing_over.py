@@ -84,6 +84,9 @@ class HandingOver:
         """See `AgentSession.handoff_soon`."""
         handoff = as_handoff(target)
         scope = self._session.running.current()
+        inside = current_scope.get()
+        if inside is not None and inside.encloses(trio.lowlevel.current_task()):
+            scope = inside  # which may wait for one that it has delegated to
         if handoff is None or scope.nursery is None or scope.frozen:
             msg = "handoff_soon() needs an agent, and an agent that is still current"
             raise HandoffError(msg)

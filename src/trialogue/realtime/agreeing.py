@@ -129,7 +129,7 @@ class Agreeing:
         served = (listening.sent_by_program, listening.answered_turn)
         if spoken and items[-1].id in served:
             return False
-        nobody = not self._session.listener.running_calls()
+        nobody = not self._session.listener.working()
         answers = self._session.turns_are_automatic()
         return self.has_connected and spoken and nobody and answers
 
@@ -148,6 +148,10 @@ class Agreeing:
         if fresh and self.connection is not None:
             # The turn that is open goes to the new connection from its start.
             self.connection.muted = True
+        elif self.connection is not None and self.connection.muted:
+            # A fresh one was decided on, and is needed no more.
+            self.connection.muted = False
+            self.connection.wake()
         self._session.replying.epoch_changed()
         self._changed.pulse()
 
