@@ -89,6 +89,8 @@ class Running:
 
     def abandon(self, scope: AgentScope, why: str) -> None:
         """No agent follows this one: whoever waits for a handoff is told."""
+        if scope.completed:
+            scope.transition.finish()  # it has, with or without the server's word
         for transition in (scope.transition, scope.decision):
             if transition is not None:
                 msg = f"{why} before {transition.name} had taken over"
