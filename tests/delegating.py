@@ -12,7 +12,18 @@ from trialogue.agents.events import DelegationEnded
 from trialogue.realtime.notices import ReplyEnded
 from trialogue.testing import Call
 
-__all__ = ["Caller", "Doing", "asks", "current", "done", "giving", "spoken", "wrote"]
+__all__ = [
+    "Caller",
+    "Doing",
+    "asks",
+    "current",
+    "done",
+    "endless",
+    "giving",
+    "nothing",
+    "spoken",
+    "wrote",
+]
 
 
 def spoken(stage: Any) -> list[tuple[str, str]]:
@@ -47,6 +58,15 @@ class Doing(Agent):
     async def on_enter(self, ctx: RunContext) -> Any:
         self.result = await self.what(ctx)
         return self.result if isinstance(self.result, Agent) else None
+
+
+async def endless(ctx: RunContext) -> None:
+    """Stay for ever."""
+    await trio.sleep_forever()
+
+
+async def nothing(ctx: RunContext) -> None:
+    """Do nothing."""
 
 
 def giving(value: Any) -> Any:

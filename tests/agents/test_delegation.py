@@ -10,7 +10,18 @@ import trio
 import trio.lowlevel
 import trio.testing
 
-from delegating import Caller, Doing, asks, current, done, giving, spoken, wrote
+from delegating import (
+    Caller,
+    Doing,
+    asks,
+    current,
+    done,
+    endless,
+    giving,
+    nothing,
+    spoken,
+    wrote,
+)
 from stage import Prompted, on_stage, outputs, prompted, running, until
 from trialogue import (
     Agent,
@@ -77,7 +88,7 @@ def consenting(turn: Turn) -> Any:
 async def test_a_delegation_returns_the_value_and_the_parent_goes_on(
     autojump_clock: trio.testing.MockClock, said: str
 ) -> None:
-    """Two updates, and nothing else; every call is answered once, in words and order."""
+    """Two updates, and nothing else; every call is answered once, in order."""
     host = Host()
     async with on_stage(consenting) as stage, running(stage, host):
         await current(stage, Host)
@@ -162,7 +173,7 @@ async def test_an_agent_that_a_child_hands_over_to_takes_its_place(
 async def test_a_handoff_from_outside_replaces_the_child(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    caller = Caller(Doing(lambda ctx: trio.sleep_forever(), "first"))
+    caller = Caller(Doing(endless, "first"))
     async with on_stage(prompted(*asks(0))) as stage, running(stage, caller):
         await until(lambda: stage.of(DelegationStarted))
         await stage.session.handoff(Doing(giving(3), "second"))
@@ -197,7 +208,7 @@ async def test_a_caller_that_is_cancelled_takes_the_child_along(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """By the tool's own timeout: the child is gone, and its parent current again."""
-    child = Doing(lambda ctx: trio.sleep_forever(), "endless")
+    child = Doing(endless, "endless")
     caller = Caller(child)
     async with on_stage(prompted(Call("ask_briefly"))) as stage:
         async with running(stage, caller):
@@ -307,15 +318,13 @@ async def test_another_tool_hands_over_only_when_the_parent_is_back(
         async def leave(self, ctx: RunContext) -> Agent:
             """Hand over, while another tool delegates."""
             await trio.sleep(1)
-            return Doing(lambda ctx: trio.lowlevel.checkpoint(), "next")
+            return Doing(nothing, "next")
 
         @function_tool
         async def leave_soon(self, ctx: RunContext) -> str:
             """Hand over, while another tool delegates."""
             await trio.sleep(1)
-            ctx.session.handoff_soon(
-                Doing(lambda ctx: trio.lowlevel.checkpoint(), "next")
-            )
+            ctx.session.handoff_soon(Doing(nothing, "next"))
             return "soon"
 
     for tool in ("leave", "leave_soon"):
@@ -370,7 +379,7 @@ async def test_a_child_that_asks_for_nothing_is_asked_to_speak_and_stays(
     assert asked == ["May we record this?"] * 4
 
 
-# --- what is restored ------------------------------------------------------------------
+# --- what is restored -----------------------------------------------------------------
 
 
 @pytest.mark.behaviour("H12", "H16")
