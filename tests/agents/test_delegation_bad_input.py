@@ -274,7 +274,7 @@ async def test_an_agent_that_has_completed_can_no_longer_delegate(
     assert await completed(Doing(late)) == [1]
 
 
-# --- what is declared -------------------------------------------------------------------
+# --- what is declared -----------------------------------------------------------------
 
 T = TypeVar("T")
 
