@@ -210,10 +210,10 @@ async def test_a_caller_that_is_cancelled_takes_the_child_along(
     """By the tool's own timeout: the child is gone, and its parent current again."""
     child = Doing(endless, "endless")
     caller = Caller(child)
-    async with on_stage(prompted(Call("ask_briefly"))) as stage:
-        async with running(stage, caller):
-            await done(stage, "Caller")
-            assert stage.session.agent is caller
+    brain = prompted(Call("ask_briefly"))
+    async with on_stage(brain) as stage, running(stage, caller):
+        await done(stage, "Caller")
+        assert stage.session.agent is caller
     told = "the tool did not finish within 2 s and was stopped"
     assert [o for _, o in outputs(stage)] == [told]
     (ended,) = stage.of(DelegationEnded)
@@ -289,9 +289,9 @@ async def test_what_the_parent_wants_to_say_waits_until_it_is_back(
             return f"{outcome.outcome}, {skipped.outcome}"
 
     caller = Talker(Doing(slow, "slow"))
-    async with on_stage(prompted(*asks(0), Call("talk"))) as stage:
-        async with running(stage, caller):
-            await done(stage, "Talker")
+    brain = prompted(*asks(0), Call("talk"))
+    async with on_stage(brain) as stage, running(stage, caller):
+        await done(stage, "Talker")
     order = [agent for agent, _ in spoken(stage)]
     assert order[:3] == ["Talker", "slow", "Talker"]
     creates = [e.event["response"] for e in stage.sent("response.create")]
@@ -329,12 +329,12 @@ async def test_another_tool_hands_over_only_when_the_parent_is_back(
 
     for tool in ("leave", "leave_soon"):
         caller = Leaver(Doing(slow, "slow"))
-        async with on_stage(prompted(*asks(0), Call(tool))) as stage:
-            async with running(stage, caller):
-                await until(lambda: stage.of(DelegationStarted))
-                await trio.sleep(2)
-                assert stage.session.agent.name == "slow"
-                await until(lambda: stage.session.agent.name == "next")
+        brain = prompted(*asks(0), Call(tool))
+        async with on_stage(brain) as stage, running(stage, caller):
+            await until(lambda: stage.of(DelegationStarted))
+            await trio.sleep(2)
+            assert stage.session.agent.name == "slow"
+            await until(lambda: stage.session.agent.name == "next")
         assert caller.got == ["late"]
         (ended,) = stage.of(DelegationEnded)
         assert ended.outcome == "completed"
@@ -353,9 +353,8 @@ async def test_on_enter_may_delegate_before_it_says_anything(
         await ctx.session.generate_reply()
 
     got: list[int] = []
-    async with on_stage(prompted(then="Done.")) as stage:
-        async with running(stage, Doing(first, "first")):
-            await done(stage, "first")
+    async with on_stage(prompted()) as stage, running(stage, Doing(first, "first")):
+        await done(stage, "first")
     assert got == [1, 2]
     assert [agent for agent, _ in spoken(stage)] == ["first"]
 
@@ -400,9 +399,9 @@ async def test_options_and_edits_of_the_parent_are_restored(
             await ctx.session.update_instructions(edited)
             return f"got {await ctx.session.delegate(child)}"
 
-    async with on_stage(prompted(Call("edit_and_ask"))) as stage:
-        async with running(stage, Editing(child)):
-            await done(stage, "Editing")
+    brain = prompted(Call("edit_and_ask"))
+    async with on_stage(brain) as stage, running(stage, Editing(child)):
+        await done(stage, "Editing")
     updates = [e.event["session"] for e in stage.sent("session.update")]
     first, second, third, fourth = updates
     assert set(second) - {"type"} == {"instructions"}
@@ -450,9 +449,9 @@ async def test_a_model_that_takes_no_open_call_is_answered_at_once(
     caller = Caller(Doing(giving(5), "child"))
     calls = [*asks(0), Call("work", {"seconds": 1})]
     able = {"capabilities": Capabilities(open_calls=False)}
-    async with on_stage(prompted(*calls), model=able) as stage:
-        async with running(stage, caller):
-            await done(stage, "Caller")
+    brain = prompted(*calls)
+    async with on_stage(brain, model=able) as stage, running(stage, caller):
+        await done(stage, "Caller")
     said = [e.event for e in stage.sent() if e.type != "response.create"]
     order = [
         e.get("session", {}).get("instructions")

@@ -124,9 +124,12 @@ async def test_another_session_is_not_delegated_through(
         crossed.set()
 
     crossed = trio.Event()
-    async with on_stage() as other, on_stage() as stage:
-        async with running(stage, Doing(cross)):
-            await crossed.wait()
+    async with (
+        on_stage() as other,
+        on_stage() as stage,
+        running(stage, Doing(cross)),
+    ):
+        await crossed.wait()
 
 
 # --- completing -----------------------------------------------------------------------

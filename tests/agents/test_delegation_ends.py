@@ -216,12 +216,12 @@ async def test_a_delegation_outlives_the_connection(
 
     caller = Caller(Doing(talk, "child"))
     options = {"faults": [LOSSES[loss]], "network": Network(one_way=0.03)}
-    async with on_stage(prompted(*asks(0)), server=options) as stage:
-        async with running(stage, caller):
-            await done(stage, "Caller")
-            await until(lambda: stage.session.realtime.settled)
-            held = stage.server.live[-1].machine.session.instructions
-            assert held == Caller.instructions
+    brain = prompted(*asks(0))
+    async with on_stage(brain, server=options) as stage, running(stage, caller):
+        await done(stage, "Caller")
+        await until(lambda: stage.session.realtime.settled)
+        held = stage.server.live[-1].machine.session.instructions
+        assert held == Caller.instructions
     assert caller.got == ["well"]
     assert answered(stage.session)
     assert stage.server.protocol_errors == []
