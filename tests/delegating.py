@@ -20,10 +20,24 @@ __all__ = [
     "done",
     "endless",
     "giving",
+    "named",
     "nothing",
     "spoken",
+    "wanted",
     "wrote",
 ]
+
+
+def wanted(stage: Any) -> str:
+    """Return the instructions that the session should have."""
+    instructions: str = stage.session.realtime.wanted.instructions
+    return instructions
+
+
+def named(stage: Any) -> str:
+    """Return the name of whoever is current, or ""."""
+    agent = stage.session.agent
+    return "" if agent is None else agent.name or type(agent).__name__
 
 
 def spoken(stage: Any) -> list[tuple[str, str]]:
@@ -122,7 +136,7 @@ async def done(stage: Any, agent: str) -> None:
     """Wait until an agent is current again, has spoken last, and all is quiet."""
     realtime = stage.session.realtime
     await until(lambda: stage.of(DelegationEnded))
-    await until(lambda: stage.session.agent.name in {agent, ""})
+    await until(lambda: named(stage) == agent)
     await until(lambda: spoken(stage)[-1][1] == "Done.")
     await until(lambda: not any(realtime.open_work.values()))
 

@@ -18,11 +18,13 @@ from delegating import (
     done,
     endless,
     giving,
+    named,
     nothing,
     spoken,
+    wanted,
     wrote,
 )
-from stage import Prompted, on_stage, outputs, prompted, running, until
+from stage import Prompted, model_of, on_stage, outputs, prompted, running, until
 from trialogue import (
     Agent,
     Capabilities,
@@ -148,7 +150,7 @@ async def test_delegations_nest(autojump_clock: trio.testing.MockClock) -> None:
         ("outer", "inner", "completed"),
         ("Caller", "outer", "completed"),
     ]
-    assert stage.session.realtime.wanted.instructions == Caller.instructions
+    assert wanted(stage) == Caller.instructions
     assert stage.server.protocol_errors == []
 
 
@@ -200,7 +202,7 @@ async def test_what_a_child_raises_is_raised_in_its_caller(
     assert [o for _, o in outputs(stage)] == [told[type(error)]]
     (ended,) = stage.of(DelegationEnded)
     assert (ended.outcome, ended.timings.completed) == ("failed", None)
-    assert stage.session.realtime.wanted.instructions == Caller.instructions
+    assert wanted(stage) == Caller.instructions
 
 
 @pytest.mark.behaviour("H12", "T7")
@@ -333,8 +335,8 @@ async def test_another_tool_hands_over_only_when_the_parent_is_back(
         async with on_stage(brain) as stage, running(stage, caller):
             await until(lambda: stage.of(DelegationStarted))
             await trio.sleep(2)
-            assert stage.session.agent.name == "slow"
-            await until(lambda: stage.session.agent.name == "next")
+            assert named(stage) == "slow"
+            await until(lambda: named(stage) == "next")
         assert caller.got == ["late"]
         (ended,) = stage.of(DelegationEnded)
         assert ended.outcome == "completed"
@@ -431,7 +433,7 @@ async def test_a_child_on_another_model_has_a_connection_of_its_own(
     child = Doing(talk, "child")
     caller = Caller(child)
     async with on_stage(prompted(*asks(0))) as stage, running(stage, caller):
-        child.model = attrs.evolve(stage.session.model, name="gpt-realtime-mini")
+        child.model = attrs.evolve(model_of(stage.server), name="gpt-realtime-mini")
         await done(stage, "Caller")
     assert len(stage.server.connections) == 3
     assert caller.got == [1]
@@ -502,7 +504,7 @@ async def test_a_child_that_the_server_refuses_is_an_error_in_the_caller(
         await done(stage, "Trying")
     (_, told) = outputs(stage)[-1]
     assert told == ("no: child" if code == "invalid_value" else "yes")
-    assert stage.session.realtime.wanted.instructions == again
+    assert wanted(stage) == again
     child = f"{Doing.instructions}\n\nSay who you are."
     heard = [again] if code == "invalid_value" else [child, again]
     assert stage.heard_under() == heard

@@ -18,6 +18,7 @@ from trialogue import (
     RunContext,
     SessionClosed,
     TrialogueError,
+    function_tool,
 )
 from trialogue.agents.events import DelegationEnded, DelegationStarted, ToolFailed
 from trialogue.agents.results import declared_result, fits
@@ -145,12 +146,13 @@ class Yes(Agent[bool]):
         self.values = values
         self.errors: list[str] = []
 
-    async def on_enter(self, ctx: RunContext) -> None:
+    async def on_enter(self, ctx: RunContext) -> Agent | None:
         for value in self.values:
             try:
                 ctx.complete(value)
             except DelegationError as error:
                 self.errors.append(str(error))
+        return None
 
 
 async def completed(child: Any) -> list[Any]:
@@ -234,7 +236,6 @@ async def test_a_tool_that_completes_wrongly_has_failed_and_may_try_again(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """As any tool that raises: the model is told no details, the program is."""
-    from trialogue import function_tool
 
     class Choosing(Agent[int]):
         instructions = "You are choosing."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -10,12 +11,20 @@ import trio.testing
 
 from delegating import Caller, Doing, asks, done, endless, nothing, spoken
 from stage import Line, model_of, on_stage, outputs, prompted, running, speak, until
-from trialogue import Agent, RunContext, Timing, function_tool, open_agent_session
+from trialogue import (
+    Agent,
+    AgentSession,
+    RunContext,
+    Timing,
+    function_tool,
+    open_agent_session,
+)
 from trialogue.agents.events import DelegationEnded, DelegationStarted
 from trialogue.audio import MemoryInput, MemoryOutput
 from trialogue.conversation.items import FunctionCall, FunctionCallOutput
 from trialogue.realtime.notices import UserStartedSpeaking
 from trialogue.testing import (
+    Call,
     Network,
     RealtimeServer,
     Say,
@@ -84,6 +93,7 @@ async def test_closing_during_a_delegation_takes_at_most_the_close_deadline(
     what, faults = SCENES[scene]
     caller = Caller(Doing(what, "child"))
     brain = prompted(*asks(0), then=LONG)
+    left: list[tuple[float, AgentSession]] = []
     with trio.fail_after(100):
         async with RealtimeServer(
             brain, network=Network(one_way=0.05), faults=faults
@@ -100,15 +110,17 @@ async def test_closing_during_a_delegation_takes_at_most_the_close_deadline(
                     nursery.start_soon(session.run, caller)
                     await until(lambda: server.live and len(updates(server)) >= 2)
                     await trio.sleep(0.5)
-                    left_at = trio.current_time()
+                    left.append((trio.current_time(), session))
                     if way == "leave":
                         inside.cancel_scope.cancel()
                     elif way == "cancel":
                         host.cancel()
                     elif way == "end now":
                         session.end(now=True)
-            took = trio.current_time() - left_at
+            closed_at = trio.current_time()
             await trio.sleep(5)
+    ((left_at, session),) = left
+    took = closed_at - left_at
     assert took <= CLOSE + SOON
     assert not any(session.realtime.open_work.values())
     assert session.agent is None
@@ -171,8 +183,6 @@ async def test_the_conversation_is_over_when_the_user_has_hung_up_on_a_child(
             await trio.sleep(1)
             await ctx.session.generate_reply()
             return "said"
-
-    from trialogue.testing import Call
 
     caller = Talker(Doing(nothing, "child"), Doing(nothing, "waiting"))
     calls = (*asks(0, 1), Call("talk"))
@@ -251,8 +261,6 @@ async def test_the_users_voice_cuts_the_child_and_not_the_delegation(
             """Take down what the user said."""
             ctx.complete("noted")
             return "taken down"
-
-    from trialogue.testing import Call
 
     def brain(turn: Turn) -> Any:
         if "listening" in turn.instructions:
@@ -359,7 +367,6 @@ async def story(seed: int, step: int | None, problems: list[str]) -> int:
 @pytest.mark.parametrize("chunk", range(4))
 def test_a_delegation_may_be_cancelled_at_any_step(chunk: int) -> None:
     """No hang, nothing left behind, one output for each call that was run."""
-    import random
 
     def run(seed: int, step: int | None, problems: list[str]) -> int:
         with seeded(seed):

@@ -6,7 +6,6 @@ Nested and chained, by a seed, with a child that fails or is cancelled now and t
 from __future__ import annotations
 
 import random
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +22,8 @@ from trialogue.testing import Call, Say, Turn
 from trialogue.testing.scheduling import seeded
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from stage import Stage
 
 EACH = 100

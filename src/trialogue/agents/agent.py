@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from trialogue.dialects.options import SessionOptions
     from trialogue.realtime.model import RealtimeModel
 
-    ResultT_co = TypeVar("ResultT_co", covariant=True, default=Any)
+    # By an alias, for mypy takes an Any that is written out for a sign that overloads
+    # (of `function_tool`) are ambiguous, and then knows nothing of a tool any more.
+    Undeclared: TypeAlias = Any
+    ResultT_co = TypeVar("ResultT_co", covariant=True, default=Undeclared)
 else:
     from typing import TypeVar
 

@@ -38,7 +38,8 @@ def _declared(cls: Any) -> Any:
     arguments = get_args(cls)
     if origin is Agent:
         return arguments[0] if arguments else Any
-    bound = dict(zip(getattr(origin, "__parameters__", ()), arguments, strict=False))
+    parameters: tuple[Any, ...] = getattr(origin, "__parameters__", ())
+    bound: dict[Any, Any] = dict(zip(parameters, arguments, strict=False))
     for above in vars(origin).get("__orig_bases__", origin.__bases__):
         above_class = get_origin(above) or above
         if above_class is Generic or not issubclass(above_class, Agent):
