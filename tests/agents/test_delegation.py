@@ -159,7 +159,11 @@ async def test_an_agent_that_a_child_hands_over_to_takes_its_place(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async def hand_over(ctx: RunContext) -> Agent:
-        return Doing(giving("from the second"), "second")
+        return Doing(talk, "second")
+
+    async def talk(ctx: RunContext) -> None:
+        await ctx.session.generate_reply(instructions="Say who you are.")
+        ctx.complete("from the second")
 
     caller = Caller(Doing(hand_over, "first"))
     async with on_stage(prompted(*asks(0))) as stage, running(stage, caller):
