@@ -16,11 +16,11 @@ from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
 from stage import model_of, realtime_stage
-from trialogue.audio import MemoryOutput
-from trialogue.testing import Call, Reply, Say, Turn
+from trialogue.audio import MemoryOutput, PcmInput
+from trialogue.testing import Call, Reply, Say, Turn, Utterances, quiet
 
 if TYPE_CHECKING:
-    from trialogue import FunctionCall
+    from trialogue.testing import RealtimeServer
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -134,12 +134,34 @@ async def test_the_code_of_a_page_runs(
     page: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
     """One block after the other, on one session with a local server."""
-    async with realtime_stage(answering) as (server, session):
+    await run_page(page)
+
+
+async def test_the_microphone_of_a_page_is_answered(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The turn was asked about once, and the answer was heard to its end."""
+    server, names = await run_page(DOCS / "session.md")
+
+    connection = server.connections[0]
+    assert len(connection.find("response.create", "in")) == 1
+    assert not connection.find("conversation.item.truncate", "in")
+    _, answer = connection.conversation
+    assert names["speaker"].pcm.rstrip(b"\0") == bytes(answer.pcm).rstrip(b"\0")
+
+
+async def run_page(page: Path) -> tuple[RealtimeServer, dict[str, Any]]:
+    """Run the code of a page; return its server, and all that the page names."""
+    clips = Utterances()
+    async with realtime_stage(answering, server={"utterances": clips}) as (
+        server,
+        session,
+    ):
         names: dict[str, Any] = {
             "session": session,
             "model": model_of(server),
+            "microphone": PcmInput(clips.say("Is it far?") + quiet(6000)),
             "speaker": MemoryOutput(),
-            "look_up": looked_up,
         }
         with trio.fail_after(300):
             for source in blocks(page):
@@ -147,10 +169,7 @@ async def test_the_code_of_a_page_runs(
 
     assert server.protocol_errors == []
     assert session.failure is None
-
-
-async def looked_up(call: FunctionCall) -> str:
-    return f"{call.name} found nothing"
+    return server, names
 
 
 async def run(source: str, page: Path, names: dict[str, Any]) -> None:

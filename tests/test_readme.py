@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+KEYED = Settings(keys=frozenset({"sk-env"}))
+DISTANCE = "About 384 000 kilometres."
 START = "python3 -m venv .venv && .venv/bin/pip install -q 'nox[uv]' && .venv/bin/nox"
 
 
@@ -54,10 +56,15 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert re.findall(pattern, README, re.MULTILINE) == [START]
 
 
-def test_the_example_is_one_program() -> None:
-    (example,) = blocks("python")
+def programs() -> tuple[str, str]:
+    """The two programs: one with agents, one with a session alone."""
+    agents, alone = blocks("python")
+    return agents, alone
 
-    compile(example, "README.md", "exec")
+
+@pytest.mark.parametrize("program", programs(), ids=["agents", "alone"])
+def test_each_example_is_one_program(program: str) -> None:
+    compile(program, "README.md", "exec")
 
 
 def test_the_example_holds_its_conversation(
@@ -68,15 +75,10 @@ def test_the_example_holds_its_conversation(
     The caller asks for the weather and names a city; what the agents say is found in
     the recording by its watermark.
     """
-    server = RealtimeServer(forecaster, settings=Settings(keys=frozenset({"sk-env"})))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-env")
-    monkeypatch.setattr("trialogue.OpenAIRealtime", served_by(server))
-    monkeypatch.setattr("trio.run", served_run(server))
-    record(Path("caller.wav"), caller(server))
-    (example,) = blocks("python")
+    server = RealtimeServer(forecaster, settings=KEYED)
+    record(tmp_path / "caller.wav", caller(server))
 
-    exec(compile(example, "README.md", "exec"), {"__name__": "__main__"})
+    run_program(programs()[0], server, tmp_path, monkeypatch)
 
     assert order_of(server.heard(recorded(Path("agents.wav")))) == [
         "You are Kelly, a friendly greeter.",
@@ -93,6 +95,44 @@ def test_the_example_holds_its_conversation(
     assert '"voice": "marin"' in json.dumps(
         connection.find("session.update", "in")[0].event
     )
+
+
+def test_the_example_without_agents_asks_and_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As printed: the question goes out, the answer is played whole, and printed."""
+    server = RealtimeServer(astronomer, settings=KEYED)
+
+    run_program(programs()[1], server, tmp_path, monkeypatch)
+
+    assert capsys.readouterr().out == f"{DISTANCE}\n"
+    assert order_of(server.heard(recorded(Path("answer.wav")))) == [
+        "Answer in one sentence."
+    ]
+    (connection,) = server.connections
+    question, answer = (held.item for held in connection.conversation)
+    assert (question.type, answer.type) == ("message", "message")
+    assert not connection.find("conversation.item.truncate", "in")
+    assert not connection.find("response.cancel", "in")
+
+
+def astronomer(turn: Turn) -> Reply:
+    """Knows one thing."""
+    return Say(DISTANCE if "moon" in turn.user_text else "I do not know.")
+
+
+def run_program(
+    program: str,
+    server: RealtimeServer,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Run it as it is printed, in a folder of its own, against this server."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-env")
+    monkeypatch.setattr("trialogue.OpenAIRealtime", served_by(server))
+    monkeypatch.setattr("trio.run", served_run(server))
+    exec(compile(program, "README.md", "exec"), {"__name__": "__main__"})
 
 
 def forecaster(turn: Turn) -> Reply:

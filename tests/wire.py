@@ -59,6 +59,8 @@ ANSWERS: Final = (
     "error",
 )
 """What can go wrong on the way back. "conversation.item" is both announcements."""
+ANNOUNCEMENTS: Final = ("conversation.item.added", "conversation.item.done")
+CHANGES: Final = ("conversation.item.create", "conversation.item.delete")
 
 
 @attrs.frozen
@@ -79,7 +81,7 @@ class Fault:
     def fits(self, event: dict[str, Any]) -> bool:
         kind = str(event.get("type"))
         if self.kind == "conversation.item":
-            return kind in {"conversation.item.added", "conversation.item.done"}
+            return kind in ANNOUNCEMENTS
         return kind == self.kind
 
 
@@ -162,6 +164,7 @@ class Wire:
         self._out: list[tuple[float, int, str]] = []
         self._numbers = itertools.count()
         self._lanes: dict[str, float] = {}
+        self._late: set[int] = set()
         self._arrived, self._due = trio.Event(), trio.Event()
 
     # --- the link ------------------------------------------------------------
@@ -223,6 +226,8 @@ class Wire:
         elif fault in {"reject", "quote", "mute"}:
             self._emit(self._refusal(fault, event))
         elif fault not in {"lose", "swallow"}:
+            if event["type"] in CHANGES:
+                self._catch_up()
             for _ in range(1 + (fault == "twice")):
                 self._emit(self.machine.receive(text, now))
             if fault == "cut_after":
@@ -261,8 +266,11 @@ class Wire:
     def _answer(self, event: dict[str, Any], late: float) -> None:
         lag = self._provider.lag(0.1)
         lane = self._lane(event)
+        number = next(self._numbers)
         if late:
             due = trio.current_time() + lag + late
+            if str(event["type"]) in ANNOUNCEMENTS:
+                self._late.add(number)
         elif lane == "main":
             due = self._after("main", lag)
         elif lane == "response":
@@ -274,7 +282,16 @@ class Wire:
             due = self._lanes["response"] = self._after("main", lag, floor)
         else:
             due = self._after(lane, self._provider.lag(2.0))
-        heapq.heappush(self._out, (due, next(self._numbers), dumps(event)))
+        heapq.heappush(self._out, (due, number, dumps(event)))
+        self._arrived.set()
+
+    def _catch_up(self) -> None:
+        """No server changes its items before it has told of those that it has."""
+        for at, (due, number, text) in enumerate(self._out):
+            if number in self._late:
+                self._out[at] = (min(due, self._after("main", 0.0)), number, text)
+        self._late.clear()
+        heapq.heapify(self._out)
         self._arrived.set()
 
     @staticmethod

@@ -27,7 +27,7 @@ from trialogue import (
     function_tool,
     open_agent_session,
 )
-from trialogue.audio import WavInput
+from trialogue.audio import MemoryInput, MemoryOutput, WavInput
 from trialogue.realtime.notices import ReplyEnded
 from trialogue.testing import (
     Call,
@@ -72,6 +72,24 @@ async def refused(server: RealtimeServer, **model: Any) -> TrialogueError:
                 async with open_agent_session(attrs.evolve(model_of(server), **model)):
                     pytest.fail("it was opened")
     return caught.value
+
+
+async def test_a_session_that_cannot_be_opened_closes_its_devices_all_the_same(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """It owns them from the call on: a file is not left open for its error."""
+    microphone, speaker = MemoryInput(), MemoryOutput()
+    async with RealtimeServer().serving() as server:
+        server.inject(refuse_upgrade(401))
+        with pytest.raises(ConnectRefused):
+            async with open_agent_session(
+                model_of(server), audio=(microphone, speaker)
+            ):
+                pytest.fail("it was opened")
+    with trio.fail_after(1), pytest.raises(trio.ClosedResourceError):
+        await microphone.receive()
+    with pytest.raises(trio.ClosedResourceError):
+        await speaker.write(bytes(2))
 
 
 @pytest.mark.behaviour("C1")

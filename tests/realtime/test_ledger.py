@@ -71,6 +71,12 @@ def asked(
     return request
 
 
+def imply(ledger: Ledger, request: Request) -> None:
+    """An answer was read, and what it passed over is believed."""
+    for passed in ledger.pass_over(request):
+        ledger.settle(passed, S.IMPLIED)
+
+
 def create(ledger: Ledger, item_id: str, after: str | None = None) -> Request:
     return asked(ledger, cmd.CreateItem(message(item_id), after))
 
@@ -110,7 +116,7 @@ async def test_error_naming_an_unknown_event_leaves_everything_as_it_was() -> No
     unknown = error(event_id="event-of-nobody", refs=("a",), kinds=("item",))
     assert ledger.rejected(unknown) is None
     assert ledger.rejected(error(event_id="event-of-nobody")) is None
-    ledger.imply(create(ledger, "c"))
+    imply(ledger, create(ledger, "c"))
     assert states(*requests) == [S.PENDING, S.IMPLIED, S.IMPLIED]
 
 
@@ -209,7 +215,7 @@ async def test_an_error_that_names_nothing_counts_against_the_update() -> None:
     item, settings = create(ledger, "a"), update(ledger)
     last = create(ledger, "b")
     assert ledger.rejected(error(code="odd")) is settings
-    ledger.imply(last)
+    imply(ledger, last)
     assert states(item, settings, last) == [S.REJECTED, S.REJECTED, S.PENDING]
 
 
@@ -220,7 +226,7 @@ async def test_a_benign_race_is_never_held_against_an_update() -> None:
     item, settings = create(ledger, "a"), update(ledger)
     assert ledger.rejected(error(error_class=ErrorClass.BENIGN)) is None
     last = create(ledger, "b")
-    ledger.imply(last)
+    imply(ledger, last)
     assert states(item, settings) == [S.IMPLIED, S.PENDING]
 
 
@@ -234,7 +240,7 @@ async def test_an_error_read_before_the_frame_was_written_is_about_another() -> 
     assert ledger.rejected(error(kinds=("item",))) is None
     assert ledger.answered(("committed", None)) is None
     settings.written_at = item.written_at = commit.written_at = 0.0
-    ledger.imply(commit)
+    imply(ledger, commit)
     assert states(settings, item, commit) == [S.PENDING, S.IMPLIED, S.PENDING]
 
 
@@ -270,7 +276,7 @@ async def test_an_answer_implies_the_item_operations_before_it() -> None:
     before.append(asked(ledger, cmd.TruncateItem("c", 10)))
     before.append(asked(ledger, cmd.CreateUserAudio("d", bytes(2))))
     own, after = create(ledger, "e"), create(ledger, "f")
-    ledger.imply(own)
+    imply(ledger, own)
     assert states(*before) == [S.IMPLIED] * 4
     assert states(settings, reply, own, after) == [S.PENDING] * 4
 
@@ -281,7 +287,7 @@ async def test_doubt_turns_implied_into_rejected_and_keeps_the_code() -> None:
     doubted = create(ledger, "a")
     ledger.rejected(error(code="odd"))
     later, own = create(ledger, "b"), create(ledger, "c")
-    ledger.imply(own)
+    imply(ledger, own)
     assert states(doubted, later) == [S.REJECTED, S.IMPLIED]
     assert Tracker([doubted]).report().requests[0].code == "odd"
 
@@ -292,7 +298,7 @@ async def test_doubt_falls_only_on_what_the_error_may_be_about() -> None:
     item, gone = create(ledger, "a"), delete(ledger, "b")
     ledger.rejected(error(kinds=("committed",)))
     ledger.rejected(error(kinds=("deleted",), refs=("stranger",)))
-    ledger.imply(create(ledger, "c"))
+    imply(ledger, create(ledger, "c"))
     assert states(item, gone) == [S.IMPLIED, S.REJECTED]
 
 
@@ -307,7 +313,7 @@ async def test_an_own_answer_takes_the_doubt_away() -> None:
 async def test_without_order_nothing_is_implied() -> None:
     ledger = Ledger(ordered=False)
     first, second = create(ledger, "a"), create(ledger, "b")
-    ledger.imply(second)
+    imply(ledger, second)
     assert first.state is S.PENDING
 
 
@@ -510,7 +516,7 @@ class Witness:
     def imply(self, key: tuple[str, str | None]) -> None:
         request = self.ledger.find(key)
         if request is not None:
-            self.ledger.imply(request)
+            imply(self.ledger, request)
             assert request.state is S.PENDING
 
     def withdraw(self, _: object) -> None:

@@ -72,33 +72,37 @@ class Block:
     async def around(
         self, source: AudioInput | None, output: AudioOutput
     ) -> AsyncIterator[None]:
-        """Run the pumps around a block; close the devices after it."""
+        """Run the pumps around a block; close the devices after it, opened or not."""
         close = self._realtime.timing.close
-        async with running_session(self._realtime):
-            try:
-                with single():
-                    async with trio.open_nursery() as self._nursery:
-                        self._nursery.start_soon(self._playout.run, name="playout")
-                        if source is not None:
-                            self._nursery.start_soon(
-                                listen,
-                                self._realtime,
-                                source,
-                                self._ending,
-                                name="input",
-                            )
-                        try:
-                            yield
-                        finally:
-                            self._running.stop("session block left")
-                            with trio.move_on_after(close, shield=True):
-                                await self._running.wait_stopped()
-                        self._nursery.cancel_scope.cancel(reason="session block left")
-            finally:
-                self._nursery = None
-                for device in (source, output):
-                    with trio.move_on_after(1, shield=True):
-                        await _close(device)
+        try:
+            async with running_session(self._realtime), self._open() as nursery:
+                nursery.start_soon(self._playout.run, name="playout")
+                if source is not None:
+                    nursery.start_soon(
+                        listen, self._realtime, source, self._ending, name="input"
+                    )
+                try:
+                    yield
+                finally:
+                    self._running.stop("session block left")
+                    with trio.move_on_after(close, shield=True):
+                        await self._running.wait_stopped()
+        finally:
+            # Also where the session could not be opened: they are owned from the start.
+            for device in (source, output):
+                with trio.move_on_after(1, shield=True):
+                    await _close(device)
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[trio.Nursery]:
+        """Hold the nursery; what is left in it ends with the block."""
+        try:
+            with single():
+                async with trio.open_nursery() as self._nursery:
+                    yield self._nursery
+                    self._nursery.cancel_scope.cancel(reason="session block left")
+        finally:
+            self._nursery = None
 
 
 async def _close(device: AudioInput | AudioOutput | None) -> None:

@@ -36,6 +36,7 @@ class Entry:
     Attributes:
         item: the item in full, as the server told it.
         heard: how far it was heard, if it was interrupted.
+        left: what a cut that the program asked for left of its audio.
         done: the server called it final.
         ended: indices of the parts whose text is whole.
         shown: the item with only what was heard of it.
@@ -43,11 +44,25 @@ class Entry:
 
     item: Item
     heard: Heard | None = None
+    left: Heard | None = None
     done: bool = False
     ended: frozenset[int] = frozenset()
     shown: Item = attrs.field(
         init=False, default=attrs.Factory(_shown, takes_self=True)
     )
+
+
+@attrs.frozen
+class UnderWay:
+    """A creation that is on its way to a server.
+
+    Attributes:
+        after: its anchor.
+        entry: what it creates.
+    """
+
+    after: str | None
+    entry: Entry
 
 
 @attrs.define(eq=False)
@@ -58,13 +73,13 @@ class Local:
 
     Attributes:
         replaces: the entry that it replaces, as long as a server may hold that.
-        under_way: the anchor of each creation that is on its way, oldest first. An item
-            can be changed while it is under way; the last one to arrive is the one that
-            the record holds.
+        under_way: each creation that is on its way, oldest first. An item can be
+            changed while it is under way; the last one to arrive is the one that the
+            record holds.
     """
 
     replaces: Entry | None = None
-    under_way: list[str | None] = attrs.field(factory=list)
+    under_way: list[UnderWay] = attrs.field(factory=list)
 
 
 class Entries:
@@ -119,38 +134,43 @@ class Entries:
     def add_local(self, item: Item, after: str | None) -> None:
         """Put an item made here, on its way to a server."""
         local = self.local.setdefault(item.id, Local(self.get(item.id)))
-        local.under_way.append(after)
+        local.under_way.append(UnderWay(after, Entry(item)))
         self.put(item.id, Entry(item))
 
     def replayed(self, item_id: str) -> None:
         """An item that is here already is on its way to another server."""
-        if item_id in self._entries:
+        entry = self._entries.get(item_id)
+        if entry is not None:
             local = self.local.setdefault(item_id, Local())
-            local.under_way = local.under_way or [None]
+            local.under_way = local.under_way or [UnderWay(None, entry)]
 
     def sent_first(self, item_id: str) -> bool:
         """Whether the creation that is answered next was to go first."""
         local = self.local.get(item_id)
-        return local is not None and local.under_way[:1] == [ROOT]
+        ways = () if local is None else local.under_way[:1]
+        return any(way.after == ROOT for way in ways)
 
-    def settle(self, item_id: str) -> bool:
+    def settle(self, item_id: str, *, taken: bool = True) -> bool:
         """A creation was answered; return whether no other is on its way.
 
-        If none is, the item is no longer local.
+        If none is, the item is no longer local. Otherwise what the server took is
+        what the others replace.
         """
         local = self.local.get(item_id)
         if local is not None:
-            del local.under_way[:1]
+            answered, local.under_way = local.under_way[:1], local.under_way[1:]
             if local.under_way:
+                if taken and answered:
+                    local.replaces = answered[0].entry
                 return False
             del self.local[item_id]
         return True
 
     def nothing_under_way(self) -> None:
         """The last connection ended: local items are here, and nowhere else."""
-        for local in self.local.values():
+        for item_id, local in self.local.items():
             local.replaces = None
-            local.under_way = [None]
+            local.under_way = [UnderWay(None, self._entries[item_id])]
 
     def absorb(self, item: Item, *, done: bool = False) -> None:
         """Join what a server says of an item with what is known of it."""
@@ -203,6 +223,7 @@ class Entries:
     def set_heard(self, item_id: str, heard: Heard, *, override: bool) -> None:
         entry = self._entries.get(item_id)
         if entry is not None:
+            heard = heard if entry.left is None else heard.at_most(entry.left)
             if override or entry.heard is None:
                 self.put(item_id, attrs.evolve(entry, heard=heard))
         elif not self.is_gone(item_id):
@@ -213,9 +234,11 @@ class Entries:
     def shorten(self, item_id: str, cut: Heard) -> None:
         """The item's audio was cut on purpose, it may be before what was heard."""
         entry = self._entries.get(item_id)
-        heard = None if entry is None else entry.heard
-        if heard is not None:
-            self.set_heard(item_id, heard.at_most(cut), override=True)
+        if entry is not None:
+            left = cut if entry.left is None else entry.left.at_most(cut)
+            self._entries[item_id] = attrs.evolve(entry, left=left)
+            if entry.heard is not None:
+                self.set_heard(item_id, entry.heard, override=True)
 
     def _learn_early(self, item_id: str, content_index: int, step: Step) -> None:
         early = self._early.of(item_id)

@@ -18,6 +18,8 @@ from trialogue.conversation.items import (
 from trialogue.conversation.parts import is_audio
 
 __all__ = [
+    "as_words",
+    "can_be_made_again",
     "has_content",
     "is_spoken",
     "is_untranscribed",
@@ -75,6 +77,22 @@ def has_content(item: Item) -> bool:
     return any(_says_something(part) for part in item.content)
 
 
+def can_be_made_again(item: Item) -> bool:
+    """Whether a server takes it once more: not if no word of it is known.
+
+    The sound of a user's turn may be kept here; a reply is lost with its server.
+    """
+    return has_content(as_words(item))
+
+
+def as_words(item: Item) -> Item:
+    """Take what is known of a reply's words for all of them: no more will come."""
+    if not isinstance(item, Message) or item.role != "assistant":
+        return item
+    content = tuple(map(_as_transcript, item.content))
+    return attrs.evolve(item, content=content)
+
+
 def _says_something(part: Content) -> bool:
     match part:
         case TextContent(text=text) | AudioTranscribed(transcript=text):
@@ -118,5 +136,15 @@ def _part_essence(part: Content) -> Content:
             return AudioTranscribed(words)
         case AudioUnintelligible():
             return AudioUnintelligible()
+        case _:
+            return part
+
+
+def _as_transcript(part: Content) -> Content:
+    match part:
+        case AudioPending(transcript_so_far=words, duration_ms=ms):
+            return AudioTranscribed(words, ms)
+        case AudioUnintelligible(duration_ms=ms):
+            return AudioTranscribed("", ms)
         case _:
             return part

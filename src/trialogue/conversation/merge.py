@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING
 import attrs
 
 from trialogue.conversation.edits import Create, Delete, Edit, Operation
-from trialogue.conversation.equivalence import really_changed
+from trialogue.conversation.equivalence import (
+    as_words,
+    can_be_made_again,
+    really_changed,
+)
 from trialogue.conversation.items import FunctionCall, FunctionCallOutput, Item
 from trialogue.conversation.order import ROOT
 from trialogue.conversation.units import called
@@ -171,7 +175,12 @@ class _Plan:
             and (now := self._record.get(i)) is not None
             and really_changed(now, self._target[i])
         ]
-        return [*edit.replaced, *edit.moved, *differing]
+        return [*edit.replaced, *filter(self._can_move, edit.moved), *differing]
+
+    def _can_move(self, item_id: str) -> bool:
+        """Whether it can leave its place: to move is to be deleted and made again."""
+        now = self._record.get(item_id)
+        return now is not None and can_be_made_again(now)
 
     def _with_unseen_outputs(self, item_ids: Iterable[str]) -> set[str]:
         """Keep what is held, and add the outputs that calls got in the meantime."""
@@ -197,7 +206,7 @@ class _Plan:
                 continue
             now = self._record.get(item.id)
             keeps = item.id in self._edit.moved and now is not None
-            wanted.append(now if keeps and now is not None else item)
+            wanted.append(as_words(now if keeps and now is not None else item))
             if isinstance(item, FunctionCall):
                 wanted.extend(self._unseen_outputs(item.call_id))
         standing = [i for i in self._place if i not in self.doomed]

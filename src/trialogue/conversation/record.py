@@ -423,10 +423,16 @@ class Record:
         for item_id in item_ids:
             self._entries.replayed(item_id)
 
-    def drop_local(self, item_id: str) -> Change:
-        """The item made here was refused. What it should have replaced is back."""
+    def drop_local(self, item_id: str, *, keep: bool = False) -> Change:
+        """The item made here was refused. What it should have replaced is back.
+
+        With `keep` it stays local if it is not on its way once more: the next
+        connection is given it.
+        """
         local = self._entries.local.get(item_id)
-        if local is not None and self._entries.settle(item_id):
+        if keep and local is not None and len(local.under_way) == 1:
+            return self._finish()
+        if local is not None and self._entries.settle(item_id, taken=False):
             if local.replaces is not None:
                 self._entries.put(item_id, local.replaces)
             elif not any(item_id in view for view in self._views):

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from trialogue.conversation.equivalence import has_content, is_untranscribed
+from trialogue.conversation.equivalence import (
+    as_words,
+    has_content,
+    is_untranscribed,
+)
 from trialogue.conversation.items import (
     AudioPending,
-    AudioTranscribed,
     AudioUnintelligible,
-    Content,
     FunctionCall,
     FunctionCallOutput,
     ImageContent,
@@ -76,7 +78,7 @@ def plan_replay(
     answers = answered(items)
     kept = [i for i in items if not _unfinished(i, answers, running)]
     kept_ids = {item.id for item in kept}
-    wordy = [item for item in map(_as_words, kept) if has_content(item)]
+    wordy = [item for item in map(as_words, kept) if has_content(item)]
     sent = without_orphan_outputs(wordy)
     chosen = _newest(sent, _Room(max_items, max_tokens))
     return Replay(
@@ -124,24 +126,6 @@ def _unfinished(item: Item, answers: set[str], running: Collection[str]) -> bool
             return not heard
         case _:
             return False
-
-
-def _as_words(item: Item) -> Item:
-    """Take what is known of a reply's words for all of them: no more will come."""
-    if not isinstance(item, Message) or item.role != "assistant":
-        return item
-    content = tuple(map(_as_transcript, item.content))
-    return attrs.evolve(item, content=content)
-
-
-def _as_transcript(part: Content) -> Content:
-    match part:
-        case AudioPending(transcript_so_far=words, duration_ms=ms):
-            return AudioTranscribed(words, ms)
-        case AudioUnintelligible(duration_ms=ms):
-            return AudioTranscribed("", ms)
-        case _:
-            return part
 
 
 @attrs.define

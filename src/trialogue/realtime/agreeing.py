@@ -306,6 +306,7 @@ class Agreeing:
                 connection.end(ConnectionLost(said))
             else:
                 connection.ledger.late_answers += 1
+                self._say_again(connection, event)
             return
         for request in owed:
             if request is match:
@@ -317,6 +318,20 @@ class Agreeing:
                 connection.ledger.settle(request, RequestState.IMPLIED)
         if isinstance(match.subject, Configuration):
             self._agreed(connection, match.subject)
+
+    def _say_again(self, connection: Connection, event: Configured) -> None:
+        """It took an update that was believed refused: what it should hold goes again.
+
+        An error that names nothing may have been blamed on the update, or an answer
+        may come so late that another configuration has been agreed since.
+        """
+        sent = connection.sent_config
+        if sent is None or sent.matches(event) or not connection.live:
+            return
+        agreed = connection.config
+        update = update_for(sent, agreed, first=agreed is None, sure=False)
+        patience = self._timing.update
+        connection.post([connection.encode(update, patience=patience, subject=sent)])
 
     @staticmethod
     def _is_echo(request: Request, event: Configured) -> bool:

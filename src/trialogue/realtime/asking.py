@@ -92,6 +92,7 @@ class Asking:
         self._new_key = new_key
         self._responses: dict[str, Response] = {}
         self._out_of_band: list[Reply] = []
+        self._unclaimed: list[str] = []
         self.aside = Aside()
         self._hearing = Hearing(session, self)
         self._cutting = Cutting(session, self, self._hearing)

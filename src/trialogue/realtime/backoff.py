@@ -18,8 +18,13 @@ class Backoff:
 
     Attributes:
         first_attempts: for the very first connection of a session.
-        attempts: in a row without progress, later. A completed reply or a finished user
-            turn is progress; merely connecting is not (C8).
+        attempts: in a row without progress, later; the loss of a connection is the
+            first of them. A reply that ended or a finished user turn is progress;
+            merely connecting is not (C8).
+        base: the first pause, after two failures in a row; after one there is none.
+        factor: by what each further pause is longer.
+        ceiling: how long a pause becomes at most. Each is shortened by up to half, at
+            random.
     """
 
     first_attempts: int = 3

@@ -42,27 +42,39 @@ AUDIO_FRAME = SAMPLE_RATE // 5
 
 @attrs.frozen
 class Timing:
-    """The deadlines of a connection, in seconds on Trio's clock."""
+    """The deadlines of a connection, in seconds on Trio's clock.
+
+    When `connect`, `update`, `answer`, `reply_start`, `reply_silence` or `pong` is
+    over, the connection counts as lost, and another one is dialled.
+
+    Attributes:
+        connect: for one attempt in all: a function that gives the key, dialling, TLS,
+            the upgrade, and the provider's first event.
+        close: for leaving, in all.
+        update: for the answer to the configuration that a connection, or a handoff,
+            begins with.
+        answer: for the answer to any other request.
+        reply_start: from `response.create` to `response.created`.
+        reply_silence: between two events of a running response.
+        ping_every: between two pings, whatever else goes on.
+        pong: for the answer to a ping.
+        linger: how long a replaced connection is still read for transcripts.
+        rotate_before: how long before a connection's known end another one is kept
+            ready, to take over as soon as nobody speaks.
+        max_age: how long a connection may serve, whatever the provider allows.
+    """
 
     connect: float = 10.0
     close: float = 2.0
     update: float = 2.0
-    """for the answer to a configuration"""
     answer: float = 15.0
-    """for the answer to anything else"""
     reply_start: float = 5.0
-    """from `response.create` to `response.created`"""
     reply_silence: float = 15.0
-    """between two events of a running response"""
     ping_every: float = 15.0
     pong: float = 10.0
     linger: float = 3.0
-    """how long a replaced connection is still read for transcripts"""
     rotate_before: float = 120.0
-    """how long before a connection's known end another one is kept ready, to take over
-    as soon as nobody speaks"""
     max_age: float = math.inf
-    """how long a connection may serve, whatever the provider allows"""
 
 
 @attrs.define(eq=False)

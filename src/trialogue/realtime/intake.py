@@ -15,6 +15,7 @@ from trialogue.dialects.commands import (
     Creation,
     DeleteItem,
     RetrieveItem,
+    TruncateItem,
     UpdateSession,
 )
 from trialogue.dialects.events import (
@@ -183,20 +184,27 @@ class Intake:
         connection: Connection,
         event: ItemAdded | ItemDone | ItemDeleted | ItemTruncated,
     ) -> None:
-        record, view = self._session.record, connection.view
+        session, view = self._session, connection.view
+        record = session.record
         assert view is not None
-        request = connection.ledger.find(event.answers)
+        request = self._request(connection, event)
         if isinstance(event, ItemDone) and event.item.id in view:
             # Its announcement was the answer. What is asked for under the same id by
             # now is another item, and is announced for itself (S8).
             request = None
         if request is not None:
-            imply(self._session, connection, request)
-            connection.ledger.answered(event.answers)
+            imply(session, connection, request)
+            connection.ledger.settle(request, RequestState.ACKNOWLEDGED)
+        elif isinstance(event, ItemDeleted) and connection.ledger.comes_late(
+            event.answers
+        ):
+            return
         match event:
             case ItemAdded(item, previous, known):
-                if self._session.listening.ends_as(item.id):
+                if session.listening.ends_as(item.id):
                     self._committed(connection, item.id, previous)
+                if request is None and not record.is_local(item.id):
+                    session.replying.item_made(item)
                 change = record.item_announced(view, item, previous, known)
             case ItemDone(item, previous, known):
                 change = record.item_done(view, item, previous, known)
@@ -204,11 +212,26 @@ class Intake:
                 change = record.deleted(view, item_id)
             case ItemTruncated(item_id, audio_end_ms, content_index):
                 # What nobody asked for was cut at what had been heard.
-                asked = request is not None and request.subject is not None
+                asked = request is not None and request.first.subject is not None
                 change = record.truncated(
                     view, item_id, content_index, audio_end_ms, on_purpose=asked
                 )
         self.tell(change)
+
+    @staticmethod
+    def _request(
+        connection: Connection,
+        event: ItemAdded | ItemDone | ItemDeleted | ItemTruncated,
+    ) -> Request | None:
+        """Return what the event answers: of several truncations the very one."""
+        if isinstance(event, ItemTruncated):
+            for request in connection.ledger:
+                cut = request.command
+                if isinstance(cut, TruncateItem) and cut == TruncateItem(
+                    event.item_id, event.audio_end_ms, event.content_index
+                ):
+                    return request
+        return connection.ledger.find(event.answers)
 
     def _retrieved(self, connection: Connection, event: ItemRetrieved) -> None:
         request = connection.ledger.answered(event.answers)
@@ -338,6 +361,7 @@ class Intake:
     def _error(self, connection: Connection, event: ErrorReported) -> None:
         session = self._session
         request = connection.ledger.rejected(event)
+        self._settle_doubts(connection)
         about = None if request is None else request.command
         session.logbook.error(connection.generation, event, about)
         if event.error_class is ErrorClass.TERMINAL:
@@ -362,11 +386,21 @@ class Intake:
                 permanent = event.error_class is ErrorClass.PERMANENT
                 self._item_refused(connection, request, event, permanent=permanent)
                 self._left_behind(request, event)
+            case TruncateItem() if self._may_pass(request, event):
+                again = connection.encode(request.command, subject=request)
+                connection.post([again])
             case RetrieveItem() if isinstance(request.subject, Probe):
                 if "retrieved" in event.kinds:
                     is_missing(self._session, connection, request.subject)
             case _:
                 self._left_behind(request, event)
+
+    @staticmethod
+    def _may_pass(request: Request, event: ErrorReported) -> bool:
+        """Whether to ask once more: nobody waits who could, and it may be taken now."""
+        once = request.first is request and not request.waited
+        lasting = {ErrorClass.PERMANENT, ErrorClass.BENIGN}
+        return once and event.error_class not in lasting
 
     def _left_behind(self, request: Request, event: ErrorReported) -> None:
         """Whoever waited for this request has left: the subscribers are told (S7)."""
@@ -410,10 +444,11 @@ class Intake:
     ) -> None:
         record, view, command = self._session.record, connection.view, request.command
         assert view is not None
+        waited = request.waited or request.first.waited
         if isinstance(command, DeleteItem):
             if event.error_class is ErrorClass.BENIGN:
                 self.tell(record.deleted(view, command.item_id))
-            elif request.subject is None and not request.waited:
+            elif request.subject is None and not waited:
                 again = connection.encode(DeleteItem(command.item_id), subject="again")
                 connection.post([again])
             else:
@@ -421,7 +456,7 @@ class Intake:
         elif request.state is RequestState.ACKNOWLEDGED:
             assert isinstance(command, Creation)
             self.tell(record.confirmed(view, command.item_id))
-        elif isinstance(command, Creation) and not request.waited:
+        elif isinstance(command, Creation) and not waited:
             # Nobody waits for this item: it is sent once more, last, and then dropped,
             # unless it is an output, which the next connection still needs.
             better = _acceptable(command) if permanent else command
@@ -435,5 +470,6 @@ class Intake:
                         )
                     ]
                 )
-            elif _output_in(command) is None:
-                self.tell(record.drop_local(command.item_id))
+            else:
+                kept = _output_in(command) is not None
+                self.tell(record.drop_local(command.item_id, keep=kept))

@@ -44,6 +44,9 @@ __all__ = [
     "UpdateReport",
 ]
 
+REMEMBERED = 256
+"""Answers that were passed over, and may still come."""
+
 
 class RequestState(enum.Enum):
     """How a request stands. Every one but PENDING is final for its waiter."""
@@ -63,6 +66,8 @@ class Request:
     """One frame of a batch, and what became of it.
 
     Attributes:
+        subject: what the answer is for. Another request if this one repeats it: what
+            becomes of this one becomes of that one.
         waited: somebody waits for the outcome, inside `Ledger.expect`.
         blocked: the item it was to replace was not deleted: a duplicate is no success.
         doubt: an error that may be about this request.
@@ -89,6 +94,11 @@ class Request:
         if self.written_at is None or self.state is not RequestState.PENDING:
             return float("inf")
         return self.written_at + self.patience
+
+    @property
+    def first(self) -> Request:
+        """The request that this one repeats, or itself."""
+        return self.subject.first if isinstance(self.subject, Request) else self
 
     def settle(self, state: RequestState, error: ErrorReported | None = None) -> None:
         """Fix the outcome. Only the first call counts (S6)."""
@@ -218,10 +228,12 @@ class Ledger:
         self.on_settled: Callable[[Request], None] | None = None
         self._ordered = ordered
         self._owed: dict[str, Request] = {}
+        self._passed_over: dict[str, Request] = {}
         self._doubted: list[Request] = []
+        self._late: list[AnswerKey] = []
 
     def __len__(self) -> int:
-        return len(self._owed)
+        return len(self._owed) + len(self._passed_over)
 
     def __iter__(self) -> Iterator[Request]:
         return iter(tuple(self._owed.values()))
@@ -242,8 +254,11 @@ class Ledger:
     def settle(
         self, request: Request, state: RequestState, error: ErrorReported | None = None
     ) -> None:
-        """Strike a request off, with its outcome."""
+        """Strike a request off, with its outcome, and the one that it repeats."""
         self._owed.pop(request.event_id, None)
+        self._passed_over.pop(request.event_id, None)
+        if isinstance(request.subject, Request):
+            self.settle(request.subject, state, error)
         pending = request.state is RequestState.PENDING
         request.settle(state, error)
         if pending and self.on_settled is not None:
@@ -261,31 +276,47 @@ class Ledger:
             self.settle(request, RequestState.ACKNOWLEDGED)
         return request
 
-    def imply(self, request: Request) -> list[Request]:
-        """Settle whatever was asked before `request`, whose own answer was read.
+    def pass_over(self, request: Request) -> list[Request]:
+        """Strike off whatever was asked before `request`, whose own answer was read.
 
-        Returns what is now believed to have been done, though nobody said so.
-
-        Only item operations: a configuration counts when its echo was read. An error
-        that named nothing has cast doubt on what was then waiting, and doubt turns
-        "implied" into "rejected" (core rule 11).
+        Only item operations: a configuration counts when its echo was read. Returns
+        what is still to be settled, for the server did it or never got it. An error
+        that named nothing has cast doubt on what was then waiting, and what was in
+        doubt is rejected (core rule 11).
         """
-        believed: list[Request] = []
-        for entry in self if self._ordered else ():
+        passed: list[Request] = []
+        for entry in tuple(self._owed.values()) if self._ordered else ():
             if entry is request:
                 break
             # NB: nothing but the item itself answers a retrieval.
-            if changes_items(entry.command) and entry.answer is not None:
-                state = RequestState.REJECTED if entry.doubt else RequestState.IMPLIED
-                self.settle(entry, state, entry.doubt)
-                if entry.doubt:
-                    self._doubted.append(entry)
-                else:
-                    believed.append(entry)
-        return believed
+            if not changes_items(entry.command) or entry.answer is None:
+                continue
+            if entry.doubt and not _replaces(request, entry):
+                self._refuse(entry, entry.doubt)
+            else:
+                self._passed_over[entry.event_id] = self._owed.pop(entry.event_id)
+                self._late = [*self._late, entry.answer][-REMEMBERED:]
+                passed.append(entry)
+        return passed
+
+    def _refuse(self, request: Request, error: ErrorReported) -> None:
+        request.doubt = error
+        self.settle(request, RequestState.REJECTED, error)
+        self._doubted.append(request)
+
+    def comes_late(self, key: AnswerKey) -> bool:
+        """Whether this is the answer of something that a later one has passed over.
+
+        Much may have become of the item since, so it says nothing any more. Say this
+        of an answer once, and only if nothing outstanding waits for one like it.
+        """
+        late = key in self._late
+        if late:
+            self._late.remove(key)
+        return late
 
     def take_doubted(self) -> list[Request]:
-        """Return, once, the requests that were rejected by doubt."""
+        """Return, once, the requests that were rejected without being named."""
         taken, self._doubted = self._doubted, []
         return taken
 
@@ -300,6 +331,8 @@ class Ledger:
         """
         request = self._at_fault(error)
         if request is not None:
+            if error.error_class is ErrorClass.DUPLICATE:
+                self._not_deleted(request, error)
             good = error.error_class in _AS_ASKED and not request.blocked
             state = RequestState.ACKNOWLEDGED if good else RequestState.REJECTED
             self.settle(request, state, error)
@@ -350,13 +383,23 @@ class Ledger:
             if isinstance(command, Creation) and command.item_id == item_id:
                 entry.blocked = True
 
+    def _not_deleted(self, request: Request, error: ErrorReported) -> None:
+        """What a new item should have replaced is there: its deletion was refused."""
+        item_id = item_of(request.command)
+        for entry in self:
+            if entry is request:
+                break
+            if isinstance(entry.command, DeleteItem) and _names(entry) == item_id:
+                self._refuse(entry, entry.doubt or error)
+                request.blocked = True
+
     def _first(self, wanted: Callable[[Request], bool]) -> Request | None:
         seen = filter(_was_seen, self._owed.values())
         return next((r for r in seen if wanted(r)), None)
 
     def lose(self) -> None:
         """The connection ended: whatever is owed is lost."""
-        for request in self:
+        for request in (*self, *self._passed_over.values()):
             written = request.written_at is not None
             self.settle(
                 request, RequestState.LOST if written else RequestState.NOT_SENT
@@ -393,6 +436,12 @@ _AS_ASKED = frozenset({ErrorClass.DUPLICATE, ErrorClass.BENIGN})
 def _was_seen(request: Request) -> bool:
     """Whether the server can be speaking of it: nobody answers an unwritten frame."""
     return request.written_at is not None
+
+
+def _replaces(new: Request, old: Request) -> bool:
+    """Whether an item of the same id was taken, which shows that the old one went."""
+    deleted = isinstance(old.command, DeleteItem) and isinstance(new.command, Creation)
+    return deleted and item_of(new.command) == item_of(old.command)
 
 
 def _points_at(error: ErrorReported) -> bool:

@@ -66,7 +66,8 @@ class Limits:
         max_instruction_chars: the instructions of a session or a reply.
         max_tools: how many tools a session or a reply has.
         outbox_frames: control frames that wait to be written; with more than that the
-            peer has stopped reading, and the connection ends.
+            peer has stopped reading, and the connection ends. The batch that a new
+            connection begins with does not count: it is as long as what is replayed.
         subscriber_events: events that a subscriber may leave unread, unless it names
             its own `buffer`.
 

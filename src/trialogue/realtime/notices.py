@@ -59,7 +59,10 @@ class ConnectionOpened:
 
 @attrs.frozen
 class ConnectionEnded:
-    """A connection ended. `will_retry` is False for a replaced or closed one."""
+    """A connection ended. `will_retry` is False for one that no longer served.
+
+    One that was in reserve and never served ends like any other.
+    """
 
     generation: int
     message: str
@@ -69,7 +72,11 @@ class ConnectionEnded:
 
 @attrs.frozen
 class ItemChanged:
-    """An item was added to the record, changed, or removed."""
+    """An item was added to the record, changed, or removed.
+
+    By the provider, or by what was sent: the program's own edits are not told of, nor
+    is what a lost connection took with it.
+    """
 
     change: Literal["added", "updated", "deleted"]
     item_id: str
@@ -127,7 +134,7 @@ class ReplyStarted:
 
 @attrs.frozen
 class ReplyEnded:
-    """A response ended."""
+    """A response ended, by the provider's word: not one lost with its connection."""
 
     response_id: str
     outcome: ReplyOutcome

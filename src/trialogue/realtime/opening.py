@@ -83,6 +83,7 @@ async def open_session(
         ConversionError: an option is out of the provider's range or has no form in its
             protocol, or instructions, tools or conversation are beyond the limits;
             nothing was dialled.
+        ConfigurationError: there is no key, or what gives it returned none.
         ConnectRefused: wrong key, unknown model, refused upgrade; not retried.
         ConnectionLost: the provider could not be reached, or was lost for good.
         ServerError: the provider ended the session (quota, account).

@@ -19,7 +19,7 @@ from trialogue.dialects.commands import (
     RetrieveItem,
     TruncateItem,
 )
-from trialogue.realtime.ledger import Request, item_of
+from trialogue.realtime.ledger import Request, RequestState, item_of
 
 if TYPE_CHECKING:
     from trialogue.conversation.changes import Change
@@ -41,44 +41,112 @@ class Session(Protocol):
 class Probe:
     """The subject of a retrieval: what was asked, and never answered."""
 
-    command: Creation | DeleteItem
+    request: Request
 
 
 def imply(session: Session, connection: Connection, answered: Request) -> None:
     """An answer was read: settle what was asked before it, and look for its traces."""
     view = connection.view
     assert view is not None
-    for request in connection.ledger.imply(answered):
-        command = request.command
-        if isinstance(command, DeleteItem):
-            session.tell(session.record.deleted(view, command.item_id))
-        held = item_of(command) in view
-        if isinstance(command, TruncateItem):
-            # Cutting at the same place twice is the same as once.
-            connection.post([connection.encode(command, subject=request.subject)])
-        elif isinstance(command, Creation | DeleteItem) and not held:
-            look = RetrieveItem(command.item_id)
-            connection.post([connection.encode(look, subject=Probe(command))])
+    passed = connection.ledger.pass_over(answered)
+    made = {item_of(r.command): r for r in passed if isinstance(r.command, Creation)}
+    for request in passed:
+        item_id = item_of(request.command)
+        match request.command:
+            case TruncateItem():
+                # Cutting at the same place twice is the same as once.
+                connection.post([connection.encode(request.command, subject=request)])
+            case DeleteItem() if item_id in made:
+                _replace_again(session, connection, request, made.pop(item_id))
+            case DeleteItem() if _made_again(connection, answered, item_id):
+                # The answer to that, whatever it is, tells what the server holds.
+                _is_gone(session, connection, request)
+            case DeleteItem():
+                _look(connection, request)
+            case _ if (
+                item_id in made and connection.view and item_id in connection.view
+            ):
+                connection.ledger.settle(request, RequestState.IMPLIED)
+            case _ if item_id in made:
+                _look(connection, request)
+            case _:
+                pass  # together with the deletion of what it replaces, above
+
+
+def _look(connection: Connection, request: Request) -> None:
+    item_id = item_of(request.command)
+    assert item_id is not None
+    look = RetrieveItem(item_id)
+    connection.post([connection.encode(look, subject=Probe(request))])
+
+
+def _made_again(connection: Connection, answered: Request, item_id: str | None) -> bool:
+    """Whether an item of the same id was asked for since."""
+    return any(
+        isinstance(request.command, Creation) and request.command.item_id == item_id
+        for request in (answered, *connection.ledger)
+    )
+
+
+def _replace_again(
+    session: Session, connection: Connection, old: Request, new: Request
+) -> None:
+    """Neither half was answered: which of the two the server holds cannot be seen."""
+    again = _creation(session, connection, new)
+    if again is None:
+        _is_gone(session, connection, old)
+        connection.ledger.settle(new, RequestState.UNANSWERED)
+    else:
+        halves = (old.command, old), (again, new)
+        connection.post([connection.encode(c, subject=first) for c, first in halves])
+
+
+def _is_gone(session: Session, connection: Connection, request: Request) -> None:
+    assert connection.view is not None
+    assert isinstance(request.command, DeleteItem)
+    session.tell(session.record.deleted(connection.view, request.command.item_id))
+    connection.ledger.settle(request, RequestState.IMPLIED)
 
 
 def is_held(session: Session, connection: Connection, probe: Probe) -> None:
     """The server holds the item that was asked for, or asked to be deleted."""
-    command, view = probe.command, connection.view
+    request, view = probe.request, connection.view
     assert view is not None
-    if isinstance(command, DeleteItem):
-        again = DeleteItem(command.item_id)
-        connection.post([connection.encode(again, subject="again")])
-    else:
-        session.tell(session.record.confirmed(view, command.item_id))
+    match request.command:
+        case DeleteItem(item_id=item_id) if not session.record.is_local(item_id):
+            connection.post([connection.encode(request.command, subject=request)])
+        case DeleteItem():  # and made again since: the answer to that tells
+            connection.ledger.settle(request, RequestState.IMPLIED)
+        case command:
+            assert isinstance(command, Creation)
+            session.tell(session.record.confirmed(view, command.item_id))
+            connection.ledger.settle(request, RequestState.IMPLIED)
 
 
 def is_missing(session: Session, connection: Connection, probe: Probe) -> None:
     """The server does not hold it: what should have made it was lost."""
-    command, record = probe.command, session.record
-    if isinstance(command, DeleteItem) or not record.is_local(command.item_id):
+    request = probe.request
+    if isinstance(request.command, DeleteItem):
+        _is_gone(session, connection, request)
         return
-    again = attrs.evolve(command, after=_anchor(record, connection, command.item_id))
-    connection.post([connection.encode(again, subject="again")])
+    again = _creation(session, connection, request)
+    if again is None:
+        connection.ledger.settle(request, RequestState.UNANSWERED)
+    else:
+        connection.post([connection.encode(again, subject=request)])
+
+
+def _creation(
+    session: Session, connection: Connection, request: Request
+) -> Creation | None:
+    """What makes the item now, or None if nobody wants it any more."""
+    command, record, view = request.command, session.record, connection.view
+    assert view is not None
+    assert isinstance(command, Creation)
+    item_id = command.item_id
+    if not record.is_local(item_id) or item_id in view.leaving:
+        return None
+    return attrs.evolve(command, after=_anchor(record, connection, item_id))
 
 
 def _anchor(record: Record, connection: Connection, item_id: str) -> str | None:

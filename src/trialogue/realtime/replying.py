@@ -92,6 +92,9 @@ class Replying(Responding):
                 # calls still wait for the end, the user has been answered.
                 response.answers_user &= response is self.slot.active
                 self._lost(connection, response)
+        # What only the conversation has told of was never heard, nor run.
+        self._session.record.forget(self._still_unclaimed())
+        self._unclaimed.clear()
 
     def _lost(self, connection: Connection, response: Response) -> None:
         response.lost = True

@@ -13,6 +13,7 @@ import trio
 from trialogue.conversation.items import FunctionCall, Message
 from trialogue.dialects.commands import (
     CancelResponse,
+    Creation,
 )
 from trialogue.dialects.events import (
     CallReady,
@@ -34,6 +35,7 @@ from trialogue.realtime.probing import imply
 from trialogue.realtime.replies import Reply, ReplyOutcome, Response, Tap
 
 if TYPE_CHECKING:
+    from trialogue.conversation.items import Item
     from trialogue.realtime.connection import Connection
 
 __all__ = ["Responding"]
@@ -164,6 +166,18 @@ class Responding(Asking):
             elif reply.held_for_user and (served is None or served.purpose == "owed"):
                 self.slot.drop(reply)
                 reply.response, response.reply = response, reply
+        posted = self.slot.posted
+        if posted is not None and posted.purpose == "tools" and self._knows_outputs():
+            # Should it be made after all, or asked for again, it would say it twice.
+            posted.unwanted = True
+            posted.finish(ReplyOutcome("superseded", response_id=response.id))
+
+    def _knows_outputs(self) -> bool:
+        """Whether the server has all items that it was given."""
+        connection = self._session.connection
+        return connection is not None and not any(
+            isinstance(request.command, Creation) for request in connection.ledger
+        )
 
     def _discard(self, connection: Connection, response: Response) -> None:
         response.discard = True
@@ -282,10 +296,23 @@ class Responding(Asking):
                 response.items.append(item.id)
             if isinstance(item, FunctionCall) and item.status == "completed":
                 self._announce_call(response, item)
+        self._unclaimed = self._still_unclaimed()
         self.slot.finished(response)
         self._session.meter.response_done(response, event, self._name(response))
         self._conclude(connection, response, event)
         self._session.spending.spent(self.usage)
+
+    def item_made(self, item: Item) -> None:
+        """The server has an item that it made itself; its response may be told later.
+
+        Until then nothing of it can be heard, and nobody runs it.
+        """
+        assistant = isinstance(item, Message) and item.role == "assistant"
+        if assistant or isinstance(item, FunctionCall):
+            self._unclaimed = [*self._still_unclaimed(), item.id][-REMEMBERED:]
+
+    def _still_unclaimed(self) -> list[str]:
+        return [i for i in self._unclaimed if self.of_item(i) is None]
 
     def _bind_late(
         self, connection: Connection, response: Response, event: ResponseDone

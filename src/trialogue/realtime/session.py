@@ -229,8 +229,8 @@ class RealtimeSession(Hosting):
         """Add microphone audio: PCM16 24 kHz mono, any number of bytes. Never waits.
 
         Audio is held, not sent, until the first configuration is acknowledged, and
-        while no connection serves; beyond 30 s the oldest is dropped, counted and
-        announced (`AudioDropped`).
+        while no connection serves; beyond `Limits.audio_seconds` the oldest is dropped,
+        counted and announced (`AudioDropped`).
 
         Raises:
             SessionClosed: the session takes no more work.
@@ -404,7 +404,11 @@ class RealtimeSession(Hosting):
     async def truncate(
         self, item_id: str, audio_end_ms: int, *, ack_timeout: float = 5.0
     ) -> UpdateReport:
-        """Cut a spoken item at `audio_end_ms`; wait for the answer."""
+        """Cut a spoken item at `audio_end_ms`; wait for the answer.
+
+        Only a connection on which it was spoken holds its sound; one that was given it
+        in words has nothing to cut, and the report quotes that.
+        """
         command = TruncateItem(item_id, max(0, audio_end_ms))
         return await self._commanding.truncate(command, ack_timeout)
 
@@ -413,9 +417,9 @@ class RealtimeSession(Hosting):
     ) -> RetrievedItem:
         """Ask the provider for an item in full, its processed audio included.
 
-        It comes in one message: audio so long that it exceeds the link's bound on a
-        message (16 MiB by default, some five minutes) ends the connection, which is
-        then replaced.
+        It comes in one message: audio so long that it exceeds the bound on a message
+        (`Limits.max_message_chars`, some four minutes by default) ends the connection,
+        which is then replaced.
 
         Args:
             ack_timeout: seconds, the wait for a connection included.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, final
 
 import attrs
@@ -24,6 +25,7 @@ from trialogue.dialects.openai.wire.codec import (
     encode_event,
     structure_server_event,
 )
+from trialogue.dialects.openai.wire.server_events import ConversationItemAdded
 from trialogue.dialects.options import UNCHANGED
 from trialogue.errors import ConversionError, ProtocolError
 
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
     from trialogue.dialects.options import AudioFormat
 
 __all__ = ["OpenAIDialect"]
+
+REMEMBERED = 16
+"""Announcements by which a repeated one is known."""
 
 
 @final
@@ -60,6 +65,7 @@ class OpenAIDialect:
         self._ids = Ids()
         self._audio = AudioFormats(input_format, output_format)
         self._incoming = Incoming(self._ids, self._audio)
+        self._told: OrderedDict[str, int] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"<OpenAIDialect {self._audio!r} {self._incoming!r}>"
@@ -109,6 +115,8 @@ class OpenAIDialect:
     def decode(self, text: str) -> Sequence[Event]:
         """Turn a frame into neutral events, in order; unknown ones pass as raw.
 
+        An item that is announced twice by the same frame is announced once.
+
         Raises:
             ProtocolError: the frame is not JSON, or lacks what its type requires. The
                 error names the place and never quotes the frame.
@@ -119,7 +127,20 @@ class OpenAIDialect:
             raise ProtocolError("the frame is not valid JSON") from None
         if not isinstance(data, dict):
             raise ProtocolError("the frame is not a JSON object")
-        return self._incoming.translate(structure_server_event(data), data)
+        event = structure_server_event(data)
+        if isinstance(event, ConversationItemAdded) and self._was_told(event, text):
+            return ()
+        return self._incoming.translate(event, data)
+
+    def _was_told(self, event: ConversationItemAdded, text: str) -> bool:
+        """Whether this very frame came before: what it announced may be another now."""
+        event_id = event.event_id if isinstance(event.event_id, str) else ""
+        known = self._told.get(event_id) == hash(text)
+        if event_id:
+            self._told[event_id] = hash(text)
+        while len(self._told) > REMEMBERED:
+            self._told.popitem(last=False)
+        return known
 
     def parse(self, text: str) -> ServerEvent:
         """Return a frame as one of the classes of `wire.server_events`.
