@@ -275,6 +275,42 @@ async def test_the_answers_to_other_tools_wait_until_the_parent_is_back(
 
 
 @pytest.mark.behaviour("H12")
+@pytest.mark.parametrize("tool", ["work", "leave"])
+async def test_a_tool_that_ends_while_on_enter_delegates_waits_as_well(
+    autojump_clock: trio.testing.MockClock, tool: str
+) -> None:
+    """All calls of its response are done: its answer, or its handoff, comes later."""
+
+    async def slow(ctx: RunContext) -> None:
+        await trio.sleep(3)
+        ctx.complete("late")
+
+    class First(Caller):
+        async def on_enter(self, ctx: RunContext) -> None:
+            await super().on_enter(ctx)
+            self.got.append(await ctx.session.delegate(Doing(slow, "slow")))
+
+        @function_tool
+        async def leave(self, ctx: RunContext, seconds: float) -> Agent:
+            """Hand over."""
+            await trio.sleep(seconds)
+            return Doing(nothing, "next")
+
+    first = First()
+    brain = prompted(Call(tool, {"seconds": 1}))
+    async with on_stage(brain) as stage, running(stage, first):
+        await until(lambda: stage.of(DelegationStarted))
+        await trio.sleep(2)
+        assert named(stage) == "slow"
+        assert not outputs(stage)
+        await until(lambda: spoken(stage)[-1][1] == "Done.")
+        assert named(stage) == ("First" if tool == "work" else "next")
+    assert first.got == ["late"]
+    told = {"work": "worked 1 s", "leave": "transferred to next"}
+    assert [o for _, o in outputs(stage)] == [told[tool]]
+
+
+@pytest.mark.behaviour("H12")
 async def test_what_the_parent_wants_to_say_waits_until_it_is_back(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

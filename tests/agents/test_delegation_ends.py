@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from typing import Any
 
@@ -322,7 +323,7 @@ async def test_who_speaks_while_the_parent_comes_back_is_answered_by_it(
 
 # --- at any step ----------------------------------------------------------------------
 
-SEEDS = 120
+SEEDS = int(os.environ.get("TRIALOGUE_SWEEP_SEEDS", "120"))
 
 
 async def story(seed: int, step: int | None, problems: list[str]) -> int:

@@ -87,12 +87,12 @@ def conversation_is_made_anew(patch: Patch) -> None:
     )
 
 
-@mutant("H12", "the parent hands over while it is away")
-def suspended_agent_hands_over(patch: Patch) -> None:
+@mutant("H12", "what the parent hands over to while it is away is forgotten")
+def suspended_agents_handoff_is_forgotten(patch: Patch) -> None:
     patch.source(
-        "trialogue.agents.scope:AgentScope.stands",
-        "not self.leaving and not self.suspended",
-        "not self.leaving",
+        "trialogue.agents.scope:AgentScope.hand_over",
+        "self.transition.settled.is_set() and not self.suspended",
+        "self.transition.settled.is_set()",
     )
 
 
