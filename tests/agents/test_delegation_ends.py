@@ -69,6 +69,7 @@ SCENES = {
     "a child that does nothing": (endless, ()),
     "a child that talks": (talking, ()),
     "a child of a child": (deeper(talking), ()),
+    "a child whose tool delegates": (None, ()),
     "a child that the server is silent about": (
         talking,
         (swallow("session.updated", nth=2),),
@@ -92,7 +93,8 @@ async def test_closing_during_a_delegation_takes_at_most_the_close_deadline(
 ) -> None:
     """However it is closed; nothing is left, and the call is answered."""
     what, faults = SCENES[scene]
-    caller = Caller(Doing(what, "child"))
+    child = Caller(Doing(endless)) if what is None else Doing(what, "child")
+    caller = Caller(child)
     brain = prompted(*asks(0), then=LONG)
     left: list[tuple[float, AgentSession]] = []
     with trio.fail_after(100):
@@ -172,8 +174,31 @@ async def test_a_child_that_completes_after_the_end_was_asked_for_ends_as_well(
 
 
 @pytest.mark.behaviour("H13")
+@pytest.mark.parametrize("depth", [1, 2])
+async def test_a_child_that_never_falls_silent_is_cut_in_the_end(
+    autojump_clock: trio.testing.MockClock, depth: int
+) -> None:
+    """What it has said gets thirty seconds to be heard, however deep it is."""
+
+    async def end(ctx: RunContext) -> None:
+        await ctx.session.generate_reply(instructions="Say who you are.")
+        ctx.session.end()
+        ended.append(trio.current_time())
+
+    ended: list[float] = []
+    child = Doing(end if depth == 1 else deeper(end), "child")
+    brain = prompted(*asks(0), then=Say(LONG, ms=90_000))
+    async with on_stage(brain) as stage:
+        with trio.fail_after(200):
+            await stage.session.run(Caller(child))
+        assert trio.current_time() - ended[0] == pytest.approx(30, abs=SOON)
+        assert answered(stage.session)
+
+
+@pytest.mark.behaviour("H13")
+@pytest.mark.parametrize("others", [(), ("talk",)])
 async def test_the_conversation_is_over_when_the_user_has_hung_up_on_a_child(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, others: tuple[str, ...]
 ) -> None:
     """The child would have waited for an answer for ever, and its parent for it."""
 
@@ -186,7 +211,7 @@ async def test_the_conversation_is_over_when_the_user_has_hung_up_on_a_child(
             return "said"
 
     caller = Talker(Doing(nothing, "child"), Doing(nothing, "waiting"))
-    calls = (*asks(0, 1), Call("talk"))
+    calls = (*asks(0, 1), *map(Call, others))
     async with on_stage(prompted(*calls), microphone=True) as stage:
         with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
