@@ -28,9 +28,11 @@ from stage import Prompted, model_of, on_stage, outputs, prompted, running, unti
 from trialogue import (
     Agent,
     Capabilities,
+    DelegationError,
     HandoffError,
     RunContext,
     SessionOptions,
+    Timing,
     ToolError,
     function_tool,
 )
@@ -39,6 +41,7 @@ from trialogue.agents.events import (
     DelegationEnded,
     DelegationStarted,
 )
+from trialogue.realtime.notices import ConnectionOpened
 from trialogue.testing import Call, Say, Turn, reject
 
 HOST = "You are the host."
@@ -481,6 +484,35 @@ async def test_a_child_on_another_model_has_a_connection_of_its_own(
     assert stage.server.protocol_errors == []
     kinds = [type(i).__name__ for i in stage.session.chat_ctx]
     assert kinds == ["FunctionCall", "Message", "FunctionCallOutput", "Message"]
+
+
+@pytest.mark.behaviour("H12", "C3")
+async def test_a_connection_is_replaced_in_time_while_a_child_waits(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The open call of the parent is known on the next one, and answered there."""
+
+    async def wait(ctx: RunContext) -> None:
+        await ctx.session.generate_reply(instructions="Say who you are.")
+        await trio.sleep(50)
+        ctx.complete(1)
+
+    class Leaving(Doing):
+        async def on_exit(self, ctx: RunContext) -> None:
+            with pytest.raises(DelegationError):
+                await ctx.session.delegate(Doing(giving(2)))
+            left.append(ctx.session.agent)
+
+    left: list[Agent | None] = []
+    caller = Caller(Leaving(wait, "child"))
+    brain, timing = prompted(*asks(0)), Timing(max_age=20.0)
+    async with on_stage(brain, timing=timing) as stage, running(stage, caller):
+        await done(stage, "Caller")
+    assert len(stage.server.connections) > 2
+    assert not any(c.reason == "reconnect" for c in stage.of(ConnectionOpened))
+    assert [o for _, o in outputs(stage)] == ["got 1"]
+    assert stage.server.protocol_errors == []
+    assert left == [caller]
 
 
 @pytest.mark.behaviour("H12")

@@ -107,6 +107,20 @@ async def test_an_agent_that_runs_already_cannot_be_delegated_to(
     assert caller.got == [1]
 
 
+async def test_instructions_cannot_be_made_by_delegation(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The turn to delegate is taken already, by the delegation that wants them."""
+
+    async def ask(ctx: RunContext) -> str:
+        value: str = await ctx.session.delegate(Doing(giving("Be kind.")))
+        return value
+
+    error = await refusal(Agent(ask))
+    assert isinstance(error, DelegationError)
+    assert "an instructions function cannot delegate" in str(error)
+
+
 async def test_a_session_that_is_over_takes_no_delegation(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

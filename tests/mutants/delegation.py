@@ -73,7 +73,7 @@ def suspended_agents_wishes_are_dropped(patch: Patch) -> None:
 def call_is_left_open(patch: Patch) -> None:
     patch.source(
         "trialogue.agents.delegating:Delegating._carry_out",
-        "if not held.model.capabilities.open_calls:",
+        "if not all(model.capabilities.open_calls for model in models):",
         "if False:",
     )
 

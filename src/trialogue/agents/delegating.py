@@ -91,6 +91,11 @@ class Delegating:
         if scope.session is not self._session:
             msg = f"{scope.name} runs in another session; use that: ctx.session"
             raise DelegationError(msg)
+        if scope.turnstile.statistics().owner is task:
+            msg = (
+                "an instructions function cannot delegate; do it in on_enter or a tool"
+            )
+            raise DelegationError(msg)
         self._check_stays(scope)
         return scope
 
@@ -144,7 +149,8 @@ class Delegating:
         parent = delegation.parent
         self._session.publish(DelegationStarted(parent.name, prepared.name))
         with self._suspended(delegation) as held:
-            if not held.model.capabilities.open_calls:
+            models = (held.model, prepared.model)
+            if not all(model.capabilities.open_calls for model in models):
                 first.outputs = parent.calls.put_off()
             while transition is not None:
                 transition = await self._session.running.stage_one(

@@ -12,7 +12,7 @@ from trialogue.agents.events import HandoffFailed
 from trialogue.agents.handoff import Transition, configuration_of
 from trialogue.agents.preparing import as_handoff, prepare
 from trialogue.agents.restoring import restore
-from trialogue.agents.run_context import RunContext
+from trialogue.agents.run_context import RunContext, current_scope, current_turn
 from trialogue.agents.scope import AgentScope
 from trialogue.errors import HandoffError
 
@@ -141,6 +141,9 @@ class Running:
         return following
 
     async def _exit(self, scope: AgentScope) -> None:
+        # Of a child that ended this is called in the context of its caller.
+        current_scope.set(None)
+        current_turn.set(None)
         try:
             with trio.move_on_after(EXIT):
                 await scope.agent.on_exit(RunContext(self._session, scope.agent))
