@@ -97,7 +97,7 @@ async def main(local: bool, messages: Sequence[str]) -> None:
         waiting = ["Please record our conversation.", *messages]
         while waiting:
             print(f"user: {waiting[0]}")
-            report = await session.realtime.send_message(waiting.pop(0))
+            report = await session.send_message(waiting.pop(0))
             report.raise_for_failures()
             nursery.start_soon(session.generate_reply)
             async for reply in replies:

@@ -121,6 +121,8 @@ def answering(turn: Turn) -> Reply:
     """The model that the pages talk to."""
     if turn.output is not None:
         return Say(turn.output)
+    if "to_weather" in turn.tools and "weather" in turn.user_text:
+        return Call("to_weather")
     if "look_up" in turn.tools and "Oslo" in turn.user_text:
         return Call("look_up", {"city": "Oslo"})
     return Say("The weather." if turn.metadata else "Glad to tell you about that.")

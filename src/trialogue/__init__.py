@@ -12,6 +12,7 @@ import logging
 from trialogue._version import __version__ as __version__
 from trialogue.agents.agent import Agent, Handoff
 from trialogue.agents.opening import open_agent_session
+from trialogue.agents.policies import last_turns
 from trialogue.agents.run_context import RunContext
 from trialogue.agents.session import AgentSession
 from trialogue.conversation.context import ChatContext
@@ -184,6 +185,7 @@ __all__ = [
     "WireLog",
     "create_client_secret",
     "function_tool",
+    "last_turns",
     "open_agent_session",
     "open_session",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from trialogue.agents.events import (
     AgentEntered,
+    AgentStateChanged,
     AgentTranscript,
     DelegationEnded,
     DelegationStarted,
@@ -22,7 +23,9 @@ from trialogue.agents.events import (
     ToolFailed,
     ToolFinished,
     ToolStarted,
+    UserStateChanged,
 )
+from trialogue.agents.states import AgentState, UserState
 from trialogue.audio.playout import AudioRefused
 from trialogue.dialects.events import RateLimit
 from trialogue.realtime.broadcast import Subscription
@@ -52,6 +55,8 @@ from trialogue.realtime.spending import SpendWarning
 
 __all__ = [
     "AgentEntered",
+    "AgentState",
+    "AgentStateChanged",
     "AgentTranscript",
     "AudioDropped",
     "AudioRefused",
@@ -88,6 +93,8 @@ __all__ = [
     "UnknownAnchorNotice",
     "UserIdle",
     "UserStartedSpeaking",
+    "UserState",
+    "UserStateChanged",
     "UserStoppedSpeaking",
     "UserTranscript",
 ]

@@ -40,6 +40,8 @@ from trialogue.testing.scheduling import CancelAtStep, seeded
 CLOSE = Timing().close
 SOON = 0.05
 LONG = "I talk and talk. " * 20
+VERY_LONG = LONG * 4
+"""A minute and a half of it."""
 
 
 async def talking(ctx: RunContext) -> None:
@@ -187,7 +189,7 @@ async def test_a_child_that_never_falls_silent_is_cut_in_the_end(
 
     ended: list[float] = []
     child = Doing(end if depth == 1 else deeper(end), "child")
-    brain = prompted(*asks(0), then=Say(LONG, ms=90_000))
+    brain = prompted(*asks(0), then=VERY_LONG)
     async with on_stage(brain) as stage:
         with trio.fail_after(200):
             await stage.session.run(Caller(child))

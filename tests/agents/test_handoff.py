@@ -335,6 +335,22 @@ async def test_more_than_five_handoffs_without_the_user_raise_handoff_loop(
         assert len(stage.of(HandoffStarted)) == 5
 
 
+@pytest.mark.behaviour("H20")
+async def test_a_word_of_the_users_lets_handoffs_be_counted_anew(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Ten handoffs, with something written after each fourth: no loop."""
+    async with on_stage(lambda turn: "Hello.") as stage, trio.open_nursery() as nursery:
+        nursery.start_soon(stage.session.run, Greeter())
+        await until(lambda: stage.session.realtime.settled)
+        for number in range(10):
+            if number % 4 == 0:
+                await say(stage, "Go on.")
+            await stage.session.handoff(Handoff(Greeter(), reply="none"))
+        assert len(stage.session.handoffs) == 10
+        stage.session.end()
+
+
 class _Refuses(Agent):
     """Its instructions cannot be made."""
 

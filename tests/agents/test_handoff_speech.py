@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Literal
 
 import attrs
@@ -238,6 +239,43 @@ async def test_the_old_connection_is_given_no_audio_once_the_switch_is_decided(
     appended = [entry.time for entry in old.find("input_audio_buffer.append", "in")]
     assert scene.commit_at < max(appended) + 0.02 <= scene.commit_at + 0.03 + 0.02
     check_whole(scene)
+
+
+@pytest.mark.behaviour("H19", "H6")
+@pytest.mark.parametrize("fresh", [False, True], ids=["reuse", "fresh"])
+@pytest.mark.parametrize("offset", [-0.5, -0.3])
+async def test_a_new_agent_that_asks_for_nothing_is_not_asked_while_the_user_speaks(
+    autojump_clock: trio.testing.MockClock, offset: float, fresh: bool
+) -> None:
+    """What it says first is the answer to the user's turn, and that is all."""
+    silent = Agent(SUNNY, name="Weather")
+    scene = await spoken_at(offset, fresh=fresh, one_way=0.03, through=silent)
+    assert scene.answers_by(SUNNY) == [list(range(70))]
+    check_whole(scene)
+    check_answered(scene)
+    check_recorded(scene)
+    check_nothing_went_wrong(scene)
+
+
+@pytest.mark.behaviour("H14", "H5")
+@pytest.mark.parametrize("fresh", [False, True], ids=["reuse", "fresh"])
+async def test_the_timings_say_for_how_long_no_server_heard_the_user(
+    autojump_clock: trio.testing.MockClock, fresh: bool
+) -> None:
+    """Not at all on a reused connection; else until the fresh one had agreed."""
+    scene = await spoken_at(0.1, fresh=fresh, one_way=0.03)
+    (timings,) = scene.stage.session.handoffs
+    heard = sorted(
+        entry.time
+        for connection in scene.stage.server.connections
+        for entry in connection.find("input_audio_buffer.append", "in")
+        if scene.commit_at - 0.5 < entry.time < scene.commit_at + 1
+    )
+    longest = max(b - a for a, b in pairwise(heard))
+    assert timings.user_audio_gap == pytest.approx(longest if fresh else 0, abs=0.021)
+    assert timings.acknowledged is not None
+    since = timings.acknowledged - timings.committed
+    assert timings.user_audio_gap == pytest.approx(since if fresh else 0)
 
 
 @pytest.mark.behaviour("H18", "H6")

@@ -88,6 +88,7 @@ async def one_more(stage: Stage, number: int) -> None:
     await until(lambda: len(stage.session.handoffs) == number)
     await until(lambda: not any(realtime.open_work.values()))
     await stage.session.wait_for_playout()
+    await trio.testing.wait_all_tasks_blocked()  # whoever has just been woken
 
 
 # --- the reference trace -------------------------------------------------------------

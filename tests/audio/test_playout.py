@@ -399,6 +399,7 @@ async def test_a_slow_speaker_slows_nothing_but_itself_up_to_its_bound(
         assert stuck.push(4, "d", tone(2, 4))
 
 
+@pytest.mark.behaviour("A4")
 async def test_an_item_that_lost_its_tail_is_never_called_complete(
     autojump_clock: MockClock,
 ) -> None:
@@ -503,3 +504,66 @@ async def test_thousands_of_items_leave_no_residue(autojump_clock: MockClock) ->
         assert repr(playout) == (
             "<Playout idle pending=0.00s <Playlist live=['last'] queued=0 offered=0>>"
         )
+
+
+# --- what may not be interrupted ---------------------------------------------------
+
+
+@pytest.mark.behaviour("U4", "U3")
+@pytest.mark.parametrize("after", [0.0, 0.35, 0.95, 1.4])
+async def test_what_is_spared_plays_on_without_a_sample_missing_or_doubled(
+    autojump_clock: MockClock, after: float
+) -> None:
+    """Whatever stands before it, behind it, and in the sink with it."""
+    output = MemoryOutput()
+    playout = Playout(output)
+    async with running(playout):
+        playout.push(1, "before", tone(0.5, 1))  # whose end was never told
+        playout.push(2, "kept", tone(1, 2))
+        playout.end_item("kept")
+        playout.push(3, "behind", tone(1, 3))
+        await trio.sleep(after)
+        report = playout.interrupt(spare={"kept"})
+        assert playout.unplayed == ("kept",)
+        heard = min(after, 0.5)
+        stopped = {one.item_id: (one.heard_ms, one.state) for one in report}
+        assert stopped["before"] == (
+            round(heard * 1000),
+            "playing" if heard else "unheard",
+        )
+        assert stopped["behind"] == (0, "unheard")
+        assert not playout.push(3, "behind", tone(1, 3))
+        playout.push(4, "next", tone(0.2, 4))
+        await playout.wait_idle()
+        first = round(heard * SECOND)
+        assert output.pcm == tone(heard, 1)[: 2 * first] + tone(1, 2) + tone(0.2, 4)
+        assert len(output.runs) == 1
+
+
+@pytest.mark.behaviour("U5")
+async def test_speech_lasts_from_the_first_sample_played_to_the_items_end(
+    autojump_clock: MockClock,
+) -> None:
+    """Also while the sink has run dry; an interruption ends it at once."""
+    sink = Loudspeaker()
+    playout = Playout(sink)
+    async with running(playout):
+        assert [playout.speaking] == [False]
+        playout.push("reply", "a", tone(0.1))
+        await wait_all_tasks_blocked()
+        assert (playout.speaking, playout.unplayed) == (False, ("a",))
+        sink.play(1)
+        assert [playout.speaking] == [True]
+        sink.play(SECOND)
+        await wait_all_tasks_blocked()
+        assert (playout.idle, playout.speaking) == (True, True)
+        playout.end_item("a")
+        assert (playout.speaking, playout.unplayed) == (False, ())
+        playout.push("reply", "b", tone(1))
+        await wait_all_tasks_blocked()
+        sink.play(100)
+        assert [playout.speaking] == [True]
+        playout.interrupt()
+        assert [playout.speaking] == [False]
+        assert playout.knows("b")
+        assert not playout.knows("c")

@@ -10,6 +10,8 @@ import sys
 import wave
 from pathlib import Path
 
+import pytest
+
 from trialogue.demo.speech import clip
 from trialogue.testing import config_hash, decode
 
@@ -93,12 +95,14 @@ def test_a_written_chat_answers_each_line() -> None:
     assert len(lines) == 3
 
 
+@pytest.mark.behaviour("U6", "U3")
+@pytest.mark.parametrize("program", ["push_to_talk.py", "push_to_talk_agent.py"])
 def test_the_button_stops_an_answer_that_is_cut_where_it_was_heard(
-    tmp_path: Path,
+    tmp_path: Path, program: str
 ) -> None:
     """The second press falls half a second into the first answer."""
     answers = tmp_path / "answers.wav"
-    lines = run("push_to_talk.py", "--local", "--answers", answers).splitlines()
+    lines = run(program, "--local", "--answers", answers).splitlines()
     cut = re.fullmatch(r"assistant: (.*) \[cut at (\d+) ms\]", lines[1])
 
     assert lines[0] == "user: What is the weather like in Oslo today?"
@@ -109,11 +113,12 @@ def test_the_button_stops_an_answer_that_is_cut_where_it_was_heard(
     assert len({mark.item for mark in decode(read(answers))}) == 2
 
 
-def test_a_recorded_turn_is_answered(tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", ["push_to_talk.py", "push_to_talk_agent.py"])
+def test_a_recorded_turn_is_answered(tmp_path: Path, program: str) -> None:
     """Each file is one turn; what is said in it, the local server cannot know."""
     turn = tmp_path / "turn.wav"
     write(turn, clip("caller_city"))
-    lines = run("push_to_talk.py", "--local", turn).splitlines()
+    lines = run(program, "--local", turn).splitlines()
 
     assert [line.partition(":")[0] for line in lines] == ["user", "assistant"]
     assert lines[1] == "assistant: Hello."
@@ -128,3 +133,17 @@ def test_what_is_said_is_classified_and_the_conversation_does_not_notice() -> No
     assert topics == ["billing", "technical", "other"]
     assert answers == ["assistant: Let me look into that."] * 3
     assert lines[-1] == "6 items in the conversation"
+
+
+def test_a_caller_is_passed_from_triage_to_whoever_can_help() -> None:
+    """Three agents in a program of sixty lines."""
+    source = (EXAMPLES / "triage.py").read_text(encoding="utf-8")
+
+    assert run("triage.py").splitlines() == [
+        "caller: My invoice is too high.",
+        "Billing: You have paid twice; the money comes back.",
+        "caller: And my router hums.",
+        "Support: Somebody repairs it tomorrow.",
+    ]
+    assert len(source.splitlines()) <= 60
+    assert max(map(len, source.splitlines())) <= 88

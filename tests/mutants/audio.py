@@ -48,3 +48,39 @@ def response_in_the_sessions_format(patch: Patch) -> None:
         "said or self._sink",
         "self._sink",
     )
+
+
+@mutant("A3", "what was written to the loudspeaker counts as played")
+def written_is_played(patch: Patch) -> None:
+    patch.source(
+        "trialogue.audio.playout:Playout._observe",
+        "self._output.played",
+        "self._output.written",
+    )
+
+
+@mutant("A3", "a sink on the clock counts what was written, not what was played")
+def clocked_sink_guesses(patch: Patch) -> None:
+    patch.source(
+        "trialogue.audio.clocked:ClockedOutput.played",
+        "return self._recorded",
+        "return self._written",
+    )
+
+
+@mutant("A4", "the queue before a slow loudspeaker has no bound")
+def speech_has_no_bound(patch: Patch) -> None:
+    patch.source(
+        "trialogue.audio.playout:Playout._has_room",
+        "<= self._max_per_key",
+        "< float('inf')",
+    )
+
+
+@mutant("A4", "speech beyond the bound leaves a hole instead of ending there")
+def speech_beyond_the_bound_has_a_hole(patch: Patch) -> None:
+    patch.source(
+        "trialogue.audio.playout:Playout._refuse",
+        "item.full = True",
+        "pass",
+    )

@@ -82,7 +82,7 @@ def call_is_left_open(patch: Patch) -> None:
 def conversation_is_made_anew(patch: Patch) -> None:
     patch.source(
         "trialogue.agents.delegating:Delegating._bring_back",
-        "fresh = why_fresh(realtime, config, edits_context=False) is not None",
+        "fresh = why_fresh(realtime, config, None) is not None",
         "fresh = True",
     )
 

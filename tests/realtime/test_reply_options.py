@@ -78,6 +78,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         },
     ),
     "metadata": ({"metadata": {"mine": "1"}}, {"metadata": {"mine": "1"}}),
+    "allow_interruptions": ({"allow_interruptions": True}, {}),  # the client's own
 }
 EACH = pytest.mark.parametrize("option", OPTIONS)
 

@@ -48,7 +48,9 @@ class Ear(Listener):
     def call_ready(self, response: Response, call: FunctionCall) -> None:
         self.calls.append(call.name)
 
-    def cut(self, response: Response | None) -> Sequence[CutItem]:
+    def cut(
+        self, response: Response | None, *, force: bool = False
+    ) -> Sequence[CutItem]:
         stopped, self.items = self.items, {}
         return [CutItem(item_id, 100, ms) for item_id, ms in stopped.items()]
 

@@ -69,7 +69,9 @@ class Loudspeaker(Listener):
     def response_done(self, response: Response) -> None:
         self.done.add(response.id)
 
-    def cut(self, response: Response | None) -> Sequence[CutItem]:
+    def cut(
+        self, response: Response | None, *, force: bool = False
+    ) -> Sequence[CutItem]:
         playing = [i for i in self.items if i not in self.done]
         chosen = playing if response is None else [response.id]
         chosen = [i for i in chosen if i in self.items and i not in self.stopped]

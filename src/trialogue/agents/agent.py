@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias
 
 import attrs
 
+from trialogue.agents.policies import ContextPolicy, check_policy
+from trialogue.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
@@ -26,12 +29,11 @@ else:
 
     ResultT_co = TypeVar("ResultT_co", covariant=True)
 
-__all__ = ["Agent", "ContextPolicy", "Handoff", "Instructions", "name_of"]
+__all__ = ["Agent", "Handoff", "Instructions", "check_agent", "name_of"]
 
 Instructions: TypeAlias = (
     "str | Callable[[RunContext], str] | Callable[[RunContext], Awaitable[str]]"
 )
-ContextPolicy: TypeAlias = Literal["keep", "fresh"]
 
 
 class Agent(Generic[ResultT_co]):
@@ -99,21 +101,80 @@ def name_of(agent: Agent) -> str:
     return agent.name or type(agent).__name__
 
 
+def check_agent(value: object) -> None:
+    """Refuse what is no agent.
+
+    Raises:
+        ConfigurationError: it is none; of a class the message says how to make one.
+    """
+    if isinstance(value, Agent):
+        return
+    if isinstance(value, type) and issubclass(value, Agent):
+        name = value.__name__
+        msg = (
+            f"a handoff needs an agent, not the class {name}; return an instance: "
+            f"{name}()"
+        )
+    else:
+        msg = f"a handoff needs an agent, not {value!r}"
+    raise ConfigurationError(msg)
+
+
+def _an_agent(_: object, __: object, value: Any) -> None:
+    check_agent(value)
+
+
+def _a_policy(_: object, __: object, value: Any) -> None:
+    check_policy(value)
+
+
+def _text(_: object, __: object, value: Any) -> None:
+    if value is not None and not isinstance(value, str):
+        msg = f"Handoff.note is {value!r}; expected text for the new agent, or None"
+        raise ConfigurationError(msg)
+
+
+def _one_of(*words: str) -> Any:
+    def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value not in words:
+            expected = " or ".join(map(repr, words))
+            msg = f"Handoff.{attribute.name} is {value!r}; expected {expected}"
+            raise ConfigurationError(msg)
+
+    return check
+
+
 @attrs.frozen
 class Handoff:
     """Return it from a tool, instead of the agent itself, to say how to hand over.
 
     Attributes:
         agent: who takes over.
-        context: "keep" the conversation (nothing is sent), or begin with a "fresh" one.
+        note: what the new agent should know and nobody has said: a system message at
+            the end of the conversation, in the same batch. Blank for none.
+        context: what the new agent finds of the conversation: "keep" all of it (nothing
+            is sent), begin with a "fresh" one, keep the `last_turns(n)`, or what a
+            function, async or not, makes of the snapshot that it is given.
         speech: let the old agent "finish" what it has said, or "cut" it.
         reply: "auto" asks the new agent to speak if its `on_enter` does not, "none"
             leaves it silent until the user speaks.
+
+    Raises:
+        ConfigurationError: a class in place of an agent, a policy or a word that there
+            is not.
     """
 
     __trialogue_handoff__: ClassVar[bool] = True
 
-    agent: Agent
-    context: ContextPolicy = "keep"
-    speech: Literal["finish", "cut"] = "finish"
-    reply: Literal["auto", "none"] = "auto"
+    agent: Agent = attrs.field(validator=_an_agent)
+    note: str | None = attrs.field(default=None, kw_only=True, validator=_text)
+    # pyright widens the default of a field that has a validator to any string.
+    context: ContextPolicy = attrs.field(  # pyright: ignore
+        default="keep", kw_only=True, validator=_a_policy
+    )
+    speech: Literal["finish", "cut"] = attrs.field(  # pyright: ignore
+        default="finish", kw_only=True, validator=_one_of("finish", "cut")
+    )
+    reply: Literal["auto", "none"] = attrs.field(  # pyright: ignore
+        default="auto", kw_only=True, validator=_one_of("auto", "none")
+    )

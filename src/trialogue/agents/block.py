@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from trialogue.agents.ending import Ending
+    from trialogue.agents.presence import Presence
     from trialogue.agents.running import Running
+    from trialogue.agents.user_turns import UserTurns
     from trialogue.audio.base import AudioInput, AudioOutput
     from trialogue.audio.playout import Playout
     from trialogue.realtime.session import RealtimeSession
@@ -34,11 +36,15 @@ class Block:
         realtime: RealtimeSession,
         playout: Playout,
         running: Running,
+        turns: UserTurns,
+        presence: Presence,
         ending: Ending,
     ) -> None:
         self._realtime = realtime
         self._playout = playout
         self._running = running
+        self._turns = turns
+        self._presence = presence
         self._ending = ending
         self._nursery: trio.Nursery | None = None
 
@@ -77,9 +83,15 @@ class Block:
         try:
             async with running_session(self._realtime), self._open() as nursery:
                 nursery.start_soon(self._playout.run, name="playout")
+                nursery.start_soon(self._presence.watch, name="presence")
                 if source is not None:
                     nursery.start_soon(
-                        listen, self._realtime, source, self._ending, name="input"
+                        listen,
+                        self._realtime,
+                        source,
+                        self._turns,
+                        self._ending,
+                        name="input",
                     )
                 try:
                     yield
@@ -103,6 +115,7 @@ class Block:
                     self._nursery.cancel_scope.cancel(reason="session block left")
         finally:
             self._nursery = None
+            self._playout.interrupt()  # whoever waits to hear the end need not
 
 
 async def _close(device: AudioInput | AudioOutput | None) -> None:

@@ -69,12 +69,11 @@ class Delegating:
     def _check_agent(agent: object) -> None:
         if isinstance(agent, Agent):
             return
+        msg = f"delegate() needs an agent, not {agent!r}"
         made = getattr(agent, "__origin__", agent)  # `Agent[bool]` without `()`
         if isinstance(made, type) and issubclass(made, Agent):
             name = made.__name__
             msg = f"delegate() needs an agent, not the class {name}; pass {name}()"
-        else:
-            msg = f"delegate() needs an agent, not {agent!r}"
         raise ConfigurationError(msg)
 
     def _asking_scope(self) -> AgentScope:
@@ -107,8 +106,7 @@ class Delegating:
             raise DelegationError(msg)
 
     def _check_not_running(self, agent: Agent[Any]) -> None:
-        current = self._session.scope
-        if current is not None and any(s.agent is agent for s in current.lineage()):
+        if self._session.running.runs(agent):
             name = name_of(agent)
             msg = (
                 f"{name} is running already and cannot be delegated to; pass another "
@@ -208,7 +206,7 @@ class Delegating:
             owner=parent, epoch=object(), ready=True, amends=False, base=None
         )
         parent.transition.config = config
-        fresh = why_fresh(realtime, config, edits_context=False) is not None
+        fresh = why_fresh(realtime, config, None) is not None
         realtime.supervisor.commit(config, fresh=fresh)
         if turn is not None and turn.open:
             # Its tools are still at work: the slot stays with them, as it was.

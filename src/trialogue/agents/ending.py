@@ -10,6 +10,7 @@ import trio
 if TYPE_CHECKING:
     from trialogue.agents.scope import AgentScope
     from trialogue.agents.session import AgentSession
+    from trialogue.agents.user_turns import UserTurns
     from trialogue.audio.playout import Playout
 
 __all__ = ["Ending"]
@@ -29,9 +30,12 @@ class Ending:
         by: when the conversation is over at the latest (Trio's clock).
     """
 
-    def __init__(self, session: AgentSession, playout: Playout) -> None:
+    def __init__(
+        self, session: AgentSession, playout: Playout, turns: UserTurns
+    ) -> None:
         self._session = session
         self._playout = playout
+        self._turns = turns
         self._input_ended_at = math.inf
         self.asked = False
         self.by = math.inf
@@ -40,7 +44,7 @@ class Ending:
         """See `AgentSession.end`."""
         self.asked = True
         if now:
-            self._session.realtime.interrupt()
+            self._session.realtime.interrupt(force=True)
         limit = 0.0 if now else ENDING
         self.by = min(self.by, trio.current_time() + limit)
         if self._session.scope is not None:
@@ -66,7 +70,7 @@ class Ending:
             return silent
         lingered = trio.current_time() >= self._input_ended_at + LINGER
         nothing_owed = slot.idle and not realtime.replying.owed and self._quiet(scope)
-        floor = realtime.user_has_the_floor
+        floor = realtime.user_has_the_floor or self._turns.busy
         return lingered and silent and nothing_owed and not floor
 
     def _quiet(self, scope: AgentScope) -> bool:

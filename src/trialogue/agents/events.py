@@ -6,8 +6,11 @@ from typing import Literal
 
 import attrs
 
+from trialogue.agents.states import AgentState, UserState
+
 __all__ = [
     "AgentEntered",
+    "AgentStateChanged",
     "AgentTranscript",
     "DelegationEnded",
     "DelegationStarted",
@@ -22,6 +25,7 @@ __all__ = [
     "ToolFailed",
     "ToolFinished",
     "ToolStarted",
+    "UserStateChanged",
 ]
 
 
@@ -39,6 +43,8 @@ class HandoffTimings:
         why_fresh: what made a fresh connection necessary.
         messages, bytes: sent from the commit to the settlement.
         connections: opened for it.
+        user_audio_gap: seconds in which no server was given the microphone; what was
+            said in them the next one is given first.
     """
 
     previous: str | None
@@ -54,6 +60,7 @@ class HandoffTimings:
     messages: int = 0
     bytes: int = 0
     connections: int = 0
+    user_audio_gap: float = 0.0
 
 
 @attrs.frozen
@@ -62,6 +69,23 @@ class AgentEntered:
 
     agent: str
     previous: str | None = None
+
+
+@attrs.frozen
+class AgentStateChanged:
+    """The agent does something else than before; `AgentState` says what there is."""
+
+    old: AgentState
+    new: AgentState
+    agent: str | None = None
+
+
+@attrs.frozen
+class UserStateChanged:
+    """The user does something else than before; `UserState` says what there is."""
+
+    old: UserState
+    new: UserState
 
 
 @attrs.frozen

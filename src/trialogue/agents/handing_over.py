@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from trialogue.agents.agent import name_of
 from trialogue.agents.handoff import BUDGET, Transition, remedy
 from trialogue.agents.preparing import as_handoff, prepare
 from trialogue.agents.run_context import current_scope
@@ -50,6 +51,7 @@ class HandingOver:
         prepared = await prepare(self._session, handoff)
         while not scope.stands:  # preparing takes the program's own time
             scope = await self._standing()
+        self._session.running.check_free(handoff.agent)  # another may have begun it
         transition = Transition(
             prepared, previous=scope.transition, speaks=handoff.reply == "auto"
         )
@@ -82,12 +84,19 @@ class HandingOver:
 
     def soon(self, target: Agent | Handoff) -> None:
         """See `AgentSession.handoff_soon`."""
-        handoff = as_handoff(target)
         scope = self._session.running.current()
         inside = current_scope.get()
         if inside is not None and inside.encloses(trio.lowlevel.current_task()):
             scope = inside  # which may wait for one that it has delegated to
-        if handoff is None or scope.nursery is None or scope.frozen:
-            msg = "handoff_soon() needs an agent, and an agent that is still current"
+        handoff = as_handoff(target)
+        if handoff is None:
+            msg = f"handoff_soon() needs an agent, not {target!r}"
             raise HandoffError(msg)
+        self._session.running.check_free(handoff.agent)
+        if scope.nursery is None or scope.frozen:
+            msg = (
+                f"{scope.name} is not current any more and hands nothing over; "
+                "session.handoff(agent) waits for who comes after it"
+            )
+            raise HandoffError(msg, next=name_of(handoff.agent))
         scope.nursery.start_soon(scope.hand_over, handoff)

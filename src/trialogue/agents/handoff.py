@@ -15,6 +15,7 @@ import trio
 
 from trialogue.agents.agent import Agent, name_of
 from trialogue.agents.events import HandoffTimings
+from trialogue.agents.policies import at_decision, changes_in
 from trialogue.conversation.context import ChatContext
 from trialogue.conversation.items import (
     AudioPending,
@@ -37,7 +38,6 @@ __all__ = [
     "Transition",
     "configuration_of",
     "decide",
-    "edited_context",
     "failure",
     "measure",
     "remedy",
@@ -62,6 +62,7 @@ class Transition:
         outputs: of the calls that the old scope left open, in call order.
         snapshot: the conversation as of the decision, for the policy and for a return.
         edited: what the context policy makes of it; None for no operation.
+        message: the note that the new agent finds at its end.
     """
 
     prepared: Prepared
@@ -76,8 +77,9 @@ class Transition:
     outputs: list[Item] = attrs.field(factory=list)
     snapshot: ChatContext | None = None
     edited: ChatContext | None = None
+    message: Message | None = None
     timings: HandoffTimings | None = None
-    counters: tuple[int, int, int] = (0, 0, 0)
+    counters: tuple[int, int, int, float] = (0, 0, 0, 0.0)
     settled: trio.Event = attrs.field(factory=trio.Event, repr=False)
     error: HandoffError | None = None
 
@@ -103,6 +105,7 @@ class Transition:
         if self.error is None:
             # What a return would need: kept, it would be a chain back to the start.
             self.previous = self.group = self.snapshot = self.edited = None
+            self.prepared = attrs.evolve(self.prepared, edited=None)
             self.outputs = []
 
 
@@ -122,7 +125,7 @@ def configuration_of(
 
 
 def why_fresh(
-    realtime: RealtimeSession, config: Configuration, *, edits_context: bool
+    realtime: RealtimeSession, config: Configuration, edited: ChatContext | None
 ) -> str | None:
     """Say why a handoff needs a fresh connection; None if the present one will do.
 
@@ -136,12 +139,16 @@ def why_fresh(
     if held is None:
         other = config.model != connection.model
         return "another model" if other else None
-    return must_replace(
+    fixed = must_replace(
         config,
         held,
-        edits_context=edits_context,
+        edits_context=edited is not None,
         assistant_audio=has_assistant_audio(realtime.record.items),
     )
+    most = realtime.limits.outbox_frames // 2
+    if fixed is None and edited is not None and changes_in(edited) > most:
+        return "so much of the conversation changes"
+    return fixed
 
 
 def has_assistant_audio(items: tuple[Item, ...]) -> bool:
@@ -152,13 +159,6 @@ def has_assistant_audio(items: tuple[Item, ...]) -> bool:
         and any(isinstance(p, AudioPending | AudioTranscribed) for p in item.content)
         for item in items
     )
-
-
-def edited_context(policy: str, snapshot: ChatContext) -> ChatContext | None:
-    """Return what a context policy makes of the conversation; None for no change."""
-    if policy == "fresh":
-        return attrs.evolve(snapshot, items=())
-    return None
 
 
 def failure(transition: Transition, cause: BaseException) -> HandoffError:
@@ -198,11 +198,12 @@ def decide(
     transition.config = configuration_of(
         transition.prepared, None, ready=False, deadline=now + BUDGET
     )
-    transition.why_fresh = why_fresh(
-        realtime, transition.config, edits_context=handoff.context != "keep"
-    )
     transition.snapshot = realtime.chat_ctx
-    transition.edited = edited_context(handoff.context, transition.snapshot)
+    transition.message = transition.prepared.note
+    transition.edited = transition.prepared.edited
+    if transition.edited is None:
+        transition.edited = at_decision(handoff.context, transition.snapshot)
+    transition.why_fresh = why_fresh(realtime, transition.config, transition.edited)
     transition.timings = HandoffTimings(
         previous,
         transition.name,
@@ -213,7 +214,7 @@ def decide(
     )
     transition.counters = realtime.counters
     if handoff.speech == "cut":
-        realtime.interrupt()
+        realtime.interrupt(force=True)
     realtime.supervisor.commit(
         transition.config, fresh=transition.why_fresh is not None
     )
@@ -225,8 +226,8 @@ def measure(realtime: RealtimeSession, transition: Transition) -> None:
     assert config is not None
     if transition.timings is None:
         return
-    sent, size, opened = transition.counters
-    now_sent, now_size, now_opened = realtime.counters
+    sent, size, opened, held_back = transition.counters
+    now_sent, now_size, now_opened, now_held_back = realtime.counters
     written = [t for r in config.requests if (t := r.written_at) is not None]
     transition.note(
         burst_written=min(written) if written else None,
@@ -237,4 +238,5 @@ def measure(realtime: RealtimeSession, transition: Transition) -> None:
         messages=now_sent - sent,
         bytes=now_size - size,
         connections=now_opened - opened,
+        user_audio_gap=now_held_back - held_back,
     )

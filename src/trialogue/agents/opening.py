@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from trialogue.agents.session import AgentSession
 from trialogue.audio.memory import NullOutput
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
 
+    from trialogue.agents.userdata import UserDataT
     from trialogue.audio.base import AudioInput, AudioOutput
     from trialogue.realtime.model import RealtimeModel
     from trialogue.realtime.settings import SessionSettings
@@ -18,6 +20,24 @@ if TYPE_CHECKING:
 __all__ = ["open_agent_session"]
 
 
+@overload
+def open_agent_session(
+    model: RealtimeModel,
+    *,
+    audio: tuple[AudioInput | None, AudioOutput | None] = (None, None),
+    userdata: None = None,
+    on_handoff_error: Literal["restore", "raise"] = "restore",
+    **settings: Unpack[SessionSettings],
+) -> AbstractAsyncContextManager[AgentSession[None]]: ...
+@overload
+def open_agent_session(
+    model: RealtimeModel,
+    *,
+    audio: tuple[AudioInput | None, AudioOutput | None] = (None, None),
+    userdata: UserDataT,
+    on_handoff_error: Literal["restore", "raise"] = "restore",
+    **settings: Unpack[SessionSettings],
+) -> AbstractAsyncContextManager[AgentSession[UserDataT]]: ...
 @asynccontextmanager
 async def open_agent_session(
     model: RealtimeModel,
@@ -25,8 +45,10 @@ async def open_agent_session(
     audio: tuple[AudioInput | None, AudioOutput | None] = (None, None),
     userdata: Any = None,
     on_handoff_error: Literal["restore", "raise"] = "restore",
+    barge_in: Literal["provider", "client"] = "provider",
+    away_after: float | None = 15.0,
     **settings: Unpack[SessionSettings],
-) -> AsyncIterator[AgentSession]:
+) -> AsyncIterator[AgentSession[Any]]:
     """Open a conversation for agents; then `await session.run(agent)`.
 
     The block begins when the provider's first event was read. The session owns the
@@ -36,11 +58,18 @@ async def open_agent_session(
 
     Args:
         audio: the microphone and the loudspeaker; None for either is silence.
-        userdata: the program's own, handed to hooks and tools.
+        userdata: the program's own, handed to hooks and tools. The session is one of
+            its type: `AgentSession[MyData]`.
         on_handoff_error: "restore" lets the previous agent go on when a handoff fails,
             "raise" makes `run` raise.
+        barge_in: who stops the speech when the user speaks: the "provider", as the turn
+            detection says, or the "client" where `interrupt_response` is off, which can
+            spare a reply (`allow_interruptions=False`).
+        away_after: seconds of silence on both sides after which the user counts as
+            away (`UserStateChanged`); None for never.
 
     Raises:
+        ConfigurationError: a keyword can mean nothing; nothing was opened.
         ConnectRefused: wrong key, unknown model, refused upgrade; not retried.
         ConnectionLost: the provider could not be reached, or was lost for good.
         ServerError: the provider ended the session (quota, account).
@@ -53,6 +82,8 @@ async def open_agent_session(
         output,
         userdata=userdata,
         on_handoff_error=on_handoff_error,
+        barge_in=barge_in,
+        away_after=away_after,
         **settings,
     )
     async with session.block.around(source, output):

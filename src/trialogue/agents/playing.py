@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from trialogue.agents.events import AgentTranscript
 from trialogue.conversation.items import FunctionCall, FunctionCallOutput
+from trialogue.errors import ConfigurationError
 from trialogue.realtime.listener import CutItem, Listener
 from trialogue.tools import render
 from trialogue.tools.outcome import HandedOff
@@ -30,11 +31,22 @@ class Stage(Listener):
 
     plays = True
 
-    def __init__(self, session: AgentSession, playout: Playout) -> None:
+    def __init__(
+        self,
+        session: AgentSession,
+        playout: Playout,
+        barge_in: Literal["provider", "client"],
+    ) -> None:
+        if barge_in not in {"provider", "client"}:
+            msg = f'barge_in={barge_in!r}: give "provider" or "client"'
+            raise ConfigurationError(msg)
+        self.stops_for_voice = barge_in == "client"
         self._session = session
         self._playout = playout
         self._received: OrderedDict[str, int] = OrderedDict()
+        self._kept: set[str] = set()
         self._last_refused: str | None = None
+        playout.on_started = self._played
         playout.on_finished = self._played
         playout.on_refused = self._refused
 
@@ -47,12 +59,16 @@ class Stage(Listener):
         scope = self._scope(response)
         if scope is not None:
             scope.transition.note(response_created=response.created_at)
+        self._session.presence.look()
 
     def audio(self, response: Response, item_id: str, pcm: bytes) -> None:
         key = (response.generation, response.id)
         self._received[item_id] = self._received.get(item_id, 0) + len(pcm)
+        if not response.interruptible:
+            self._kept.add(item_id)
         if len(self._received) > REMEMBERED:
-            self._received.popitem(last=False)
+            old, _ = self._received.popitem(last=False)
+            self._kept.discard(old)
         self._playout.push(key, item_id, pcm)
         scope = self._scope(response)
         if scope is not None and response.first_audio_at is not None:
@@ -85,11 +101,14 @@ class Stage(Listener):
         scope = self._scope(response)
         if scope is not None:
             scope.calls.response_done(response)
+        self._session.presence.look()
         self._session.changed.pulse()
 
-    def cut(self, response: Response | None) -> Sequence[CutItem]:
+    def cut(
+        self, response: Response | None, *, force: bool = False
+    ) -> Sequence[CutItem]:
         if response is None:
-            stopped = self._playout.interrupt()
+            stopped = self._playout.interrupt(spare=() if force else self._kept)
             return [
                 CutItem(i.item_id, i.heard_ms, i.received_ms)
                 for i in stopped
@@ -131,9 +150,11 @@ class Stage(Listener):
     def user_started_speaking(self) -> None:
         if self._session.scope is not None:
             self._session.scope.calls.user_interrupted()
+        self._session.presence.look()
 
     def user_turn(self, item_id: str) -> None:
         self._session.steps.user_spoke()
+        self._session.presence.acted()
 
     def connection_changed(self) -> None:
         self._session.changed.pulse()
@@ -144,6 +165,7 @@ class Stage(Listener):
     # --- what the playout tells ----------------------------------------------
 
     def _played(self, item_id: str) -> None:
+        self._session.presence.look()
         self._session.changed.pulse()
 
     def _refused(self, refused: AudioRefused) -> None:

@@ -7,23 +7,33 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from trialogue.agents.agent import Agent, Handoff, name_of
+from trialogue.agents.agent import Agent, Handoff, check_agent, name_of
+from trialogue.agents.policies import edit_made_by, made_ahead
 from trialogue.agents.run_context import RunContext
-from trialogue.dialects.commands import UpdateSession
+from trialogue.conversation.context import ChatContext
+from trialogue.conversation.items import Message, TextContent
+from trialogue.dialects.commands import CreateItem, UpdateSession
 from trialogue.dialects.options import SessionOptions
 from trialogue.errors import ConfigurationError
 from trialogue.realtime.model import RealtimeModel
+from trialogue.realtime.syncing import creation
 from trialogue.tools import Toolset, ToolSpec, collect
 
 if TYPE_CHECKING:
     from trialogue.agents.session import AgentSession
+    from trialogue.dialects.commands import Command
 
 __all__ = ["Prepared", "as_handoff", "prepare"]
 
 
 @attrs.frozen
 class Prepared:
-    """An agent with everything resolved that its configuration needs."""
+    """An agent with everything resolved that its configuration needs.
+
+    Attributes:
+        note: the message that it finds, if it is left one.
+        edited: what a context policy of the program's own made of the conversation.
+    """
 
     handoff: Handoff
     name: str
@@ -32,6 +42,8 @@ class Prepared:
     specs: tuple[ToolSpec, ...]
     options: SessionOptions
     model: RealtimeModel
+    note: Message | None = None
+    edited: ChatContext | None = None
 
     @property
     def agent(self) -> Agent:
@@ -43,34 +55,29 @@ def as_handoff(value: object) -> Handoff | None:
     """Return the handoff that a returned value means, or None if it means none.
 
     Raises:
-        ConfigurationError: it looks like a handoff but names no agent to hand over to.
+        ConfigurationError: it is the class of an agent.
     """
+    if isinstance(value, Handoff):
+        return value
     if isinstance(value, Agent):
         return Handoff(value)
-    if isinstance(value, Handoff) and isinstance(value.agent, Agent):
-        return value
-    target: object = value.agent if isinstance(value, Handoff) else value
-    is_class = isinstance(target, type) and issubclass(target, Agent)
-    if not is_class and not isinstance(value, Handoff):
-        return None
-    shown = getattr(target, "__name__", repr(target))
-    msg = f"a handoff needs an agent, not {shown}; return an instance: {shown}()"
-    raise ConfigurationError(msg)
+    if isinstance(value, type) and issubclass(value, Agent):
+        check_agent(value)  # the slip that everybody makes once
+    return None
 
 
 async def prepare(session: AgentSession, handoff: Handoff) -> Prepared:
-    """Resolve an agent's instructions, tools and options, and try their conversion.
+    """Resolve an agent and what it finds, and try their conversion.
 
     Raises:
-        ConfigurationError: no instructions, two tools of one name, a schema that cannot
-            be made, a context policy that does not exist.
-        ConversionError: the instructions or the tools are beyond the limits.
-        Exception: whatever the agent's own instructions function raised.
+        ConfigurationError: an agent that is running already, no instructions, two tools
+            of one name, a schema that cannot be made.
+        ConversionError: the instructions, the tools, the note or what the context
+            policy made are beyond the limits, or have no form in the protocol.
+        Exception: whatever the agent's instructions function or the policy raised.
     """
     agent = handoff.agent
-    if handoff.context not in {"keep", "fresh"}:
-        msg = f'unknown context policy {handoff.context!r}; use "keep" or "fresh"'
-        raise ConfigurationError(msg)
+    session.running.check_free(agent)
     tools = collect(agent.tools, owner=agent)
     model = agent.model or session.model
     prepared = Prepared(
@@ -81,11 +88,37 @@ async def prepare(session: AgentSession, handoff: Handoff) -> Prepared:
         tuple(tool.spec for tool in tools.values()),
         model.options.merged(agent.options or SessionOptions()),
         model,
+        _note(session, handoff),
+        await made_ahead(handoff.context, session.chat_ctx),
     )
-    update = UpdateSession(prepared.instructions, prepared.specs, prepared.options)
-    session.realtime.limits.check(update)
-    model.dialect().encode(update, event_id="prepare")
+    _try(session, prepared)
     return prepared
+
+
+def _note(session: AgentSession, handoff: Handoff) -> Message | None:
+    if handoff.note is None or not handoff.note.strip():
+        return None  # a message without a word is never sent
+    item_id = session.realtime.new_item_id("msg")
+    return Message(item_id, "system", (TextContent(handoff.note),))
+
+
+def _try(session: AgentSession, prepared: Prepared) -> None:
+    """Convert everything that will be sent, and send nothing."""
+    realtime, dialect = session.realtime, prepared.model.dialect()
+    commands: list[Command] = [
+        UpdateSession(prepared.instructions, prepared.specs, prepared.options)
+    ]
+    if prepared.note is not None:
+        commands.append(CreateItem(prepared.note))
+    if prepared.edited is not None:
+        edit = edit_made_by(prepared.edited)
+        made = {*edit.inserted, *edit.replaced, *edit.moved}
+        sound_of = realtime.listening.sound_of
+        commands += [creation(i, None, sound_of) for i in edit.target if i.id in made]
+    for command in commands:
+        realtime.limits.check(command)
+        encoded = dialect.encode(command, event_id="prepare")
+        realtime.limits.check_frame(encoded.text)
 
 
 def _is_method(given: Any) -> bool:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 import attrs
 
 from trialogue.agents.handoff import Transition
+from trialogue.agents.policies import edit_made_by
+from trialogue.conversation.context import ChatContext
 from trialogue.conversation.items import FunctionCall, FunctionCallOutput
+from trialogue.errors import ConnectionLost
 from trialogue.realtime.ledger import item_of
 from trialogue.tools import render
 from trialogue.tools.outcome import HandoffFailed, Transferred
 
 if TYPE_CHECKING:
-    from trialogue.conversation.context import ChatContext
     from trialogue.conversation.items import Item
     from trialogue.realtime.session import RealtimeSession
 
@@ -41,14 +43,20 @@ def undone(realtime: RealtimeSession, failed: Transition) -> ChatContext:
     if failed.edited is not None and failed.snapshot is not None:
         connection = realtime.connection
         if connection is not None and connection.live:
-            # What the policy has deleted comes back only on a fresh connection.
-            realtime.replace_connection()
+            # What the policy has deleted comes back only on a fresh connection, and
+            # what this one still says of it counts for nothing.
+            said = "a failed handoff had changed the conversation"
+            connection.end(ConnectionLost(said))
         record.restore(failed.snapshot)
     requests = () if failed.config is None else failed.config.requests
     posted = {item_of(request.command) for request in requests}
-    unsent = [o for o in failed.outputs if o.id not in posted]
-    record.forget(output.id for output in unsent)
+    made = (*failed.outputs, *(() if failed.message is None else (failed.message,)))
+    record.forget(item.id for item in made if item.id not in posted)
     edited = record.snapshot()
+    if failed.message is not None and failed.message.id in edited:
+        edited = edited.remove(failed.message.id)  # it was for the other's eyes
+    if failed.edited is not None:
+        edited = _before_policy(edited, failed.edited)
     for output in failed.outputs:
         if output.id in edited:
             told = _truth(output, failed)
@@ -56,6 +64,25 @@ def undone(realtime: RealtimeSession, failed: Transition) -> ChatContext:
         elif (after := _place_of(output, edited)) is not None:
             edited = edited.insert(_truth(output, failed), after)
     return edited
+
+
+def _before_policy(now: ChatContext, made: ChatContext) -> ChatContext:
+    """Take back what a policy put in, changed and moved; what came since stays."""
+    assert made.origin is not None
+    edit, before = edit_made_by(made), ChatContext(made.origin.items)
+    for item_id in edit.inserted:
+        now = now.remove(item_id) if item_id in now else now
+    for item_id in edit.replaced:
+        was = before.get(item_id)
+        now = now.replace(was) if was is not None and item_id in now else now
+    if not (edit.moved or edit.replaced):
+        return now
+    place = {item_id: at for at, item_id in enumerate(before.ids)}
+    in_order = iter(
+        sorted((i for i in now if i.id in place), key=lambda i: place[i.id])
+    )
+    items = tuple(next(in_order) if i.id in place else i for i in now)
+    return attrs.evolve(now, items=items)
 
 
 def _place_of(output: Item, context: ChatContext) -> str | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import attrs
 
 from trialogue.agents.delegation import complete
+from trialogue.agents.userdata import UserDataT
+from trialogue.agents.waiting import heard_to_the_end
 from trialogue.conversation.items import FunctionCall
 
 if TYPE_CHECKING:
@@ -30,8 +32,11 @@ current_call: ContextVar[OpenCall | None] = ContextVar("current_call", default=N
 
 
 @attrs.frozen
-class RunContext:
+class RunContext(Generic[UserDataT]):
     """The surroundings of a hook or a tool call.
+
+    Annotate it with the type of what the program gave to the session,
+    `ctx: RunContext[MyData]`, and type checkers know `ctx.userdata`.
 
     Attributes:
         session: the agent session.
@@ -39,15 +44,28 @@ class RunContext:
         call: the call being answered; None in `on_enter` and `on_exit`.
     """
 
-    session: AgentSession
+    session: AgentSession[UserDataT]
     agent: Agent
     call: FunctionCall | None = None
     _scope: AgentScope | None = attrs.field(default=None, repr=False)
 
     @property
-    def userdata(self) -> Any:
+    def userdata(self) -> UserDataT:
         """What the program gave to `open_agent_session(userdata=…)`."""
         return self.session.userdata
+
+    async def wait_for_playout(self) -> bool:
+        """Wait until what was said up to now has been heard, or was cut.
+
+        In a tool that is what the model said in the response that called it, so that an
+        agent can announce what it then does; in a hook, everything.
+
+        Returns:
+            Whether all of it was heard to its end; it was not if the user cut it short.
+        """
+        turn = None if self.call is None else current_turn.get()
+        items = None if turn is None else turn.response.items
+        return await heard_to_the_end(self.session.playout, items)
 
     @property
     def nursery(self) -> trio.Nursery:

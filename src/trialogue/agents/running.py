@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import trio
 
+from trialogue.agents.agent import Handoff, name_of
 from trialogue.agents.answering import leave_outputs
 from trialogue.agents.events import HandoffFailed
 from trialogue.agents.handoff import Transition, configuration_of
@@ -14,7 +15,7 @@ from trialogue.agents.preparing import as_handoff, prepare
 from trialogue.agents.restoring import restore
 from trialogue.agents.run_context import RunContext, current_scope, current_turn
 from trialogue.agents.scope import AgentScope
-from trialogue.errors import HandoffError
+from trialogue.errors import ConfigurationError, HandoffError
 
 if TYPE_CHECKING:
     from trialogue.agents.agent import Agent
@@ -59,6 +60,28 @@ class Running:
             msg = "no agent is running; start with session.run(agent)"
             raise HandoffError(msg)
         return self._session.scope
+
+    def check_free(self, agent: Agent) -> None:
+        """Refuse to begin with an agent that has begun and has not ended.
+
+        An instance may serve several sessions at once, if it can.
+
+        Raises:
+            ConfigurationError: it is the agent that is current, or one that waits for
+                what it has delegated.
+        """
+        if self.runs(agent):
+            name = name_of(agent)
+            msg = (
+                f"{name} is running already, and cannot take over from itself; hand "
+                f"over to another agent, or to a new instance: {type(agent).__name__}()"
+            )
+            raise ConfigurationError(msg)
+
+    def runs(self, agent: Agent) -> bool:
+        """Whether an agent has begun and not ended."""
+        current = self._session.scope if self.active else None
+        return current is not None and any(s.agent is agent for s in current.lineage())
 
     def stop(self, reason: str) -> None:
         """The block is left: a run that was started outside of it ends as well."""
@@ -106,7 +129,7 @@ class Running:
 
     async def _first(self, agent: Agent) -> Transition:
         handoff = as_handoff(agent)
-        if handoff is None:
+        if handoff is None or isinstance(agent, Handoff):
             msg = f"run() needs an agent, not {agent!r}"
             raise HandoffError(msg)
         return Transition(await prepare(self._session, handoff))

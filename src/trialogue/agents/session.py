@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack
 
 from trialogue.agents.block import Block
 from trialogue.agents.delegating import Delegating
@@ -10,9 +10,13 @@ from trialogue.agents.ending import Ending
 from trialogue.agents.handing_over import HandingOver
 from trialogue.agents.logbook import note
 from trialogue.agents.playing import Stage
+from trialogue.agents.presence import Presence
 from trialogue.agents.running import Running
 from trialogue.agents.speaking import asked_of
 from trialogue.agents.steps import Steps
+from trialogue.agents.user_turns import UserTurns
+from trialogue.agents.userdata import UserDataT
+from trialogue.agents.waiting import heard_to_the_end
 from trialogue.audio.playout import Playout
 from trialogue.realtime.logbook import SessionLog
 from trialogue.realtime.session import RealtimeSession
@@ -27,10 +31,13 @@ if TYPE_CHECKING:
     from trialogue.agents.agent import Agent, Handoff
     from trialogue.agents.events import HandoffTimings
     from trialogue.agents.scope import AgentScope
+    from trialogue.agents.states import AgentState, UserState
     from trialogue.audio.base import AudioOutput
     from trialogue.conversation.context import ChatContext
+    from trialogue.conversation.items import Role
     from trialogue.dialects.events import Usage
     from trialogue.realtime.broadcast import Subscription
+    from trialogue.realtime.commanding import MessageContent
     from trialogue.realtime.ledger import UpdateReport
     from trialogue.realtime.metrics import Metrics
     from trialogue.realtime.model import RealtimeModel
@@ -42,8 +49,10 @@ __all__ = ["AgentSession"]
 ResultT = TypeVar("ResultT")
 
 
-class AgentSession:
+class AgentSession(Generic[UserDataT]):
     """A conversation in which agents take turns; made by `open_agent_session`.
+
+    `AgentSession[MyData]` is one whose `userdata` is a `MyData`.
 
     Attributes:
         realtime: the realtime session underneath, which outlives every agent.
@@ -55,22 +64,33 @@ class AgentSession:
         model: RealtimeModel,
         output: AudioOutput,
         *,
-        userdata: Any = None,
+        userdata: UserDataT,
         on_handoff_error: Literal["restore", "raise"] = "restore",
+        barge_in: Literal["provider", "client"] = "provider",
+        away_after: float | None = 15.0,
         **settings: Unpack[SessionSettings],
     ) -> None:
         self.model = model
         self.userdata = userdata
         self.scope: AgentScope | None = None
-        self._playout = Playout(output)
-        stage = Stage(self, self._playout)
+        self.playout = Playout(output)
+        stage = Stage(self, self.playout, barge_in)
         self.realtime = RealtimeSession(model, listener=stage, **settings)
         self.log = SessionLog("trialogue.agents", self.realtime.id)
         self.changed = self.realtime.changed
         self.steps = Steps(self.realtime, self.publish)
-        self.ending = Ending(self, self._playout)
+        self._turns = UserTurns(self.realtime)
+        self.presence = Presence(self, self.playout, self._turns, away_after)
+        self.ending = Ending(self, self.playout, self._turns)
         self.running = Running(self, on_handoff_error)
-        self.block = Block(self.realtime, self._playout, self.running, self.ending)
+        self.block = Block(
+            self.realtime,
+            self.playout,
+            self.running,
+            self._turns,
+            self.presence,
+            self.ending,
+        )
         self._handing_over = HandingOver(self)
         self._delegating = Delegating(self)
 
@@ -195,12 +215,7 @@ class AgentSession:
         or the user cuts short returns "interrupted" with what was heard.
         """
         wish = wish_for(self.realtime.replying.new_key(), **options)
-        return await self.realtime.reply(
-            wish.command,
-            add_instructions=wish.add_instructions,
-            if_busy=if_busy,
-            **asked_of(self),
-        )
+        return await self.realtime.reply(wish, if_busy=if_busy, **asked_of(self))
 
     def open_reply(
         self,
@@ -216,11 +231,93 @@ class AgentSession:
         """
         wish = wish_for(self.realtime.replying.new_key(), **options)
         return self.realtime.stream_reply(
-            wish.command,
-            add_instructions=wish.add_instructions,
-            if_busy=if_busy,
-            limits=limits,
-            **asked_of(self),
+            wish, if_busy=if_busy, limits=limits, **asked_of(self)
+        )
+
+    # --- the user ------------------------------------------------------------
+
+    @property
+    def user_state(self) -> UserState:
+        """What the user is doing: "listening", "speaking" or "away" (U5)."""
+        return self.presence.user
+
+    @property
+    def agent_state(self) -> AgentState:
+        """What the agent does: "initializing", "listening", "thinking", "speaking"."""
+        return self.presence.agent
+
+    @property
+    def muted(self) -> bool:
+        """Whether the session's microphone is not listened to. Set it at any time.
+
+        It is read on, so that nothing piles up. Where the provider finds the turns it
+        hears silence meanwhile, in which an open turn ends. A turn that was started by
+        `start_user_turn` is listened to all the same.
+        """
+        return self._turns.muted
+
+    @muted.setter
+    def muted(self, muted: bool) -> None:
+        self._turns.muted = muted
+
+    async def start_user_turn(self) -> None:
+        """The user presses the button: what follows is a turn, until it is committed.
+
+        The agent's speech stops in the step in which this is called (`interrupt`), and
+        the microphone is listened to from then on. What was said before and belongs to
+        no turn is dropped.
+
+        Raises:
+            ConfigurationError: the provider finds the turns.
+            SessionClosed: the session takes no more work.
+        """
+        await self._turns.start()
+
+    async def commit_user_turn(
+        self, *, reply: bool = True, ack_timeout: float = 5.0
+    ) -> UpdateReport:
+        """The user lets go of the button: the turn ends, and is answered.
+
+        It ends with what was pushed before this step; a muted microphone is not
+        listened to any more. The answer is the agent's that is current when it can be
+        made, through any handoff or loss of a connection; it is not waited for. If the
+        connection is lost before it took the turn, the next one is given it.
+
+        Args:
+            reply: False asks for no answer.
+            ack_timeout: seconds to wait for the server's word; without it no answer is
+                asked for.
+
+        Raises:
+            ServerError: nothing was said (R3), or it was refused otherwise.
+            ConfigurationError: the provider finds the turns.
+            SessionClosed: the session takes no more work.
+        """
+        return await self._turns.commit(reply=reply, ack_timeout=ack_timeout)
+
+    async def clear_user_turn(self, *, ack_timeout: float = 5.0) -> UpdateReport:
+        """Throw the turn away: nothing of it stays, and nobody answers.
+
+        Raises:
+            ConfigurationError: the provider finds the turns.
+            SessionClosed: the session takes no more work.
+        """
+        return await self._turns.clear(ack_timeout=ack_timeout)
+
+    async def send_message(
+        self,
+        content: MessageContent,
+        *,
+        role: Role = "user",
+        ack_timeout: float = 5.0,
+    ) -> UpdateReport:
+        """Add a message to the conversation; see `RealtimeSession.send_message`.
+
+        It asks for no reply: `generate_reply` does, and `interrupt` before it stops
+        what is being said.
+        """
+        return await self.realtime.send_message(
+            content, role=role, ack_timeout=ack_timeout
         )
 
     def push_audio(self, pcm: bytes) -> None:
@@ -241,13 +338,21 @@ class AgentSession:
             instructions, ack_timeout=ack_timeout
         )
 
-    def interrupt(self) -> None:
-        """Stop what is being said, now; truncated at what was heard."""
-        self.realtime.interrupt()
+    def interrupt(self, *, force: bool = False) -> None:
+        """Stop what is being said, now; truncated at what was heard.
 
-    async def wait_for_playout(self) -> None:
-        """Wait until everything that was generated up to now has been played."""
-        await self._playout.wait_idle()
+        Speech that was asked for with `allow_interruptions=False` stays, unless `force`
+        is given.
+        """
+        self.realtime.interrupt(force=force)
+
+    async def wait_for_playout(self) -> bool:
+        """Wait until everything that was generated up to now has been played, or cut.
+
+        Returns:
+            Whether all of it was heard to its end.
+        """
+        return await heard_to_the_end(self.playout)
 
     def end(self, *, now: bool = False) -> None:
         """End the conversation; synchronous, so that a tool may call it.

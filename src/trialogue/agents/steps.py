@@ -80,12 +80,12 @@ class Steps:
         if transition.timings is not None:
             # NB: emptying the old scope takes its program's time, not the server's.
             scope.config.deadline = trio.current_time() + BUDGET
-        elif why_fresh(
-            self._realtime, scope.config, edits_context=transition.edited is not None
-        ):
+        elif why_fresh(self._realtime, scope.config, transition.edited):
             # Nobody decided on this one: what serves may be of no use to it.
             self._realtime.replace_connection()
-        self._realtime.activate(scope.config, transition.outputs, transition.edited)
+        self._realtime.activate(
+            scope.config, transition.outputs, transition.edited, transition.message
+        )
         if transition.owed:
             self._realtime.replying.owed = True
             self._realtime.replying.advance()

@@ -92,6 +92,21 @@ class Item:
         """What was heard of it, as far as it is accounted for."""
         return Heard(samples_to_ms(self.played), self.complete)
 
+    def interrupted(self) -> Interrupted:
+        """Say what an interruption in this moment does to it."""
+        state: InterruptedState = "playing"
+        if self.complete:
+            state = "done"
+        elif not self.played:
+            state = "unheard"
+        return Interrupted(
+            key=self.key,
+            item_id=self.id,
+            heard_ms=samples_to_ms(self.played),
+            received_ms=samples_to_ms(self.received),
+            state=state,
+        )
+
 
 @attrs.define(eq=False)
 class _Piece:
@@ -220,7 +235,7 @@ class Playlist:
 
     def cut_all(self) -> list[Interrupted]:
         """Drop all that was not played, and say for each live item what was heard."""
-        report = [_interrupted(item) for item in self._live]
+        report = [item.interrupted() for item in self._live]
         for item in self._live:
             item.cut_short()
         # An item that is over keeps its place: its end is still to be collected.
@@ -270,18 +285,3 @@ class Playlist:
             if surplus > 0 and item not in self._live:
                 del self._items[item.id]
                 surplus -= 1
-
-
-def _interrupted(item: Item) -> Interrupted:
-    state: InterruptedState = "playing"
-    if item.complete:
-        state = "done"
-    elif not item.played:
-        state = "unheard"
-    return Interrupted(
-        key=item.key,
-        item_id=item.id,
-        heard_ms=samples_to_ms(item.played),
-        received_ms=samples_to_ms(item.received),
-        state=state,
-    )

@@ -7,7 +7,7 @@ at any moment and say what the user heard of what (U3).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Container, Hashable
 
 import attrs
 import trio
@@ -130,16 +130,26 @@ class Playout:
 
     # -- stopping
 
-    def interrupt(self) -> list[Interrupted]:
+    def interrupt(self, *, spare: Container[str] = ()) -> list[Interrupted]:
         """Stop the sound at once and drop everything that was not played.
 
         Synchronous: when it returns the sink is silent, and what is pushed for these
         items afterwards is refused.
 
+        Args:
+            spare: the ids of items that play on, without a sample missing or doubled.
+
         Returns:
             What was heard of each item that had not been played to its end, in playing
             order: truncate what was "playing", delete what was "unheard".
         """
+        self._observe()
+        stopped = [item for item in self._list.live if item.id not in spare]
+        if len(stopped) < len(self._list.live):
+            report = [item.interrupted() for item in stopped]
+            for item in stopped:
+                self.discard(item.id)
+            return report
         self._clear_sink()
         report = self._list.cut_all()
         self._signal.pulse()
@@ -166,6 +176,10 @@ class Playout:
         return item.heard
 
     # -- looking
+
+    def knows(self, item_id: str) -> bool:
+        """Whether audio of this item came, and it is not long over."""
+        return self._list.find(item_id) is not None
 
     def position(self, item_id: str) -> Heard:
         """How much of an item was heard until now, as the sink reports it.
@@ -202,6 +216,22 @@ class Playout:
         provider may never end it.
         """
         return not self._list.queued and self._output.played >= self._output.written
+
+    @property
+    def speaking(self) -> bool:
+        """Whether an item has begun to be heard and has not ended.
+
+        Also while the sink has run out of it, until more of it comes or it ends.
+        """
+        self._observe()
+        live = self._list.live
+        return any(item.started_at is not None and not item.over for item in live)
+
+    @property
+    def unplayed(self) -> tuple[str, ...]:
+        """The ids of the items that are not over, in playing order."""
+        self._observe()
+        return tuple(item.id for item in self._list.live if not item.over)
 
     async def wait_idle(self) -> None:
         """Wait until the playout is idle. Needs `run` to be running."""

@@ -38,6 +38,7 @@ class Entry:
         heard: how far it was heard, if it was interrupted.
         left: what a cut that the program asked for left of its audio.
         done: the server called it final.
+        ours: it was made here; what a reply of its id still says is not of it.
         ended: indices of the parts whose text is whole.
         shown: the item with only what was heard of it.
     """
@@ -46,6 +47,7 @@ class Entry:
     heard: Heard | None = None
     left: Heard | None = None
     done: bool = False
+    ours: bool = False
     ended: frozenset[int] = frozenset()
     shown: Item = attrs.field(
         init=False, default=attrs.Factory(_shown, takes_self=True)
@@ -134,8 +136,9 @@ class Entries:
     def add_local(self, item: Item, after: str | None) -> None:
         """Put an item made here, on its way to a server."""
         local = self.local.setdefault(item.id, Local(self.get(item.id)))
-        local.under_way.append(UnderWay(after, Entry(item)))
-        self.put(item.id, Entry(item))
+        entry = Entry(item, ours=True)
+        local.under_way.append(UnderWay(after, entry))
+        self.put(item.id, entry)
 
     def replayed(self, item_id: str) -> None:
         """An item that is here already is on its way to another server."""
@@ -209,7 +212,13 @@ class Entries:
     def takes_text(self, item_id: str, content_index: int) -> bool:
         """Whether the model may still add to the part."""
         entry = self._entries.get(item_id)
-        return entry is None or not (entry.done or content_index in entry.ended)
+        whole = entry is not None and (entry.done or content_index in entry.ended)
+        return not whole and not self.is_ours(item_id)
+
+    def is_ours(self, item_id: str) -> bool:
+        """Whether the item was made here."""
+        entry = self._entries.get(item_id)
+        return entry is not None and entry.ours
 
     def set_agent(self, item_id: str, name: str) -> None:
         entry = self._entries.get(item_id)

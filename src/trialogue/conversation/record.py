@@ -245,7 +245,8 @@ class Record:
 
         What replaces an item here takes nothing from the one that is being replaced.
         """
-        replaced = item.id in self._entries.local and item.id in view
+        ours = item.id in self._entries.local or item.id in view.given
+        replaced = ours and item.id in view
         if not (view.closed or replaced or self._entries.is_gone(item.id)):
             if item.id not in view:
                 view.unannounced.add(item.id)
@@ -365,6 +366,8 @@ class Record:
         self, item_id: str, content_index: int, text: str, spoken: bool = False
     ) -> Change:
         """The whole text of a part of what the model says."""
+        if self._entries.is_ours(item_id):
+            return self._finish()
         self._entries.end_part(item_id, content_index)
         return self._learn(
             item_id, content_index, lambda part: speak_out(part, text, spoken=spoken)

@@ -8,7 +8,7 @@ from trialogue import Agent, ChatContext, Handoff, RunContext, function_tool
 from trialogue.testing import Call, Rule, Say
 
 if TYPE_CHECKING:
-    from trialogue.agents.agent import ContextPolicy
+    from trialogue.agents.policies import ContextPolicy
 
 __all__ = ["RULES", "TURNS", "Before", "ten_turns"]
 

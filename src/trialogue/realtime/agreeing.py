@@ -148,10 +148,10 @@ class Agreeing:
         if fresh and self.connection is not None:
             # The turn that is open goes to the new connection from its start.
             self.connection.muted = True
+            self._session.listening.paused(trio.current_time())
         elif self.connection is not None and self.connection.muted:
             # A fresh one was decided on, and is needed no more.
-            self.connection.muted = False
-            self.connection.wake()
+            self._unmute(self.connection)
         self._session.replying.epoch_changed()
         self._changed.pulse()
 
@@ -285,13 +285,19 @@ class Agreeing:
         self._failures = 0
         connection = self.connection
         if connection is not None:
-            connection.muted = False
-            connection.wake()
+            self._unmute(connection)
         if connection is not None and connection.sent_config is config:
             # The server may or may not have taken it: a fresh one is certain.
             connection.end(ConnectionLost("the update was not answered"))
         self._changed.pulse()
         return True
+
+    def _unmute(self, connection: Connection) -> None:
+        """It is given the microphone after all."""
+        connection.muted = False
+        if connection.live:
+            self._session.listening.unpaused(trio.current_time())
+        connection.wake()
 
     # --- answers -------------------------------------------------------------
 

@@ -134,6 +134,11 @@ class Asking:
                 self._queue(reply)
         self.advance()
 
+    def owe(self) -> None:
+        """The user is owed a reply, by whoever is current when it can be made."""
+        self.owed = True
+        self.advance()
+
     @property
     def busy(self) -> bool:
         """Whether a reply is wanted, asked for, or being made, out of band included."""
@@ -337,6 +342,10 @@ class Asking:
             if reply.if_busy == "raise":
                 reply.fail(ResponseBusy(error.message, code=error.code))
                 return
+            if reply.purpose == "owed" and self._answers_the_user():
+                # The provider answered after all, in the moment in which we asked.
+                reply.finish(ReplyOutcome("superseded"))
+                return
             # A response that we did not ask for is in the way: it is no error (R1).
             # Its end frees the slot; if nothing is heard of it, the deadline does.
             self.slot.requeue(reply)
@@ -346,6 +355,10 @@ class Asking:
             self.owed |= reply.unwanted and reply.answers_user
             self._fail(reply, ServerError(error.message, code=error.code))
             self.advance()
+
+    def _answers_the_user(self) -> bool:
+        active = self.slot.active
+        return active is not None and active.answers_user and not active.discard
 
     def _fail(self, reply: Reply, error: TrialogueError) -> None:
         reply.fail(error)

@@ -38,6 +38,7 @@ from trialogue.realtime.broadcast import Broadcast
 from trialogue.realtime.connection import Connection, Timing, Traffic
 from trialogue.realtime.history import History
 from trialogue.realtime.intake import Intake
+from trialogue.realtime.interrupting import provider_interrupts
 from trialogue.realtime.ledger import (
     Request,
     item_of,
@@ -279,13 +280,13 @@ class SessionCore:
             isinstance(detection, ServerVAD | SemanticVAD) and detection.create_response
         )
 
+    def turns_are_manual(self) -> bool:
+        """Whether the program says where the user's turns end."""
+        return self._turn_detection() is None
+
     def speech_interrupts(self) -> bool:
-        """Whether the user's voice stops what is being said."""
-        detection = self._turn_detection()
-        return detection is UNCHANGED or (
-            isinstance(detection, ServerVAD | SemanticVAD)
-            and detection.interrupt_response
-        )
+        """Whether the provider stops what is being said for the user's voice."""
+        return provider_interrupts(self._turn_detection())
 
     def _turn_detection(self) -> Any:
         wanted = self.wanted

@@ -73,18 +73,20 @@ class Cutting:
         if goes_on and here and connection is not None:
             self.post(connection, [CancelResponse(response.id)])
 
-    def cut_everything(self) -> None:
+    def cut_everything(self, *, force: bool = False) -> None:
         """The user speaks, or somebody interrupts: silence, cut at what was heard.
 
         A running response is left to its server, which stops it by itself under turn
-        detection; `interrupt` cancels it too.
+        detection; `interrupt` cancels it too. What may not be interrupted stays,
+        unless it is forced to stop.
         """
         active = self._replying.slot.active
-        for item in self._hearing.cut(None):
+        for item in self._hearing.cut(None, force=force):
             response = self._replying.of_item(item.item_id)
             if response is not None:
                 self._cut_items(response, [item])
-        if active is not None and not active.discard:
+        stays = active is not None and not (force or active.interruptible)
+        if active is not None and not active.discard and not stays:
             active.cut = True
             active.heard_ms = active.heard_ms or 0
 

@@ -36,16 +36,24 @@ class Hearing:
         self._session = session
         self._replying = replying
 
-    def cut(self, response: Response | None) -> list[CutItem]:
+    def cut(self, response: Response | None, *, force: bool = False) -> list[CutItem]:
         """Stop a response (None: everything) where it is heard; say what was heard.
 
-        Items that had been heard in full are not listed.
+        Items that had been heard in full are not listed. Of everything, what may not
+        be interrupted stays, unless it is forced to stop.
         """
-        all_of_them = (r for r in self._replying.responses() if not r.out_of_band)
-        meant = all_of_them if response is None else (response,)
+        meant = [response] if response is not None else self._to_stop(force=force)
         taps = [r.tap for r in meant]
         by_taps = [item for tap in taps if tap is not None for item in tap.silence()]
-        return self._joined(self._session.listener.cut(response), by_taps)
+        stopped = self._session.listener.cut(response, force=force)
+        return self._joined(stopped, by_taps)
+
+    def _to_stop(self, *, force: bool) -> list[Response]:
+        return [
+            r
+            for r in self._replying.responses()
+            if not r.out_of_band and (force or r.interruptible)
+        ]
 
     def leave(self, response: Response) -> list[CutItem]:
         """Whoever took this response takes no more of it; say what was heard.
@@ -74,7 +82,8 @@ class Hearing:
     def reached(self, response: Response) -> bool:
         """Whether something of it has reached somebody, so that it is not made anew."""
         taken = response.tap is not None and response.tap.reached
-        return taken or self._session.listener.heard_ms(response) > 0
+        read = self._was_read(response)
+        return taken or read or self._session.listener.heard_ms(response) > 0
 
     def began(self, response: Response, item_id: str) -> bool:
         """Whether a message came to be heard or read, before the rest was cut."""
@@ -85,5 +94,10 @@ class Hearing:
     def unheard(self, response: Response) -> bool:
         """Whether nothing of it was heard or read."""
         if response.tap is None or self._session.listener.plays:
-            return not response.emitted
+            return not response.emitted and not self._was_read(response)
         return response.tap.unheard
+
+    def _was_read(self, response: Response) -> bool:
+        """Whether it is written, and was shown: words are read as they come."""
+        shown = response.given and not response.emitted
+        return bool(shown) and self._session.listener.plays

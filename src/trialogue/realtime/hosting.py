@@ -6,7 +6,7 @@ above relies on that where it must not be cut.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from trialogue.conversation.edits import Delete
 from trialogue.conversation.items import (
@@ -19,6 +19,7 @@ from trialogue.dialects.commands import (
     CreateResponse,
 )
 from trialogue.realtime.core import SessionCore
+from trialogue.realtime.interrupting import check_may_stay
 from trialogue.realtime.streaming import DEFAULT_LIMITS, StreamLimits, streamed
 from trialogue.realtime.syncing import (
     Sync,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     )
     from trialogue.realtime.replies import Reply, ReplyOutcome, Tap, Turn
     from trialogue.realtime.streaming import ReplyStream
+    from trialogue.realtime.wishes import Wish
 
 __all__ = ["Hosting"]
 
@@ -70,10 +72,9 @@ class Hosting(SessionCore):
 
     def stream_reply(
         self,
-        command: CreateResponse,
+        wish: Wish,
         *,
         config: Configuration | None = None,
-        add_instructions: str | None = None,
         if_busy: Literal["wait", "skip", "raise"] = "wait",
         within: Turn | None = None,
         silence: Callable[[], bool] = lambda: True,
@@ -82,41 +83,40 @@ class Hosting(SessionCore):
         """Stream a reply on behalf of a configuration; see `open_reply`."""
 
         def ask(tap: Tap) -> Reply:
-            return self.replying.ask(
-                command=command,
-                config=config or self.wanted,
-                add_instructions=add_instructions,
-                if_busy=if_busy,
-                within=within,
-                tap=tap,
-            )
+            return self._ask(wish, config, if_busy=if_busy, within=within, tap=tap)
 
         return streamed(self, ask, limits, silence)
 
     async def reply(
         self,
-        command: CreateResponse,
+        wish: Wish,
         *,
         config: Configuration | None = None,
-        add_instructions: str | None = None,
         if_busy: Literal["wait", "skip", "raise"] = "wait",
         within: Turn | None = None,
         silence: Callable[[], bool] = lambda: True,
     ) -> ReplyOutcome:
         """Ask for a reply on behalf of a configuration; see `generate_reply`."""
         self.check_open()
-        reply = self.replying.ask(
-            command=command,
-            config=config or self.wanted,
-            add_instructions=add_instructions,
-            if_busy=if_busy,
-            within=within,
-        )
+        reply = self._ask(wish, config, if_busy=if_busy, within=within)
         try:
             await reply.settled.wait()
         finally:
             self.replying.leave(reply, silence=silence())
         return self._result(reply)
+
+    def _ask(self, wish: Wish, config: Configuration | None, **how: Any) -> Reply:
+        config = config or self.wanted
+        if not wish.allow_interruptions:
+            options = self.model.options if config is None else config.options
+            check_may_stay(options.turn_detection)
+        return self.replying.ask(
+            command=wish.command,
+            config=config,
+            add_instructions=wish.add_instructions,
+            interruptible=wish.allow_interruptions,
+            **how,
+        )
 
     @staticmethod
     def _result(reply: Reply) -> ReplyOutcome:
@@ -130,12 +130,13 @@ class Hosting(SessionCore):
         config: Configuration,
         items: Sequence[Item] = (),
         edited: ChatContext | None = None,
+        last: Item | None = None,
     ) -> None:
         """Bring the session to a configuration, in this very step.
 
         One batch: the update, then `items` (tool outputs, in call order), then the
-        operations of an edit of the conversation. Where no connection serves, or a
-        fresh one is on its way, all of it is kept for that one.
+        operations of an edit of the conversation, then the `last` item of it. Where no
+        connection serves, or a fresh one is on its way, all of it is kept for that one.
         """
         connection = self.connection
         reuse = (
@@ -150,9 +151,11 @@ class Hosting(SessionCore):
             assert connection.view is not None
             sync = plan_sync(self.record, connection.view, edited)
             items = [item for item in items if not self._falls_with_call(item, sync)]
+        ending = () if last is None else (last,)
         commands = (
             *(CreateItem(item) for item in items),
             *sync.commands(self.listening.sound_of),
+            *(CreateItem(item) for item in ending),
         )
         for item in items:
             self._intake.tell(self.record.add_local(item))
@@ -162,6 +165,8 @@ class Hosting(SessionCore):
             sync.note(self.record, connection.view)
         elif edited is not None:
             apply_here(self.record, edited)
+        for item in ending:
+            self._intake.tell(self.record.add_local(item))
         self.supervisor.activate(config, commands if reuse else ())
 
     def _falls_with_call(self, item: Item, sync: Sync) -> bool:
@@ -181,7 +186,7 @@ class Hosting(SessionCore):
 
     def answer(self, items: Sequence[Item], *, turn: Turn | None, reply: bool) -> None:
         """Post tool outputs in this very step, and the follow-up they call for."""
-        self.add_items(items)
+        self.add_items([i for i in items if not self._was_taken_out(i)])
         if turn is not None:
             self.replying.slot.close_turn(turn)
         wanted = self.wanted
@@ -192,7 +197,19 @@ class Hosting(SessionCore):
         else:
             self.replying.advance()
 
+    def _was_taken_out(self, item: Item) -> bool:
+        """Whether it answers a call that an edit has deleted: no server takes it."""
+        return isinstance(item, FunctionCallOutput) and not any(
+            isinstance(call, FunctionCall) and call.call_id == item.call_id
+            for call in self.record.items
+        )
+
     @property
-    def counters(self) -> tuple[int, int, int]:
-        """Control messages sent, their bytes, and connections opened, so far."""
-        return self.traffic.messages, self.traffic.bytes, self.supervisor.opened
+    def counters(self) -> tuple[int, int, int, float]:
+        """What there was so far.
+
+        Control messages sent, their bytes, connections opened, and seconds in which the
+        microphone was held back.
+        """
+        traffic, opened = self.traffic, self.supervisor.opened
+        return traffic.messages, traffic.bytes, opened, self.listening.held_back

@@ -319,6 +319,8 @@ class Intake:
                 session.publish(UserStartedSpeaking(item_id))
                 if session.speech_interrupts():
                     session.replying.cut_everything()
+                elif session.listener.stops_for_voice:
+                    session.replying.stop_for_voice()
                 session.listener.user_started_speaking()
             case SpeechStopped(item_id, ms):
                 now = trio.current_time()
@@ -386,9 +388,9 @@ class Intake:
                 permanent = event.error_class is ErrorClass.PERMANENT
                 self._item_refused(connection, request, event, permanent=permanent)
                 self._left_behind(request, event)
-            case TruncateItem() if self._may_pass(request, event):
-                again = connection.encode(request.command, subject=request)
-                connection.post([again])
+            case TruncateItem():
+                self._truncate_again(connection, request, event)
+                self._left_behind(request, event)
             case RetrieveItem() if isinstance(request.subject, Probe):
                 if "retrieved" in event.kinds:
                     is_missing(self._session, connection, request.subject)
@@ -396,11 +398,14 @@ class Intake:
                 self._left_behind(request, event)
 
     @staticmethod
-    def _may_pass(request: Request, event: ErrorReported) -> bool:
-        """Whether to ask once more: nobody waits who could, and it may be taken now."""
+    def _truncate_again(
+        connection: Connection, request: Request, event: ErrorReported
+    ) -> None:
+        """Ask once more: nobody waits who could, and it may be taken now."""
         once = request.first is request and not request.waited
         lasting = {ErrorClass.PERMANENT, ErrorClass.BENIGN}
-        return once and event.error_class not in lasting
+        if once and event.error_class not in lasting:
+            connection.post([connection.encode(request.command, subject=request)])
 
     def _left_behind(self, request: Request, event: ErrorReported) -> None:
         """Whoever waited for this request has left: the subscribers are told (S7)."""
@@ -421,7 +426,11 @@ class Intake:
     def _settle_doubts(self, connection: Connection) -> None:
         """An error named nothing, and an answer passed over these: they were meant."""
         for request in connection.ledger.take_doubted():
-            if request.doubt is not None:
+            if request.doubt is None:
+                continue
+            if isinstance(request.command, TruncateItem):
+                self._truncate_again(connection, request, request.doubt)
+            else:
                 self._item_refused(connection, request, request.doubt, permanent=False)
 
     def _outputs_of(self, command: Creation) -> list[Item]:
@@ -433,6 +442,11 @@ class Intake:
             for other in self._session.record.items
             if isinstance(other, FunctionCallOutput) and other.call_id == call_id
         ]
+
+    def _is_needed(self, output: FunctionCallOutput | None) -> bool:
+        """Whether a call of the record has no other answer than this."""
+        calls = (i for i in self._session.record.items if isinstance(i, FunctionCall))
+        return output is not None and any(c.call_id == output.call_id for c in calls)
 
     def _item_refused(
         self,
@@ -448,6 +462,9 @@ class Intake:
         if isinstance(command, DeleteItem):
             if event.error_class is ErrorClass.BENIGN:
                 self.tell(record.deleted(view, command.item_id))
+                for lost in connection.ledger.creations_before(request):
+                    connection.ledger.settle(lost, RequestState.UNANSWERED)
+                    self.tell(record.drop_local(command.item_id))
             elif request.subject is None and not waited:
                 again = connection.encode(DeleteItem(command.item_id), subject="again")
                 connection.post([again])
@@ -471,5 +488,5 @@ class Intake:
                     ]
                 )
             else:
-                kept = _output_in(command) is not None
+                kept = self._is_needed(_output_in(command))
                 self.tell(record.drop_local(command.item_id, keep=kept))

@@ -10,6 +10,7 @@ taken for the answer to the next.
 from __future__ import annotations
 
 import enum
+import itertools
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,7 @@ class Request:
         waited: somebody waits for the outcome, inside `Ledger.expect`.
         blocked: the item it was to replace was not deleted: a duplicate is no success.
         doubt: an error that may be about this request.
+        number: its place among all that its server was asked.
     """
 
     command: Command
@@ -82,6 +84,7 @@ class Request:
     state: RequestState = RequestState.PENDING
     error: ErrorReported | None = None
     doubt: ErrorReported | None = None
+    number: int = 0
     waited: bool = False
     blocked: bool = False
     written_at: float | None = None
@@ -227,6 +230,7 @@ class Ledger:
         self.late_answers = 0
         self.on_settled: Callable[[Request], None] | None = None
         self._ordered = ordered
+        self._numbers = itertools.count(1)
         self._owed: dict[str, Request] = {}
         self._passed_over: dict[str, Request] = {}
         self._doubted: list[Request] = []
@@ -240,6 +244,7 @@ class Ledger:
 
     def enter(self, request: Request) -> None:
         """Keep a request until it is answered."""
+        request.number = next(self._numbers)
         self._owed[request.event_id] = request
 
     def withdraw(self, request: Request) -> None:
@@ -284,7 +289,8 @@ class Ledger:
         that named nothing has cast doubt on what was then waiting, and what was in
         doubt is rejected (core rule 11).
         """
-        passed: list[Request] = []
+        # The deletion of what this replaces may have been passed over before.
+        passed = [r for r in self._passed_over.values() if _replaces(request, r)]
         for entry in tuple(self._owed.values()) if self._ordered else ():
             if entry is request:
                 break
@@ -303,6 +309,17 @@ class Ledger:
         request.doubt = error
         self.settle(request, RequestState.REJECTED, error)
         self._doubted.append(request)
+
+    def creations_before(self, deletion: Request) -> list[Request]:
+        """Return what should have made the item that a deletion did not find."""
+        item_id = item_of(deletion.command)
+        return [
+            entry
+            for entry in (*self._passed_over.values(), *self)
+            if isinstance(entry.command, Creation)
+            and item_of(entry.command) == item_id
+            and entry.number < deletion.number
+        ]
 
     def comes_late(self, key: AnswerKey) -> bool:
         """Whether this is the answer of something that a later one has passed over.
@@ -386,7 +403,7 @@ class Ledger:
     def _not_deleted(self, request: Request, error: ErrorReported) -> None:
         """What a new item should have replaced is there: its deletion was refused."""
         item_id = item_of(request.command)
-        for entry in self:
+        for entry in (*self._passed_over.values(), *self):
             if entry is request:
                 break
             if isinstance(entry.command, DeleteItem) and _names(entry) == item_id:

@@ -22,9 +22,12 @@ class Listener:
 
     Attributes:
         plays: replies are heard here, whoever takes a reply's stream beside it.
+        stops_for_voice: the user's voice stops what is said, also where the provider
+            does not see to that.
     """
 
     plays = False
+    stops_for_voice = False
 
     def response_created(self, response: Response) -> None:
         """A response began that may be heard."""
@@ -47,10 +50,13 @@ class Listener:
     def response_done(self, response: Response) -> None:
         """A response ended, or was lost; all its calls were announced."""
 
-    def cut(self, response: Response | None) -> Sequence[CutItem]:
+    def cut(
+        self, response: Response | None, *, force: bool = False
+    ) -> Sequence[CutItem]:
         """Stop playing a response (None: everything); say what was heard of each item.
 
-        Items that had been heard in full are not listed.
+        Items that had been heard in full are not listed. Of everything, the responses
+        that may not be interrupted play on unless `force` is given.
         """
         return ()
 

@@ -41,6 +41,8 @@ class Listening:
         manual: the provider finds no turns, so that all that is not committed is the
             open turn.
         sent_by_program: the last message of sound that was not said into a microphone.
+        held_back: seconds in which no server was given the microphone, in all; what was
+            said in them was given to one later.
     """
 
     def __init__(self, ring_seconds: float = 30.0) -> None:
@@ -56,6 +58,8 @@ class Listening:
         self._turn_item: str | None = None
         self._last_item: str | None = None
         self._last_push = -math.inf
+        self.held_back = 0.0
+        self._paused_at = math.inf
         self._confirm_by = math.inf
         self._spoken: OrderedDict[str, bytes] = OrderedDict()
         self.sent_by_program: str | None = None
@@ -70,6 +74,11 @@ class Listening:
     def has_the_floor(self) -> bool:
         """Whether the user speaks, or is about to be answered by turn detection."""
         return self.speaking or self.answer_due < math.inf
+
+    @property
+    def uncommitted(self) -> bool:
+        """Whether there is sound that is part of no turn, nor known to be dropped."""
+        return self.ring.end > self._committed_to
 
     @property
     def pushed_until(self) -> float:
@@ -139,8 +148,18 @@ class Listening:
             self.ring.dropped += missing
             self._committed_to = gone_to
 
+    def paused(self, now: float) -> None:
+        """From now on no server is given the microphone."""
+        self._paused_at = min(self._paused_at, now)
+
+    def unpaused(self, now: float) -> None:
+        """A server is given the microphone again."""
+        self.held_back += max(0.0, now - self._paused_at)
+        self._paused_at = math.inf
+
     def resumed(self, now: float) -> None:
         """A fresh connection begins to be given audio; it should hear an open turn."""
+        self.unpaused(now)
         if self.speaking:
             self._confirm_by = now + CONFIRMATION
 

@@ -58,9 +58,10 @@ def imply(session: Session, connection: Connection, answered: Request) -> None:
                 connection.post([connection.encode(request.command, subject=request)])
             case DeleteItem() if item_id in made:
                 _replace_again(session, connection, request, made.pop(item_id))
-            case DeleteItem() if _made_again(connection, answered, item_id):
-                # The answer to that, whatever it is, tells what the server holds.
+            case DeleteItem() if _makes(answered, item_id):
                 _is_gone(session, connection, request)
+            case DeleteItem() if _made_again(connection, item_id):
+                pass  # the answer to that, whatever it is, tells what the server holds
             case DeleteItem():
                 _look(connection, request)
             case _ if (
@@ -80,12 +81,14 @@ def _look(connection: Connection, request: Request) -> None:
     connection.post([connection.encode(look, subject=Probe(request))])
 
 
-def _made_again(connection: Connection, answered: Request, item_id: str | None) -> bool:
+def _makes(request: Request, item_id: str | None) -> bool:
+    command = request.command
+    return isinstance(command, Creation) and command.item_id == item_id
+
+
+def _made_again(connection: Connection, item_id: str | None) -> bool:
     """Whether an item of the same id was asked for since."""
-    return any(
-        isinstance(request.command, Creation) and request.command.item_id == item_id
-        for request in (answered, *connection.ledger)
-    )
+    return any(_makes(request, item_id) for request in connection.ledger)
 
 
 def _replace_again(
@@ -129,9 +132,12 @@ def is_missing(session: Session, connection: Connection, probe: Probe) -> None:
     if isinstance(request.command, DeleteItem):
         _is_gone(session, connection, request)
         return
-    again = _creation(session, connection, request)
+    again, view = _creation(session, connection, request), connection.view
+    item_id = item_of(request.command)
     if again is None:
         connection.ledger.settle(request, RequestState.UNANSWERED)
+        if view is not None and item_id is not None and item_id in view.leaving:
+            session.tell(session.record.forget([item_id]))  # as it was asked to be
     else:
         connection.post([connection.encode(again, subject=request)])
 

@@ -151,6 +151,7 @@ class Reply:
             else has to.
         unwanted: nobody waits any more; cancel what may still appear.
         tap: takes it while it is made, if anybody does.
+        interruptible: the user may stop it, by voice or otherwise (U4).
     """
 
     key: str
@@ -161,6 +162,7 @@ class Reply:
     if_busy: Literal["wait", "skip", "raise"] = "wait"
     within: Turn | None = None
     tap: Tap | None = None
+    interruptible: bool = True
     request: Request | None = None
     batch: Any = attrs.field(default=None, repr=False)
     response: Response | None = None
@@ -250,6 +252,11 @@ class Response:
     def tap(self) -> Tap | None:
         """Whoever takes it while it is made, beside the listener."""
         return None if self.reply is None else self.reply.tap
+
+    @property
+    def interruptible(self) -> bool:
+        """Whether the user may stop it."""
+        return self.reply is None or self.reply.interruptible
 
     @property
     def running(self) -> bool:

@@ -31,9 +31,37 @@ class Replying(Responding):
 
     # --- stopping ------------------------------------------------------------
 
-    def cut_everything(self) -> None:
-        """The user speaks, or somebody interrupts: silence at once."""
-        self._cutting.cut_everything()
+    def cut_everything(self, *, force: bool = False) -> None:
+        """The user speaks, or somebody interrupts: silence at once.
+
+        Args:
+            force: also of what may not be interrupted.
+        """
+        self._cutting.cut_everything(force=force)
+
+    def interrupt(self, *, force: bool = False) -> None:
+        """See `RealtimeSession.interrupt`."""
+        posted = self.slot.posted
+        if posted is not None and (force or posted.interruptible):
+            self.leave(posted, silence=True)
+        self._stop_speaking(force=force)
+
+    def stop_for_voice(self) -> None:
+        """The user speaks, and the provider leaves it to the client what stops for it.
+
+        A reply that was asked for and has not begun is stopped when it appears: under
+        automatic turns the answer to what the user says then serves it.
+        """
+        if self._session.turns_are_automatic():
+            self._stop_speaking(force=False)
+        else:
+            self.interrupt()
+
+    def _stop_speaking(self, *, force: bool) -> None:
+        active = self.slot.active
+        if active is not None and (force or active.interruptible):
+            self._cutting.cut(active)
+        self.cut_everything(force=force)
 
     # --- changes of agent and of connection ----------------------------------
 

@@ -136,9 +136,10 @@ class Responding(Asking):
     def _talks_over_the_user(self, response: Response) -> bool:
         """Whether it was asked for in the moment in which the user began to speak."""
         session = self._session
-        interrupts = session.turns_are_automatic() and session.speech_interrupts()
+        stops = session.speech_interrupts() or session.listener.stops_for_voice
+        interrupts = session.turns_are_automatic() and stops
         speaking = interrupts and session.listening.speaking
-        return speaking and not response.out_of_band
+        return speaking and response.interruptible and not response.out_of_band
 
     def _hold_back(
         self, connection: Connection, response: Response, reply: Reply
@@ -297,10 +298,21 @@ class Responding(Asking):
             if isinstance(item, FunctionCall) and item.status == "completed":
                 self._announce_call(response, item)
         self._unclaimed = self._still_unclaimed()
+        if not (response.out_of_band or event.out_of_band):
+            self._adopt(connection, event)
         self.slot.finished(response)
         self._session.meter.response_done(response, event, self._name(response))
         self._conclude(connection, response, event)
         self._session.spending.spent(self.usage)
+
+    def _adopt(self, connection: Connection, event: ResponseDone) -> None:
+        """Take what was never announced, or never called final, from the end."""
+        record, view = self._session.record, connection.view
+        for item in event.items:
+            known = record.get(item.id)
+            open_ = known is None or getattr(known, "status", "") == "in_progress"
+            if view is not None and open_:
+                self._session.tell(record.item_done(view, item))
 
     def item_made(self, item: Item) -> None:
         """The server has an item that it made itself; its response may be told later.

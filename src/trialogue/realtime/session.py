@@ -289,9 +289,7 @@ class RealtimeSession(Hosting):
             SessionClosed: the session takes no more work.
         """
         wish = wish_for(self.replying.new_key(), **options)
-        return await self.reply(
-            wish.command, add_instructions=wish.add_instructions, if_busy=if_busy
-        )
+        return await self.reply(wish, if_busy=if_busy)
 
     def open_reply(
         self,
@@ -324,26 +322,16 @@ class RealtimeSession(Hosting):
             SessionClosed: the session takes no more work.
         """
         wish = wish_for(self.replying.new_key(), **options)
-        return self.stream_reply(
-            wish.command,
-            add_instructions=wish.add_instructions,
-            if_busy=if_busy,
-            limits=limits,
-        )
+        return self.stream_reply(wish, if_busy=if_busy, limits=limits)
 
-    def interrupt(self) -> None:
+    def interrupt(self, *, force: bool = False) -> None:
         """Stop what is being said, now: cancelled, and truncated at what was heard.
 
         A reply that was asked for and has not begun is stopped as soon as it appears;
-        what waits in the queue still gets its turn.
+        what waits in the queue still gets its turn. Replies that were asked for with
+        `allow_interruptions=False` stay, unless `force` is given.
         """
-        posted = self.replying.slot.posted
-        if posted is not None:
-            self.replying.leave(posted, silence=True)
-        active = self.replying.slot.active
-        if active is not None:
-            self.replying.cut(active)
-        self.replying.cut_everything()
+        self.replying.interrupt(force=force)
 
     # --- commands ------------------------------------------------------------
 

@@ -386,6 +386,7 @@ class Supervisor(Agreeing):
     def _withdraw(self, connection: Connection) -> None:
         """A connection serves no more: take back what it was about."""
         session = self._session
+        session.listening.paused(trio.current_time())
         session.replying.connection_lost(connection)
         # Of one that was lost nobody knows what it heard since its last sign of life.
         lost = connection.ended.is_set()

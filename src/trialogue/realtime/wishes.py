@@ -47,6 +47,8 @@ class ReplyOptions(TypedDict, total=False):
         input: items to answer instead of the conversation; an `OpaqueItem` of type
             "item_reference" names one of the conversation by its id.
         metadata: pairs that the provider echoes with the reply.
+        allow_interruptions: False keeps what is said going while the user speaks, and
+            through `interrupt()`; refused where the provider itself interrupts.
     """
 
     instructions: str | None
@@ -63,6 +65,7 @@ class ReplyOptions(TypedDict, total=False):
     out_of_band: bool
     input: Sequence[Item] | Unchanged
     metadata: Mapping[str, str] | None
+    allow_interruptions: bool
 
 
 @attrs.frozen
@@ -72,10 +75,12 @@ class Wish:
     Attributes:
         command: what to ask the provider.
         add_instructions: what to add to the session's instructions when it is asked.
+        allow_interruptions: whether the user may stop it.
     """
 
     command: CreateResponse
     add_instructions: str | None = None
+    allow_interruptions: bool = True
 
 
 def wish_for(
@@ -95,6 +100,7 @@ def wish_for(
     out_of_band: bool = False,
     input: Sequence[Item] | Unchanged = UNCHANGED,  # noqa: A002
     metadata: Mapping[str, str] | None = None,
+    allow_interruptions: bool = True,
 ) -> Wish:
     """Return the wish that `ReplyOptions` describe.
 
@@ -119,4 +125,5 @@ def wish_for(
         input=UNCHANGED if isinstance(input, Unchanged) else tuple(input),
         metadata=dict(metadata or {}),
     )
-    return Wish(command, None if replace else instructions)
+    added = None if replace else instructions
+    return Wish(command, added, allow_interruptions)
