@@ -14,6 +14,7 @@ __all__ = [
     "ConnectRefused",
     "ConnectionLost",
     "ConversionError",
+    "DelegationError",
     "DrainStarted",
     "HandoffError",
     "HandoffLoop",
@@ -175,6 +176,15 @@ class HandoffError(TrialogueError):
 
 class HandoffLoop(HandoffError):
     """More handoffs than allowed happened without a word from the user (H20)."""
+
+
+class DelegationError(TrialogueError):
+    """A delegation cannot be begun, or not be ended, like this; nothing was sent.
+
+    Raised by `session.delegate` outside of the agent that is current, in a detached
+    tool, or for an agent that runs already; and by `ctx.complete` outside of a
+    delegation, the second time, or with a value of another type than was declared.
+    """
 
 
 class ToolError(TrialogueError):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
+from leftovers import QUIET, counted, tasks
 from stage import Greeter, Weather, on_stage, until
 from trialogue.agents.events import (
     HandoffFailed,
@@ -33,10 +33,6 @@ if TYPE_CHECKING:
 WARMING_UP = 130
 """Handoffs until every bounded memory (256 spoken items are the longest) is full."""
 HANDOFFS = WARMING_UP + 100
-OWNERS = ("trialogue.realtime.", "trialogue.agents.", "trialogue.audio.", "trio.")
-TOLD = ("trialogue.realtime.notices", "trialogue.agents.events")
-"""What the stage collects for the test."""
-QUIET = {"owed": 0, "queued": 0, "posted": 0, "active": 0, "turn": 0}
 
 
 def back_and_forth(turn: Turn) -> Any:
@@ -54,31 +50,6 @@ async def written(stage: Stage, words: str) -> None:
     report = await stage.session.update_chat_ctx(edited)
     report.raise_for_failures()
     await stage.session.generate_reply()
-
-
-def counted() -> Counter[str]:
-    """Count what is alive of the library's own, and of Trio's, by class."""
-    gc.collect()
-    kinds = Counter(type(thing) for thing in gc.get_objects())
-    return Counter(
-        {
-            kind.__qualname__: count
-            for kind, count in kinds.items()
-            if kind.__module__.startswith(OWNERS) and kind.__module__ not in TOLD
-        }
-    )
-
-
-def tasks() -> int:
-    root = trio.lowlevel.current_root_task()
-    assert root is not None
-    waiting, count = [root], 0
-    while waiting:
-        task = waiting.pop()
-        count += 1
-        for nursery in task.child_nurseries:
-            waiting += nursery.child_tasks
-    return count
 
 
 @pytest.mark.behaviour("H11")

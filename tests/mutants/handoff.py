@@ -202,7 +202,7 @@ def agents_form_a_chain(patch: Patch) -> None:
 @mutant("H11", "a scope that was left keeps the decision that ended it")
 def left_scope_keeps_its_decision(patch: Patch) -> None:
     patch.source(
-        "trialogue.agents.running:Running._stage_one", "scope.decision = None", "pass"
+        "trialogue.agents.running:Running.stage_one", "scope.decision = None", "pass"
     )
 
 
@@ -309,7 +309,7 @@ def stale_answer_is_not_owed(patch: Patch) -> None:
 def silent_agent_stays_silent(patch: Patch) -> None:
     patch.source(
         "trialogue.agents.scope:AgentScope._enter",
-        "elif self.transition.speaks and not self.asked:",
+        "elif self.transition.speaks and not self.asked and not self.completed:",
         "elif False:",
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias
 
 import attrs
 
@@ -12,9 +12,22 @@ from trialogue.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    # NB: for type checkers alone, which bring it along: `Agent` without brackets is
+    # `Agent[Any]`. At run time there is no such default before Python 3.13.
+    from typing_extensions import TypeVar
+
     from trialogue.agents.run_context import RunContext
     from trialogue.dialects.options import SessionOptions
     from trialogue.realtime.model import RealtimeModel
+
+    # By an alias, for mypy takes an Any that is written out for a sign that overloads
+    # (of `function_tool`) are ambiguous, and then knows nothing of a tool any more.
+    Undeclared: TypeAlias = Any
+    ResultT_co = TypeVar("ResultT_co", covariant=True, default=Undeclared)
+else:
+    from typing import TypeVar
+
+    ResultT_co = TypeVar("ResultT_co", covariant=True)
 
 __all__ = ["Agent", "Handoff", "Instructions", "check_agent", "name_of"]
 
@@ -23,11 +36,15 @@ Instructions: TypeAlias = (
 )
 
 
-class Agent:
+class Agent(Generic[ResultT_co]):
     """One member of the cast: instructions, tools, and what it does on stage.
 
     Subclass it and give `instructions` and `@function_tool` methods, or make one with
     arguments. An agent is a description; nothing runs before it is current.
+
+    One that is delegated to may declare what it gives back: after `class
+    Consent(Agent[bool])` the result of `session.delegate(Consent())` is a `bool`.
+    Without brackets it is anything.
 
     Attributes:
         instructions: text, or a function (async or not) of the context.

@@ -15,10 +15,14 @@ from trialogue.agents.events import (
 )
 from trialogue.agents.handoff import Transition
 from trialogue.agents.tool_runs import ToolRuns
-from trialogue.conversation.items import Message, TextContent
+from trialogue.conversation.items import (
+    FunctionCallOutput,
+    Message,
+    TextContent,
+)
 from trialogue.tools import failure as tool_failure
 from trialogue.tools import render
-from trialogue.tools.outcome import Crashed
+from trialogue.tools.outcome import Crashed, InProgress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +63,7 @@ class Answering:
             self._groups[response.id] = group
         opened = OpenCall(call, self._scope.tools.get(call.name))
         group.calls.append(opened)
-        if self._scope.frozen or self._scope.decision is not None:
+        if self._scope.leaving:
             opened.tool = None
             return
         self._runs.start(group, opened)
@@ -73,9 +77,31 @@ class Answering:
             self._move_on(group)
 
     def agreed(self) -> None:
-        """The server has agreed with the agent: it may hand over."""
+        """The server has agreed with the agent, or it is back: it may go on."""
         for group in tuple(self._groups.values()):
             self._move_on(group)
+
+    def has_ended(self, call: FunctionCall) -> bool:
+        """Whether a call's tool has returned and its response is complete."""
+        for group in self._groups.values():
+            for opened in group.calls:
+                if opened.call.call_id == call.call_id:
+                    return group.complete and not opened.running
+        return True
+
+    def put_off(self) -> list[Item]:
+        """Answer the open calls "in progress", for a model that cannot have them open.
+
+        Returns the outputs; what comes of the calls follows as notes.
+        """
+        outputs: list[Item] = []
+        text = render(InProgress())
+        for opened in self.open:
+            if not opened.put_off:
+                opened.put_off = True
+                item_id = self._session.realtime.new_item_id("out")
+                outputs.append(FunctionCallOutput(item_id, opened.call.call_id, text))
+        return outputs
 
     def user_interrupted(self) -> None:
         """The user speaks: tools that asked for it are cancelled."""
@@ -92,13 +118,15 @@ class Answering:
         slot = self._session.realtime.replying.slot
         for group in self._groups.values():
             slot.close_turn(group.turn)
-        decision = self._scope.decision
+        decision, delegation = self._scope.decision, self._scope.delegation
         outputs: list[Item] = []
         for call in self.open:
             call.close(None if decision is None else decision.name)
             outputs.append(self._answer(call))
         if decision is not None:
             decision.outputs += outputs
+        elif delegation is not None:
+            delegation.outputs += outputs
         else:
             leave_outputs(self._session.realtime, outputs)
         self._session.changed.pulse()
@@ -113,7 +141,7 @@ class Answering:
             call = opened.call
             failed = ToolFailed(self._scope.name, call.name, call.call_id, problem)
             self._session.publish(failed)
-        late = self._scope.closed or self._scope.decision is not None
+        late = self._scope.closed or self._scope.leaving
         if opened.target is not None and late:
             self._session.publish(HandoffDiscarded(opened.target.name))
         if self._scope.closed and opened.detached:
@@ -135,7 +163,7 @@ class Answering:
 
     def _move_on(self, group: CallGroup) -> None:
         """Decide, or answer, as soon as the response and its tools allow it."""
-        if self._scope.frozen or self._scope.decision is not None or group.answered:
+        if self._scope.leaving or self._scope.suspended or group.answered:
             return
         if not group.complete:
             return
@@ -150,10 +178,11 @@ class Answering:
     async def _wait_for_siblings(self, group: CallGroup) -> None:
         with trio.move_on_after(UNDECIDED):
             await self._session.changed.until(lambda: not group.may_still_hand_off)
+        await self._session.changed.until(lambda: not self._scope.suspended)
         self._decide_or_answer(group)
 
     def _decide_or_answer(self, group: CallGroup) -> None:
-        if self._scope.frozen or self._scope.decision is not None or group.answered:
+        if self._scope.leaving or group.answered:
             return
         standing = group.agree()
         if standing is not None and standing.target is not None:
@@ -197,7 +226,7 @@ class Answering:
                 call.seconds,
             )
         )
-        return output
+        return note_of(self._session.realtime, call) if call.put_off else output
 
 
 def leave_outputs(realtime: RealtimeSession, outputs: Sequence[Item]) -> None:
@@ -212,10 +241,15 @@ def deliver_note(realtime: RealtimeSession, opened: OpenCall) -> str:
     Returns:
         The text of the note.
     """
+    note = note_of(realtime, opened)
+    realtime.answer([note], turn=None, reply=True)
+    return note.text
+
+
+def note_of(realtime: RealtimeSession, opened: OpenCall) -> Message:
+    """Return the result of a call whose output was "in progress", as a message."""
     assert opened.outcome is not None
     most = realtime.limits.max_output_bytes
     text = render(opened.outcome, max_bytes=most)
     text = f"Result of {opened.call.name}: {text}"
-    note = Message(realtime.new_item_id("msg"), "system", (TextContent(text),))
-    realtime.answer([note], turn=None, reply=True)
-    return text
+    return Message(realtime.new_item_id("msg"), "system", (TextContent(text),))

@@ -36,6 +36,7 @@ class OpenCall:
         returned_at: when the tool returned.
         settled_at: when the outcome was known.
         detached: it runs in the session's nursery and outlives its agent.
+        put_off: it was answered "in progress"; what comes of it follows as a note.
     """
 
     call: FunctionCall
@@ -46,6 +47,7 @@ class OpenCall:
     returned_at: float | None = None
     settled_at: float | None = None
     detached: bool = False
+    put_off: bool = False
     answered: bool = False
     interrupted: bool = False
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, repr=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 if TYPE_CHECKING:
+    from trialogue.agents.scope import AgentScope
     from trialogue.agents.session import AgentSession
     from trialogue.agents.user_turns import UserTurns
     from trialogue.audio.playout import Playout
@@ -47,7 +48,7 @@ class Ending:
         limit = 0.0 if now else ENDING
         self.by = min(self.by, trio.current_time() + limit)
         if self._session.scope is not None:
-            self._session.scope.patience.deadline = self.by
+            self._session.scope.root.patience.deadline = self.by
         self._session.changed.pulse()
 
     def input_ended(self) -> float:
@@ -68,6 +69,16 @@ class Ending:
         if self.asked:
             return silent
         lingered = trio.current_time() >= self._input_ended_at + LINGER
-        nothing_owed = slot.idle and not realtime.replying.owed and scope.quiet
+        nothing_owed = slot.idle and not realtime.replying.owed and self._quiet(scope)
         floor = realtime.user_has_the_floor or self._turns.busy
         return lingered and silent and nothing_owed and not floor
+
+    def _quiet(self, scope: AgentScope) -> bool:
+        """Whether no agent is at work on anything that could still be told.
+
+        One that delegates is not, nor its tools that wait for it to be back: that
+        takes the agent it has delegated to, and so the user, who is gone.
+        """
+        held = bool(self._session.realtime.replying.aside)
+        above = [other for other in scope.lineage() if other is not scope]
+        return scope.quiet and all(held or other.quiet for other in above)

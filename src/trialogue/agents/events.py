@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import attrs
 
 from trialogue.agents.states import AgentState, UserState
@@ -10,6 +12,9 @@ __all__ = [
     "AgentEntered",
     "AgentStateChanged",
     "AgentTranscript",
+    "DelegationEnded",
+    "DelegationStarted",
+    "DelegationTimings",
     "HandoffCompleted",
     "HandoffDiscarded",
     "HandoffFailed",
@@ -192,6 +197,50 @@ class HandoffDiscarded:
     """A tool returned an agent after the decision had fallen; it changes nothing."""
 
     next: str
+
+
+@attrs.frozen
+class DelegationTimings:
+    """One delegation, measured on Trio's clock (seconds). None: did not happen.
+
+    Attributes:
+        requested: `delegate` was called.
+        began: its turn had come, and the agent asked for was current.
+        ended: its scope was empty, and the agent that delegated was current again.
+        acknowledged: the server confirmed the configuration of the agent asked for.
+        completed: the value was given.
+    """
+
+    requested: float
+    began: float
+    ended: float
+    acknowledged: float | None = None
+    completed: float | None = None
+
+
+@attrs.frozen
+class DelegationStarted:
+    """An agent delegates to another one, and waits for its value."""
+
+    agent: str
+    to: str
+
+
+@attrs.frozen
+class DelegationEnded:
+    """The agent that delegated is current again, or ends as well.
+
+    Attributes:
+        agent: who delegated.
+        to: who was current at the end: the agent asked for, or who came in its place.
+        outcome: "completed" with a value; "failed" with an exception, which the caller
+            is given; "cancelled" together with the caller.
+    """
+
+    agent: str
+    to: str
+    outcome: Literal["completed", "failed", "cancelled"]
+    timings: DelegationTimings
 
 
 @attrs.frozen

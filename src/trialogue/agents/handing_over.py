@@ -85,6 +85,9 @@ class HandingOver:
     def soon(self, target: Agent | Handoff) -> None:
         """See `AgentSession.handoff_soon`."""
         scope = self._session.running.current()
+        inside = current_scope.get()
+        if inside is not None and inside.encloses(trio.lowlevel.current_task()):
+            scope = inside  # which may wait for one that it has delegated to
         handoff = as_handoff(target)
         if handoff is None:
             msg = f"handoff_soon() needs an agent, not {target!r}"

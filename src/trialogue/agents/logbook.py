@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from trialogue.agents.events import (
     AgentEntered,
+    DelegationEnded,
+    DelegationStarted,
     HandoffCompleted,
     HandoffDiscarded,
     HandoffFailed,
@@ -35,5 +37,9 @@ def note(log: SessionLog, event: object) -> None:
             log.warning("handoff %s -> %s failed", previous, following)
         case HandoffDiscarded(following):
             log.warning("a handoff to %s came too late and was discarded", following)
+        case DelegationStarted(agent, to):
+            log.info("agent %s delegates to %s", agent, to)
+        case DelegationEnded(agent, to, outcome):
+            log.info("agent %s is current again, after %s: %s", agent, to, outcome)
         case _:
             pass

@@ -141,7 +141,15 @@ class Stage(Listener):
         scope = self._session.scope
         if scope is None:
             return ()
-        return [opened.call.call_id for opened in scope.calls.open]
+        return [
+            opened.call.call_id
+            for current in scope.lineage()
+            for opened in current.calls.open
+        ]
+
+    def working(self) -> bool:
+        scope = self._session.scope
+        return scope is not None and bool(scope.calls.open)
 
     def user_started_speaking(self) -> None:
         if self._session.scope is not None:

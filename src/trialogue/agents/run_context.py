@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 import attrs
 
+from trialogue.agents.delegation import complete
 from trialogue.agents.userdata import UserDataT
 from trialogue.agents.waiting import heard_to_the_end
 from trialogue.conversation.items import FunctionCall
@@ -15,16 +16,19 @@ if TYPE_CHECKING:
     import trio
 
     from trialogue.agents.agent import Agent
+    from trialogue.agents.calls import OpenCall
     from trialogue.agents.scope import AgentScope
     from trialogue.agents.session import AgentSession
     from trialogue.realtime.replies import Turn
 
-__all__ = ["RunContext", "current_scope", "current_turn"]
+__all__ = ["RunContext", "current_call", "current_scope", "current_turn"]
 
 current_scope: ContextVar[AgentScope | None] = ContextVar("current_scope", default=None)
 """The agent scope that the running task belongs to."""
 current_turn: ContextVar[Turn | None] = ContextVar("current_turn", default=None)
 """The turn of the tool call that is running: its own replies do not wait for it."""
+current_call: ContextVar[OpenCall | None] = ContextVar("current_call", default=None)
+"""The tool call that is running."""
 
 
 @attrs.frozen
@@ -73,3 +77,17 @@ class RunContext(Generic[UserDataT]):
             msg = "this agent's scope is over; start it in ctx.session.nursery"
             raise RuntimeError(msg)
         return self._scope.nursery
+
+    def complete(self, value: Any = None) -> None:
+        """Give `session.delegate` its value; synchronous, once, by the agent asked for.
+
+        The hook or tool that calls this may go on to its end (three seconds at most);
+        then the agent's scope is left, what still runs in it is cancelled, and whoever
+        delegated goes on with the value. Speech that was generated plays to its end,
+        and nothing more is asked for.
+
+        Raises:
+            DelegationError: the agent was not delegated to, has completed or handed
+                over, or the value is not of the type that it declares (`Agent[bool]`).
+        """
+        complete(self._scope, self.call, value)

@@ -13,12 +13,13 @@ from trialogue.agents.events import HandoffFailed
 from trialogue.agents.handoff import Transition, configuration_of
 from trialogue.agents.preparing import as_handoff, prepare
 from trialogue.agents.restoring import restore
-from trialogue.agents.run_context import RunContext
+from trialogue.agents.run_context import RunContext, current_scope, current_turn
 from trialogue.agents.scope import AgentScope
 from trialogue.errors import ConfigurationError, HandoffError
 
 if TYPE_CHECKING:
     from trialogue.agents.agent import Agent
+    from trialogue.agents.delegation import Delegation
     from trialogue.agents.session import AgentSession
 
 __all__ = ["Running"]
@@ -42,6 +43,11 @@ class Running:
         self._loop = trio.CancelScope()
         self.active = False
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the block was left: nobody follows whoever is current."""
+        return self._loop.cancel_called
+
     def current(self) -> AgentScope:
         """Return the scope of the agent that is current.
 
@@ -61,16 +67,21 @@ class Running:
         An instance may serve several sessions at once, if it can.
 
         Raises:
-            ConfigurationError: it is the agent that is current.
+            ConfigurationError: it is the agent that is current, or one that waits for
+                what it has delegated.
         """
-        scope = self._session.scope
-        if scope is not None and scope.agent is agent and self.active:
+        if self.runs(agent):
             name = name_of(agent)
             msg = (
                 f"{name} is running already, and cannot take over from itself; hand "
                 f"over to another agent, or to a new instance: {type(agent).__name__}()"
             )
             raise ConfigurationError(msg)
+
+    def runs(self, agent: Agent) -> bool:
+        """Whether an agent has begun and not ended."""
+        current = self._session.scope if self.active else None
+        return current is not None and any(s.agent is agent for s in current.lineage())
 
     def stop(self, reason: str) -> None:
         """The block is left: a run that was started outside of it ends as well."""
@@ -91,28 +102,30 @@ class Running:
             with trio.CancelScope() as self._loop:
                 transition: Transition | None = await self._first(agent)
                 while transition is not None:
-                    transition = await self._stage_one(transition)
+                    transition = await self.stage_one(transition)
         finally:
             self.active = False
-            self._abandon(self._session.scope)
+            if self._session.scope is not None:
+                self.abandon(self._session.scope, "the run ended")
             self._session.scope = None
             self._session.changed.pulse()
 
-    def _abandon(self, scope: AgentScope | None) -> None:
-        """The run is over: whoever waits for a handoff is told."""
-        pending = () if scope is None else (scope.transition, scope.decision)
-        for transition in pending:
+    def abandon(self, scope: AgentScope, why: str) -> None:
+        """No agent follows this one: whoever waits for a handoff is told."""
+        if scope.completed:
+            scope.transition.finish()  # it has, with or without the server's word
+        for transition in (scope.transition, scope.decision):
             if transition is not None:
-                msg = f"the run ended before {transition.name} had taken over"
+                msg = f"{why} before {transition.name} had taken over"
                 transition.finish(HandoffError(msg, next=transition.name))
-        if scope is not None and scope.decision is not None:
+        if scope.decision is not None:
             # Decided, and cut short before the next agent's burst could carry them.
             leave_outputs(self._session.realtime, scope.decision.outputs)
             config = scope.decision.config
             if config is not None and not config.ready:
                 # Nobody will begin under it: a connection must not wait for that.
                 supervisor = self._session.realtime.supervisor
-                supervisor.give_up(config, HandoffError("the run has ended"))
+                supervisor.give_up(config, HandoffError(why))
 
     async def _first(self, agent: Agent) -> Transition:
         handoff = as_handoff(agent)
@@ -121,8 +134,11 @@ class Running:
             raise HandoffError(msg)
         return Transition(await prepare(self._session, handoff))
 
-    async def _stage_one(self, transition: Transition) -> Transition | None:
-        scope = AgentScope(self._session, transition)
+    async def stage_one(
+        self, transition: Transition, delegation: Delegation | None = None
+    ) -> Transition | None:
+        """Let one agent be current; return who follows it, or None for nobody."""
+        scope = AgentScope(self._session, transition, delegation)
         scope.patience.deadline = self._session.ending.by
         if transition.config is None:
             transition.config = configuration_of(
@@ -138,24 +154,32 @@ class Running:
         except HandoffError as error:
             if error is not transition.error:
                 raise
-            following = self._return(transition, error)
+            delegated = delegation is not None
+            following = self._return(transition, error, delegated=delegated)
         finally:
             self._session.block.start_if_open(self._exit, scope)
-        if following is None and self._session.block.open:
+        if following is None and delegation is None and self._session.block.open:
             # Nothing follows that it could run beside; the session may be left next.
             await scope.exited.wait()
         return following
 
     async def _exit(self, scope: AgentScope) -> None:
+        # Of a child that ended this is called in the context of its caller.
+        current_scope.set(None)
+        current_turn.set(None)
         try:
             with trio.move_on_after(EXIT):
                 await scope.agent.on_exit(RunContext(self._session, scope.agent))
         finally:
             scope.exited.set()
 
-    def _return(self, failed: Transition, error: HandoffError) -> Transition:
+    def _return(
+        self, failed: Transition, error: HandoffError, *, delegated: bool
+    ) -> Transition:
         """A handoff failed: the previous agent goes on as if it had never left."""
         previous = failed.previous
+        if previous is None and delegated:
+            raise error  # to whoever delegated
         before = None if previous is None else previous.name
         self._session.publish(HandoffFailed(before, failed.name, str(error)))
         if previous is None or failed.restores or self._on_handoff_error == "raise":

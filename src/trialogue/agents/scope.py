@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import trio
@@ -10,16 +11,25 @@ from trialogue.agents.answering import Answering
 from trialogue.agents.events import AgentEntered, HandoffDiscarded
 from trialogue.agents.handoff import Transition, failure
 from trialogue.agents.preparing import as_handoff, prepare
-from trialogue.agents.run_context import RunContext, current_scope
+from trialogue.agents.run_context import (
+    RunContext,
+    current_call,
+    current_scope,
+    current_turn,
+)
 from trialogue.agents.speaking import ask_to_speak
 from trialogue.agents.stalling import watch_emptying
 from trialogue.errors import HandoffError
 from trialogue.realtime.unwrapping import single
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from trialogue.agents.agent import Handoff
     from trialogue.agents.calls import OpenCall
+    from trialogue.agents.delegation import Delegation
     from trialogue.agents.session import AgentSession
+    from trialogue.conversation.items import FunctionCall
     from trialogue.realtime.configuration import Configuration
 
 __all__ = ["AgentScope"]
@@ -31,9 +41,15 @@ FINISHING = 3.0
 class AgentScope:
     """The time in which one agent is current; owns everything that ends with it."""
 
-    def __init__(self, session: AgentSession, transition: Transition) -> None:
+    def __init__(
+        self,
+        session: AgentSession,
+        transition: Transition,
+        delegation: Delegation | None = None,
+    ) -> None:
         self.session = session
         self.transition = transition
+        self.delegation = delegation
         self.agent = transition.agent
         self.name = transition.name
         self.tools = transition.prepared.tools
@@ -48,6 +64,10 @@ class AgentScope:
         self.patience = trio.CancelScope()
         self.emptied = trio.Event()
         self.exited = trio.Event()
+        self.suspended = False
+        self.turnstile = trio.StrictFIFOLock()
+        self._delegating: list[OpenCall | None] = []
+        self._enter_task: trio.lowlevel.Task | None = None
         self.calls = Answering(self)
 
     def __repr__(self) -> str:
@@ -63,14 +83,42 @@ class AgentScope:
     @property
     def quiet(self) -> bool:
         """Whether nothing of the agent's is under way."""
-        return not self.entering and not self.calls.open
+        entering = self.entering and None not in self._delegating
+        return not entering and all(c in self._delegating for c in self.calls.open)
+
+    @property
+    def completed(self) -> bool:
+        """Whether it has given the value for which it was delegated to."""
+        return self.delegation is not None and self.delegation.completed
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it will not be current for much longer."""
+        decided = self.decision is not None or self.error is not None
+        return self.frozen or decided or self.completed
+
+    @property
+    def ends(self) -> bool:
+        """Whether its nursery is about to end, or has."""
+        cancelled = self.nursery is None or self.nursery.cancel_scope.cancel_called
+        return self.frozen or self.closed or cancelled
 
     @property
     def stands(self) -> bool:
         """Whether the server has agreed with it and it is not being left."""
-        leaving = self.frozen or self.decision is not None or self.error is not None
         settled = self.transition.settled.is_set() and self.transition.error is None
-        return settled and not leaving
+        return settled and not self.leaving and not self.suspended
+
+    def lineage(self) -> Iterator[AgentScope]:
+        """This scope, the one that delegated to it, and so on outwards."""
+        yield self
+        if self.delegation is not None:
+            yield from self.delegation.parent.lineage()
+
+    @property
+    def root(self) -> AgentScope:
+        """The outermost scope, which ends with the conversation."""
+        return list(self.lineage())[-1]
 
     def encloses(self, task: trio.lowlevel.Task) -> bool:
         """Whether a task ends with this scope: it cannot wait for that."""
@@ -93,6 +141,9 @@ class AgentScope:
                 async with trio.open_nursery() as self.nursery:
                     try:
                         self._begin()
+                        if self.delegation is not None:
+                            # It ends by a value, or with whoever delegated to it.
+                            await trio.sleep_forever()
                         with self.patience:
                             await self.session.ending.wait()
                         self.nursery.cancel_scope.cancel(reason="the session ends")
@@ -117,6 +168,8 @@ class AgentScope:
         self.nursery.start_soon(self._settle, name=f"settle {self.name}")
         previous = self.transition.previous
         before = None if previous is None else previous.name
+        if previous is None and self.delegation is not None:
+            before = self.delegation.parent.name
         self.session.publish(AgentEntered(self.name, before))
         if self.transition.enters:
             self.entering = True
@@ -124,13 +177,16 @@ class AgentScope:
 
     async def _enter(self) -> None:
         current_scope.set(self)
+        current_turn.set(None)  # those of a tool that delegated are not its own
+        current_call.set(None)
+        self._enter_task = trio.lowlevel.current_task()
         ctx = RunContext(self.session, self.agent, None, self)
         following = await self.agent.on_enter(ctx)
         self.entering = False
         target = as_handoff(following)
         if target is not None:
             await self.hand_over(target)
-        elif self.transition.speaks and not self.asked:
+        elif self.transition.speaks and not self.asked and not self.completed:
             ask_to_speak(self.session, self)
         self.session.changed.pulse()
 
@@ -158,7 +214,9 @@ class AgentScope:
         """
         requested = trio.current_time()
         prepared = await prepare(self.session, handoff)
-        await self.transition.settled.wait()
+        await self.session.changed.until(
+            lambda: self.transition.settled.is_set() and not self.suspended
+        )
         transition = Transition(
             prepared, previous=self.transition, speaks=handoff.reply == "auto"
         )
@@ -187,9 +245,10 @@ class AgentScope:
 
     def _leave(self) -> None:
         assert self.nursery is not None
-        assert self.decision is not None
         self.frozen = True
-        reason = f"handoff: {self.name} -> {self.decision.name}"
+        reason = f"{self.name} has completed"
+        if self.decision is not None:
+            reason = f"handoff: {self.name} -> {self.decision.name}"
         self.nursery.cancel_scope.cancel(reason=reason)
 
     @staticmethod
@@ -197,9 +256,57 @@ class AgentScope:
         wants = call.tool is not None and call.tool.options.on_handoff == "finish"
         return wants and call.running
 
-    async def _finish_calls(self) -> None:
+    async def _finish_calls(self, also: Callable[[], bool] = lambda: True) -> None:
         with trio.move_on_after(FINISHING):
             await self.session.changed.until(
-                lambda: not any(self._finishes(call) for call in self.calls.open)
+                lambda: (
+                    also() and not any(self._finishes(call) for call in self.calls.open)
+                )
             )
         self._leave()
+
+    # --- delegating, and being delegated to ----------------------------------
+
+    @contextmanager
+    def waiting(self, call: OpenCall | None) -> Iterator[None]:
+        """A call, or a hook, waits for an agent that it delegates to."""
+        self._delegating.append(call)
+        try:
+            yield
+        finally:
+            self._delegating.remove(call)
+
+    def resume(self) -> None:
+        """It is current again: what waited for that goes on, in this step."""
+        assert self.nursery is not None
+        self.transition.settled = trio.Event()
+        self.nursery.start_soon(self._settle_again, name=f"settle {self.name}")
+        self.calls.agreed()
+
+    async def _settle_again(self) -> None:
+        config = self.config
+        await config.verdict.wait()
+        if config is not self.config:
+            return  # it has delegated once more since
+        if config.error is not None:
+            what = f"{self.name} could not be restored after a delegation"
+            error = HandoffError(f"{what}: {config.error}", next=self.name)
+            raise error from config.error
+        self.transition.settled.set()
+        self.calls.agreed()
+        self.session.changed.pulse()
+
+    def complete(self, call: FunctionCall | None) -> None:
+        """The value was given: leave as soon as whoever gave it has returned."""
+        assert self.nursery is not None
+        self.handed_over = True
+        self.nursery.start_soon(self._finish_calls, self._giver_of_value(call))
+        self.session.changed.pulse()
+
+    def _giver_of_value(self, call: FunctionCall | None) -> Callable[[], bool]:
+        """Return what tells whether the hook or tool has returned."""
+        if call is not None:
+            return lambda: self.calls.has_ended(call)
+        if self.entering and self._enter_task is trio.lowlevel.current_task():
+            return lambda: not self.entering
+        return lambda: True

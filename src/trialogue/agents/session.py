@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack
 
 from trialogue.agents.block import Block
+from trialogue.agents.delegating import Delegating
 from trialogue.agents.ending import Ending
 from trialogue.agents.handing_over import HandingOver
 from trialogue.agents.logbook import note
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from trialogue.realtime.settings import SessionSettings
 
 __all__ = ["AgentSession"]
+
+ResultT = TypeVar("ResultT")
 
 
 class AgentSession(Generic[UserDataT]):
@@ -89,6 +92,7 @@ class AgentSession(Generic[UserDataT]):
             self.ending,
         )
         self._handing_over = HandingOver(self)
+        self._delegating = Delegating(self)
 
     def __repr__(self) -> str:
         agent = None if self.scope is None else self.scope.name
@@ -172,6 +176,28 @@ class AgentSession(Generic[UserDataT]):
     def handoff_soon(self, target: Agent | Handoff) -> None:
         """Hand over as soon as possible; synchronous, for use inside an agent."""
         self._handing_over.soon(target)
+
+    async def delegate(self, agent: Agent[ResultT]) -> ResultT:
+        """Let another agent be current until it gives a value; return the value.
+
+        For the hooks and tools of the agent that is current. The other one is entered
+        like any agent and ends with `ctx.complete(value)`; if it hands over, whoever
+        comes in its place is to complete. Meanwhile this agent is suspended: its tools
+        work on, but what they return, ask for or hand over to waits. Afterwards its
+        instructions, tools and options are restored in one update, without a wait; the
+        conversation is kept as it is. Delegations can be nested; of two that are asked
+        for at once the second waits for the first.
+
+        Cancelling this call, as a tool's `timeout` does, ends the other agent.
+
+        Raises:
+            DelegationError: it was called outside of the agent that is current, or in a
+                detached tool, or the agent is running already; nothing was sent.
+            ConfigurationError: it is no agent, or cannot be prepared; nothing was sent.
+            HandoffError: the server did not agree with the other agent.
+            Exception: what the other agent's `on_enter` raised.
+        """
+        return await self._delegating.delegate(agent)
 
     # --- speech and conversation ---------------------------------------------
 

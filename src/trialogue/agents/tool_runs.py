@@ -8,7 +8,12 @@ import trio
 
 from trialogue.agents.events import ToolFailed, ToolStarted
 from trialogue.agents.preparing import as_handoff, prepare
-from trialogue.agents.run_context import RunContext, current_scope, current_turn
+from trialogue.agents.run_context import (
+    RunContext,
+    current_call,
+    current_scope,
+    current_turn,
+)
 from trialogue.errors import HandoffError, SessionClosed, ToolError
 from trialogue.tools import ArgumentsError, FunctionTool, structure
 from trialogue.tools import failure as tool_failure
@@ -79,6 +84,7 @@ class ToolRuns:
     ) -> None:
         current_scope.set(None if opened.detached else self._scope)
         current_turn.set(group.turn)
+        current_call.set(opened)
         ctx = RunContext(self._session, self._scope.agent, opened.call, self._scope)
         with opened.scope:
             try:

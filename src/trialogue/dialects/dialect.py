@@ -36,6 +36,8 @@ class Capabilities:
         acknowledges_updates: updates and items are answered; where False a request is
             settled when its frame was written.
         ordered: answers come in the order of the requests.
+        open_calls: a response can be made while an earlier call has no output yet;
+            where False, a call that delegates is answered "in progress" meanwhile.
     """
 
     mutable_instructions: bool = True
@@ -48,6 +50,7 @@ class Capabilities:
     auto_tool_reply_generation: bool = False
     acknowledges_updates: bool = True
     ordered: bool = True
+    open_calls: bool = True
 
 
 @attrs.frozen

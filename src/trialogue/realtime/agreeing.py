@@ -133,7 +133,7 @@ class Agreeing:
         newest = listening.last_turn
         if spoken and (items[-1].id in served or items[-1].id != (newest or "")):
             return False
-        nobody = not self._session.listener.running_calls()
+        nobody = not self._session.listener.working()
         answers = self._session.turns_are_automatic()
         return self.has_connected and spoken and nobody and answers
 
@@ -153,6 +153,9 @@ class Agreeing:
             # The turn that is open goes to the new connection from its start.
             self.connection.muted = True
             self._session.listening.paused(trio.current_time())
+        elif self.connection is not None and self.connection.muted:
+            # A fresh one was decided on, and is needed no more.
+            self._unmute(self.connection)
         self._session.replying.epoch_changed()
         self._changed.pulse()
 
@@ -286,15 +289,19 @@ class Agreeing:
         self._failures = 0
         connection = self.connection
         if connection is not None:
-            connection.muted = False
-            if connection.live:
-                self._session.listening.unpaused(trio.current_time())
-            connection.wake()
+            self._unmute(connection)
         if connection is not None and connection.sent_config is config:
             # The server may or may not have taken it: a fresh one is certain.
             connection.end(ConnectionLost("the update was not answered"))
         self._changed.pulse()
         return True
+
+    def _unmute(self, connection: Connection) -> None:
+        """It is given the microphone after all."""
+        connection.muted = False
+        if connection.live:
+            self._session.listening.unpaused(trio.current_time())
+        connection.wake()
 
     # --- answers -------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from trialogue.errors import (
     ServerError,
     TrialogueError,
 )
+from trialogue.realtime.aside import Aside
 from trialogue.realtime.cutting import Cutting
 from trialogue.realtime.hearing import Hearing
 from trialogue.realtime.notices import ErrorNotice
@@ -92,6 +93,7 @@ class Asking:
         self._responses: dict[str, Response] = {}
         self._out_of_band: list[Reply] = []
         self._unclaimed: list[str] = []
+        self.aside = Aside()
         self._hearing = Hearing(session, self)
         self._cutting = Cutting(session, self, self._hearing)
 
@@ -101,6 +103,9 @@ class Asking:
         """Queue a wish for a reply, and post it at once if it may go."""
         command = wish.pop("command", None) or CreateResponse(self._new_key())
         reply = Reply(command.key, command=command, **wish)
+        if self.aside.take(reply):
+            self._if_busy(reply)
+            return reply
         if self._session.wanted is not None and self._foreign(reply.config):
             # Its agent has handed over: no later step would ever ask for it.
             reply.finish(ReplyOutcome("interrupted"))
@@ -110,6 +115,24 @@ class Asking:
         if reply in self.slot.queue:
             self._if_busy(reply)
         return reply
+
+    def hold_back(self, config: Configuration) -> None:
+        """The owner of this configuration delegates: its wishes wait until it is back.
+
+        Those that are queued, and those that come meanwhile; what was posted ends as
+        at any other change of the configuration.
+        """
+        self.aside.hold(config)
+
+    def let_go(self, held: Configuration, config: Configuration | None) -> None:
+        """Its wishes go on, under `config`; None if it does not come back."""
+        for reply in self.aside.release(held):
+            if config is None:
+                reply.finish(ReplyOutcome("interrupted"))
+            else:
+                reply.config = config
+                self._queue(reply)
+        self.advance()
 
     def owe(self) -> None:
         """The user is owed a reply, by whoever is current when it can be made."""
@@ -131,12 +154,16 @@ class Asking:
         else:
             self.slot.queue.append(reply)
 
+    def _drop(self, reply: Reply) -> None:
+        self.slot.drop(reply)
+        self.aside.drop(reply)
+
     def _if_busy(self, reply: Reply) -> None:
         if reply.if_busy == "skip":
-            self.slot.drop(reply)
+            self._drop(reply)
             reply.finish(ReplyOutcome("skipped"))
         elif reply.if_busy == "raise":
-            self.slot.drop(reply)
+            self._drop(reply)
             msg = 'a response is running or the user is speaking; use if_busy="wait"'
             reply.fail(ResponseBusy(msg))
 
@@ -149,7 +176,7 @@ class Asking:
         """
         if reply.settled.is_set():
             return
-        self.slot.drop(reply)
+        self._drop(reply)
         reply.unwanted = True
         connection = self._session.connection
         if reply.batch is not None and connection is not None:
@@ -343,9 +370,9 @@ class Asking:
         self._closed, self.owed = True, False
         active = self.slot.active
         under_way = (self.slot.posted, None if active is None else active.reply)
-        for reply in (*self.slot.queue, *under_way):
+        for reply in (*self.slot.queue, *under_way, *self.aside):
             if reply is not None:
-                self.slot.drop(reply)
+                self._drop(reply)
                 reply.unwanted = True
                 reply.finish(ReplyOutcome("interrupted"))
 

@@ -72,6 +72,10 @@ class Listener:
         """The ids (`call_id`) of calls that are being worked on."""
         return ()
 
+    def working(self) -> bool:
+        """Whether the next word is for such a call: its output brings the reply."""
+        return False
+
     def user_started_speaking(self) -> None:
         """The user began to speak."""
 

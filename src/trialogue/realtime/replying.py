@@ -75,8 +75,9 @@ class Replying(Responding):
         for reply in tuple(self.slot.queue):
             if self._foreign(reply.config):
                 self.slot.drop(reply)
-                reply.finish(ReplyOutcome("interrupted"))
-                self.owed |= reply.answers_user
+                if not self.aside.take(reply):
+                    reply.finish(ReplyOutcome("interrupted"))
+                    self.owed |= reply.answers_user
         posted = self.slot.posted
         if posted is not None and self._foreign(posted.config):
             posted.unwanted = True

@@ -321,7 +321,7 @@ class Supervisor(Agreeing):
 
     def _nobody_speaks(self, current: Connection) -> bool:
         session = self._session
-        busy = session.replying.busy or session.listener.running_calls()
+        busy = session.replying.busy or session.listener.working()
         talking = session.turns_are_automatic() and session.listening.has_the_floor
         if busy or talking:
             return False

@@ -15,7 +15,7 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["single"]
+__all__ = ["only_cancelled", "single"]
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def single() -> Iterator[None]:
     try:
         yield
     except BaseExceptionGroup as group:
-        rest = [e for e in group.exceptions if not _only_cancelled(e)]
+        rest = [e for e in group.exceptions if not only_cancelled(e)]
         if len(rest) != 1:
             raise
         alone = rest[0]
@@ -42,7 +42,8 @@ def single() -> Iterator[None]:
             del alone, group, rest
 
 
-def _only_cancelled(exc: BaseException) -> bool:
+def only_cancelled(exc: BaseException) -> bool:
+    """Whether an exception is a cancellation, or a group of nothing else."""
     if isinstance(exc, BaseExceptionGroup):
         return exc.split(trio.Cancelled)[1] is None
     return isinstance(exc, trio.Cancelled)

@@ -140,7 +140,8 @@ def mentions_handoff(raw: Any, namespace: Namespace) -> bool:
 
 def _mentions(annotation: Any) -> bool:
     annotation, _ = peel(annotation)
-    if isinstance(annotation, type) and getattr(annotation, HANDOFF_MARKER, False):
+    cls = get_origin(annotation) or annotation  # `Agent[bool]` is an agent
+    if isinstance(cls, type) and getattr(cls, HANDOFF_MARKER, False):
         return True
     return any(_mentions(part) for part in get_args(annotation))
 
