@@ -61,9 +61,7 @@ def end_of(
         delegation.requested,
         delegation.began,
         ended=trio.current_time(),
-        acknowledged=None
-        if delegation.config is None
-        else delegation.config.acknowledged_at,
+        acknowledged=None if config is None else config.acknowledged_at,
         completed=delegation.completed_at,
     )
     outcome: Literal["completed", "failed", "cancelled"] = "completed"
