@@ -55,7 +55,7 @@ class RequestState(enum.Enum):
     PENDING = "pending"
     ACKNOWLEDGED = "acknowledged"
     IMPLIED = "implied"
-    """A later answer shows that the server took it, though its own never came."""
+    """Its own answer never came; a later one did, and the server did what was asked."""
     REJECTED = "rejected"
     UNANSWERED = "unanswered"
     NOT_SENT = "not_sent"
