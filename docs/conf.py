@@ -52,7 +52,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"(trio|ssl|collections|random|contextlib|os|re)\..*"),
     ("py:class", r"AbstractAsyncContextManager"),
     # Type variables.
-    ("py:class", r"(trialogue\..*\.)?(A|P|Q|R|T|R_co|UserDataT)"),
+    ("py:class", r"(trialogue\..*\.)?(A|P|Q|R|T|R_co|ResultT|ResultT_co|UserDataT)"),
     # Shapes of the provider's protocol, named as the provider names them.
     ("py:class", r"trialogue\.dialects\.openai\.wire\..*"),
     # The members of unions; the functions that make or read them are documented.
