@@ -323,6 +323,16 @@ FOUND: dict[str, Plan] = {
             Pass(0.7),
         )
     ),
+    "a turn whose commit is told after the next turn is answered once": Plan(
+        (
+            Fault("late", "input_audio_buffer.committed"),
+            Act("speak"),
+            Act("speak"),
+        )
+    ),
+    "a reply that an edit wrote over while it was made is whole": Plan(
+        (Act("ask"), Pass(0.2), Edit("replace"), Act("renew"))
+    ),
 }
 
 

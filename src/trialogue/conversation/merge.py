@@ -119,6 +119,14 @@ def _in_front_of(item_id: str, order: tuple[str, ...]) -> str:
     return order[at - 1] if at else ROOT
 
 
+def _whole(item: Item) -> Item:
+    """What is made here is complete, also in place of a reply that was not."""
+    words = as_words(item)
+    if getattr(words, "status", None) == "in_progress":
+        return attrs.evolve(words, status="completed")
+    return words
+
+
 class _Plan:
     """One merge: what goes, what comes again, and where what comes is put.
 
@@ -209,7 +217,7 @@ class _Plan:
                 continue
             now = self._record.get(item.id)
             keeps = item.id in self._edit.moved and now is not None
-            wanted.append(as_words(now if keeps and now is not None else item))
+            wanted.append(_whole(now if keeps and now is not None else item))
             if isinstance(item, FunctionCall):
                 wanted.extend(self._unseen_outputs(item.call_id))
         standing = [i for i in self._place if i not in self.doomed]

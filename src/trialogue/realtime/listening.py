@@ -8,7 +8,7 @@ words have not arrived is kept as sound.
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
+from collections import OrderedDict, deque
 
 from trialogue.realtime.input_ring import SAMPLE_RATE, AudioClock, InputRing
 
@@ -23,6 +23,8 @@ WORDS_DUE = 5.0
 """Seconds within which the transcript of a turn usually comes."""
 MICROPHONE_PAUSE = 1.0
 """Seconds without any audio from the program after which nobody seems to speak."""
+COMMITS = 64
+"""Turns that are known by their commit, which may be told again, or late."""
 WORDLESS_TURNS = 64
 """Turns whose transcripts are waited for at once; there is more than one only if some
 of them never come."""
@@ -56,7 +58,7 @@ class Listening:
         self._turn_end: int | None = None
         self._answered = False  # a turn whose commit is still to be told
         self._turn_item: str | None = None
-        self._last_item: str | None = None
+        self._committed: deque[str] = deque(maxlen=COMMITS)
         self._last_push = -math.inf
         self.held_back = 0.0
         self._paused_at = math.inf
@@ -186,11 +188,11 @@ class Listening:
     @property
     def last_turn(self) -> str | None:
         """The item of the turn that was committed last."""
-        return self._last_item
+        return self._committed[-1] if self._committed else None
 
     def knows(self, item_id: str) -> bool:
-        """Whether the latest commit was of this item: it counts once."""
-        return item_id == self._last_item
+        """Whether this item was committed before: that counts once."""
+        return item_id in self._committed
 
     def turn_ended_at(self, now: float) -> float:
         """When the turn's end was pushed, if the program pushes at real-time pace."""
@@ -216,7 +218,7 @@ class Listening:
         self._keep(item_id, self.ring.slice(begin, end))
         self._committed_to = max(self._committed_to, end)
         self._turn_start = self._turn_end = self._turn_item = None
-        self._last_item = item_id
+        self._committed.append(item_id)
         self._confirm_by = math.inf
         self.speaking = False
         self.answer_due = math.inf if self._answered else due

@@ -56,7 +56,7 @@ def imply(session: Session, connection: Connection, answered: Request) -> None:
             case TruncateItem():
                 # Cutting at the same place twice is the same as once.
                 connection.post([connection.encode(request.command, subject=request)])
-            case DeleteItem() if item_id in made:
+            case DeleteItem() if item_id in made and _follows(made[item_id], request):
                 _replace_again(session, connection, request, made.pop(item_id))
             case DeleteItem() if _makes(answered, item_id):
                 _is_gone(session, connection, request)
@@ -72,6 +72,10 @@ def imply(session: Session, connection: Connection, answered: Request) -> None:
                 _look(connection, request)
             case _:
                 pass  # together with the deletion of what it replaces, above
+
+
+def _follows(creation: Request, deletion: Request) -> bool:
+    return creation.number > deletion.number
 
 
 def _look(connection: Connection, request: Request) -> None:
