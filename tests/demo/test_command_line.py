@@ -233,7 +233,7 @@ def test_ctrl_c_ends_it_at_once_and_quietly() -> None:
     with started("-m", "trialogue", "demo", "--table-only") as demo:
         assert first_line(demo)
         demo.send_signal(signal.SIGINT)
-        _, errors = demo.communicate(timeout=10)
+        _, errors = demo.communicate(timeout=30)
 
     assert demo.returncode == 130
     assert errors == "trialogue demo: stopped\n"
