@@ -333,6 +333,27 @@ FOUND: dict[str, Plan] = {
     "a reply that an edit wrote over while it was made is whole": Plan(
         (Act("ask"), Pass(0.2), Edit("replace"), Act("renew"))
     ),
+    "what a server would not tell is asked once more": Plan(
+        (
+            Fault("lose", "conversation.item.create"),
+            Fault("reject", "conversation.item.retrieve"),
+            Act("write"),
+            Pass(0.2),
+            Act("write"),
+            Pass(0.7),
+        )
+    ),
+    "what a server will not tell is owed no longer": Plan(
+        (
+            Fault("swallow", "conversation.item"),
+            Fault("reject", "conversation.item.retrieve"),
+            Fault("reject", "conversation.item.retrieve"),
+            Act("write"),
+            Pass(0.2),
+            Act("write"),
+            Pass(0.7),
+        )
+    ),
 }
 
 

@@ -64,7 +64,7 @@ from trialogue.realtime.notices import (
     UserStoppedSpeaking,
     UserTranscript,
 )
-from trialogue.realtime.probing import Probe, imply, is_held, is_missing
+from trialogue.realtime.probing import Probe, cannot_tell, imply, is_held, is_missing
 from trialogue.realtime.replies import Reply
 from trialogue.realtime.retrieving import Retrieval
 
@@ -396,6 +396,8 @@ class Intake:
             case RetrieveItem() if isinstance(request.subject, Probe):
                 if "retrieved" in event.kinds:
                     is_missing(self._session, connection, request.subject)
+                else:
+                    cannot_tell(connection, request.subject)
             case _:
                 self._left_behind(request, event)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from trialogue.conversation.record import Record
     from trialogue.realtime.connection import Connection
 
-__all__ = ["Probe", "imply", "is_held", "is_missing"]
+__all__ = ["Probe", "cannot_tell", "imply", "is_held", "is_missing"]
 
 
 class Session(Protocol):
@@ -39,9 +39,14 @@ class Session(Protocol):
 
 @attrs.frozen
 class Probe:
-    """The subject of a retrieval: what was asked, and never answered."""
+    """The subject of a retrieval: what was asked, and never answered.
+
+    Attributes:
+        again: the server would not say when it was asked before.
+    """
 
     request: Request
+    again: bool = False
 
 
 def imply(session: Session, connection: Connection, answered: Request) -> None:
@@ -78,11 +83,11 @@ def _follows(creation: Request, deletion: Request) -> bool:
     return creation.number > deletion.number
 
 
-def _look(connection: Connection, request: Request) -> None:
+def _look(connection: Connection, request: Request, *, again: bool = False) -> None:
     item_id = item_of(request.command)
     assert item_id is not None
     look = RetrieveItem(item_id)
-    connection.post([connection.encode(look, subject=Probe(request))])
+    connection.post([connection.encode(look, subject=Probe(request, again))])
 
 
 def _makes(request: Request, item_id: str | None) -> bool:
@@ -144,6 +149,14 @@ def is_missing(session: Session, connection: Connection, probe: Probe) -> None:
             session.tell(session.record.forget([item_id]))  # as it was asked to be
     else:
         connection.post([connection.encode(again, subject=request)])
+
+
+def cannot_tell(connection: Connection, probe: Probe) -> None:
+    """The server would not say: it is asked once more, and then not any longer."""
+    if probe.again:
+        connection.ledger.settle(probe.request, RequestState.UNANSWERED)
+    else:
+        _look(connection, probe.request, again=True)
 
 
 def _creation(
