@@ -8,7 +8,7 @@ import attrs
 import pytest
 import trio
 import trio.testing
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stage import on_stage, outputs, prompted, realtime_stage, running, until
@@ -223,6 +223,9 @@ async def test_an_item_of_the_provider_beyond_the_bound_is_cut_in_the_record(
     st.lists(st.text(max_size=60), max_size=20),
     st.sampled_from([OutputText, TranscriptDelta]),
 )
+@example(["x" * 60, "y" * 34], OutputText)
+@example(["x" * 60, "y" * 35, "z"], OutputText)
+@example(["x" * 60, "y" * 35, "z"], TranscriptDelta)
 def test_pieces_add_up_to_no_more_than_the_bound(pieces: list[str], kind: Any) -> None:
     """However a text comes, what is kept is its beginning, with one notice at most."""
     bounding = Bounding(SMALL)
