@@ -35,8 +35,8 @@ from trialogue.conversation import (
 from trialogue.conversation.items import AudioPending, AudioUnintelligible
 from trialogue.dialects.openai.wire import items as wire_items
 from trialogue.errors import ResponseFailed, ServerError, TrialogueError
-from trialogue.realtime.ledger import RequestState, UpdateReport
 from trialogue.realtime.notices import ItemChanged
+from trialogue.realtime.requests import RequestState, UpdateReport
 from trialogue.testing import Call, Pace, Say, Settings, Turn, quiet
 from trialogue.testing.scheduling import seeded
 from wire import Fault, Provider, Wire, WiredModel

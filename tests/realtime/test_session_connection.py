@@ -20,7 +20,6 @@ from trialogue.dialects.options import SessionOptions
 from trialogue.errors import ConnectionLost, ConnectRefused, SessionClosed
 from trialogue.realtime.backoff import Backoff
 from trialogue.realtime.connection import Timing
-from trialogue.realtime.ledger import RequestState
 from trialogue.realtime.listener import Listener
 from trialogue.realtime.notices import (
     ConnectionEnded,
@@ -28,6 +27,7 @@ from trialogue.realtime.notices import (
     MalformedFrame,
 )
 from trialogue.realtime.opening import open_session
+from trialogue.realtime.requests import RequestState
 from trialogue.testing import (
     Network,
     RealtimeServer,
@@ -48,8 +48,8 @@ from trialogue.tools.spec import ToolSpec
 
 if TYPE_CHECKING:
     from trialogue.conversation.context import ChatContext
-    from trialogue.realtime.ledger import UpdateReport
     from trialogue.realtime.replies import ReplyOutcome, Response
+    from trialogue.realtime.requests import UpdateReport
     from trialogue.realtime.session import RealtimeSession
 
 QUIET = {"owed": 0, "queued": 0, "posted": 0, "active": 0, "turn": 0}

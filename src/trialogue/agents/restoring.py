@@ -11,7 +11,7 @@ from trialogue.agents.policies import edit_made_by
 from trialogue.conversation.context import ChatContext
 from trialogue.conversation.items import FunctionCall, FunctionCallOutput
 from trialogue.errors import ConnectionLost
-from trialogue.realtime.ledger import item_of
+from trialogue.realtime.requests import item_of
 from trialogue.tools import render
 from trialogue.tools.outcome import HandoffFailed, Transferred
 

@@ -51,7 +51,6 @@ from trialogue.dialects.events import (
 )
 from trialogue.errors import ConnectRefused, ServerError
 from trialogue.realtime.configuration import Configuration
-from trialogue.realtime.ledger import RequestState
 from trialogue.realtime.listening import ANSWER_DUE, WORDS_DUE
 from trialogue.realtime.notices import (
     ErrorNotice,
@@ -66,14 +65,15 @@ from trialogue.realtime.notices import (
 )
 from trialogue.realtime.probing import Probe, cannot_tell, imply, is_held, is_missing
 from trialogue.realtime.replies import Reply
+from trialogue.realtime.requests import RequestState
 from trialogue.realtime.retrieving import Retrieval
 
 if TYPE_CHECKING:
     from trialogue.conversation.changes import Change
     from trialogue.conversation.items import Item
     from trialogue.realtime.connection import Connection
-    from trialogue.realtime.ledger import Request
     from trialogue.realtime.parts import SessionParts
+    from trialogue.realtime.requests import Request
 
 __all__ = ["Intake"]
 
