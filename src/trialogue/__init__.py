@@ -12,6 +12,14 @@ import logging
 from trialogue._version import __version__ as __version__
 from trialogue.agents.agent import Agent, Handoff
 from trialogue.agents.draining import Drain, DrainReport, StuckSession, StuckTask
+from trialogue.agents.guardrails import (
+    Guardrail,
+    Trip,
+    input_guardrail,
+    output_guardrail,
+    tool_input_guardrail,
+    tool_output_guardrail,
+)
 from trialogue.agents.opening import open_agent_session
 from trialogue.agents.policies import last_turns
 from trialogue.agents.run_context import RunContext
@@ -126,6 +134,7 @@ __all__ = [
     "FunctionCall",
     "FunctionCallOutput",
     "FunctionTool",
+    "Guardrail",
     "Handoff",
     "HandoffError",
     "HandoffLoop",
@@ -183,6 +192,7 @@ __all__ = [
     "Transcription",
     "TranscriptionUsage",
     "TrialogueError",
+    "Trip",
     "Truncation",
     "TurnDetection",
     "Unchanged",
@@ -192,9 +202,13 @@ __all__ = [
     "WireLog",
     "create_client_secret",
     "function_tool",
+    "input_guardrail",
     "last_turns",
     "open_agent_session",
     "open_session",
+    "output_guardrail",
+    "tool_input_guardrail",
+    "tool_output_guardrail",
 ]
 
 # What nobody asked to see goes nowhere, not to stderr either.

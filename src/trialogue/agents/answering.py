@@ -22,7 +22,7 @@ from trialogue.conversation.items import (
 )
 from trialogue.tools import failure as tool_failure
 from trialogue.tools import render
-from trialogue.tools.outcome import Crashed, InProgress
+from trialogue.tools.outcome import Blocked, Crashed, InProgress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +66,10 @@ class Answering:
         if self._scope.leaving:
             opened.tool = None
             return
-        self._runs.start(group, opened)
+        if self._session.guarding.stopped(response):
+            opened.settle(Blocked("reply"))
+        else:
+            self._runs.start(group, opened)
         self._move_on(group)
 
     def response_done(self, response: Response) -> None:
@@ -206,6 +209,7 @@ class Answering:
             self._answer(call) for call in group.calls if not call.answered
         ]
         reply = group.wants_reply() and not self._session.ending.asked
+        reply = reply and not self._session.guarding.replaced(group.response)
         self._session.realtime.answer(outputs, turn=group.turn, reply=reply)
 
     @property

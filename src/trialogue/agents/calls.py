@@ -59,9 +59,10 @@ class OpenCall:
     @property
     def seconds(self) -> float | None:
         """How long the tool ran; None if it was not run."""
-        if self.started_at is None or self.settled_at is None:
+        ended = self.settled_at if self.returned_at is None else self.returned_at
+        if self.started_at is None or ended is None:
             return None
-        return self.settled_at - self.started_at
+        return ended - self.started_at
 
     @property
     def may_hand_off(self) -> bool:
@@ -93,7 +94,7 @@ class OpenCall:
         elif self.interrupted:
             self.settle(Interrupted())
         else:
-            self.settle(HandedOff(started=self.tool is not None))
+            self.settle(HandedOff(started=self.started_at is not None))
 
     def output(self, item_id: str, *, max_bytes: int) -> FunctionCallOutput:
         """Return the output for the model, as an item of that id."""

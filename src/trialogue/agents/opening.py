@@ -10,10 +10,11 @@ from trialogue.agents.session import AgentSession
 from trialogue.audio.memory import NullOutput
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from trialogue.agents.draining import Drain
+    from trialogue.agents.guardrails import Guardrail
     from trialogue.agents.userdata import UserDataT
     from trialogue.audio.base import AudioInput, AudioOutput
     from trialogue.realtime.model import RealtimeModel
@@ -31,6 +32,7 @@ def open_agent_session(
     on_handoff_error: Literal["restore", "raise"] = "restore",
     barge_in: Literal["provider", "client"] = "provider",
     away_after: float | None = 15.0,
+    guardrails: Sequence[Guardrail] = (),
     drain: Drain | None = None,
     **settings: Unpack[SessionSettings],
 ) -> AbstractAsyncContextManager[AgentSession[None]]: ...
@@ -43,6 +45,7 @@ def open_agent_session(
     on_handoff_error: Literal["restore", "raise"] = "restore",
     barge_in: Literal["provider", "client"] = "provider",
     away_after: float | None = 15.0,
+    guardrails: Sequence[Guardrail] = (),
     drain: Drain | None = None,
     **settings: Unpack[SessionSettings],
 ) -> AbstractAsyncContextManager[AgentSession[UserDataT]]: ...
@@ -55,6 +58,7 @@ async def open_agent_session(
     on_handoff_error: Literal["restore", "raise"] = "restore",
     barge_in: Literal["provider", "client"] = "provider",
     away_after: float | None = 15.0,
+    guardrails: Sequence[Guardrail] = (),
     drain: Drain | None = None,
     **settings: Unpack[SessionSettings],
 ) -> AsyncIterator[AgentSession[Any]]:
@@ -76,6 +80,7 @@ async def open_agent_session(
             spare a reply (`allow_interruptions=False`).
         away_after: seconds of silence on both sides after which the user counts as
             away (`UserStateChanged`); None for never.
+        guardrails: what is checked whoever is current; see `output_guardrail`.
         drain: may end the session, and refuse it; see `Drain`.
 
     Raises:
@@ -95,6 +100,7 @@ async def open_agent_session(
         on_handoff_error=on_handoff_error,
         barge_in=barge_in,
         away_after=away_after,
+        guardrails=guardrails,
         **settings,
     )
     holding = nullcontext() if drain is None else drain.holding(session)

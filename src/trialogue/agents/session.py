@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack
 from trialogue.agents.block import Block
 from trialogue.agents.delegating import Delegating
 from trialogue.agents.ending import Ending
+from trialogue.agents.guarding import Guarding
 from trialogue.agents.handing_over import HandingOver
 from trialogue.agents.logbook import note
 from trialogue.agents.playing import Stage
@@ -24,12 +25,14 @@ from trialogue.realtime.streaming import DEFAULT_LIMITS, ReplyStream, StreamLimi
 from trialogue.realtime.wishes import ReplyOptions, wish_for
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
 
     import trio
 
     from trialogue.agents.agent import Agent, Handoff
     from trialogue.agents.events import HandoffTimings
+    from trialogue.agents.guardrails import Guardrail
     from trialogue.agents.scope import AgentScope
     from trialogue.agents.states import AgentState, UserState
     from trialogue.audio.base import AudioOutput
@@ -68,12 +71,14 @@ class AgentSession(Generic[UserDataT]):
         on_handoff_error: Literal["restore", "raise"] = "restore",
         barge_in: Literal["provider", "client"] = "provider",
         away_after: float | None = 15.0,
+        guardrails: Sequence[Guardrail] = (),
         **settings: Unpack[SessionSettings],
     ) -> None:
         self.model = model
         self.userdata = userdata
         self.scope: AgentScope | None = None
         self.playout = Playout(output)
+        self.guarding = Guarding(self, guardrails)
         stage = Stage(self, self.playout, barge_in)
         self.realtime = RealtimeSession(model, listener=stage, **settings)
         self.log = SessionLog("trialogue.agents", self.realtime.id)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from trialogue.agents.events import ToolFailed, ToolStarted
+from trialogue.agents.guarded_calls import GuardedCall, guarded_before
 from trialogue.agents.preparing import as_handoff, prepare
 from trialogue.agents.run_context import (
     RunContext,
@@ -65,9 +66,8 @@ class ToolRuns:
         except ArgumentsError as error:
             opened.settle(BadArguments(str(error)))
             return
-        started = ToolStarted(self._scope.name, call.name, call.call_id, call.arguments)
-        self._session.publish(started)
-        opened.started_at = trio.current_time()
+        if not guarded_before(self._scope, opened):
+            self._begins(opened)
         opened.detached = tool.options.on_handoff == "detach"
         nursery = self._session.nursery if opened.detached else self._scope.nursery
         assert nursery is not None
@@ -86,11 +86,15 @@ class ToolRuns:
         current_turn.set(group.turn)
         current_call.set(opened)
         ctx = RunContext(self._session, self._scope.agent, opened.call, self._scope)
+        guarded = GuardedCall(self._scope, group, opened, ctx)
         with opened.scope:
             try:
-                await self._work(opened, tool, ctx, arguments)
+                if await guarded.may_run():
+                    self._begins(opened)
+                    await self._work(opened, tool, ctx, arguments, guarded)
             except ToolError as error:
-                opened.settle(Failed(str(error)))
+                opened.returned_at = trio.current_time()
+                await guarded.settle(Failed(str(error)))
             except (HandoffError, SessionClosed):
                 raise
             except Exception as error:
@@ -101,21 +105,31 @@ class ToolRuns:
         # answered" does not exist.
         self._finished(group, opened)
 
+    def _begins(self, opened: OpenCall) -> None:
+        """Tell of it once: at the call, or when its guardrails have let it pass."""
+        if opened.started_at is None:
+            call, name = opened.call, self._scope.name
+            started = ToolStarted(name, call.name, call.call_id, call.arguments)
+            self._session.publish(started)
+            opened.started_at = trio.current_time()
+
     async def _work(
         self,
         opened: OpenCall,
         tool: FunctionTool[..., Any],
         ctx: RunContext,
         arguments: dict[str, Any],
+        guarded: GuardedCall,
     ) -> None:
         seconds = tool.options.timeout
         limit = float("inf") if seconds is None else seconds
+        returned: Returned | None = None
         with trio.move_on_after(limit) as timeout:
             value = await tool.invoke(ctx, arguments)
             opened.returned_at = trio.current_time()
             handoff = as_handoff(value)
             if handoff is None:
-                opened.settle(Returned.of(value))
+                returned = Returned.of(value)
             elif opened.interrupted:
                 opened.settle(Interrupted())
             else:
@@ -123,6 +137,8 @@ class ToolRuns:
                 opened.settle(Transferred(opened.target.name))
         if timeout.cancelled_caught and seconds is not None:
             opened.settle(TimedOut(seconds))
+        elif returned is not None:
+            await guarded.settle(returned)
 
     def _crashed(self, opened: OpenCall, error: Exception) -> None:
         call = opened.call
