@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from trialogue._codec import loads
 from trialogue.agents.checking import check_all
+from trialogue.agents.run_context import current_turn
 from trialogue.tools import failure, render
 from trialogue.tools.outcome import Blocked, Failed, Returned
 
 if TYPE_CHECKING:
-    from trialogue.agents.calls import CallGroup, OpenCall
+    from trialogue.agents.calls import OpenCall
     from trialogue.agents.checking import Tripped
     from trialogue.agents.guardrails import Guardrail, Place
     from trialogue.agents.run_context import RunContext
@@ -25,11 +26,8 @@ __all__ = ["GuardedCall", "guarded_before"]
 class GuardedCall:
     """One call, between the guardrails of the agent that it was made under."""
 
-    def __init__(
-        self, scope: AgentScope, group: CallGroup, opened: OpenCall, ctx: RunContext
-    ) -> None:
+    def __init__(self, scope: AgentScope, opened: OpenCall, ctx: RunContext) -> None:
         self._scope = scope
-        self._group = group
         self._opened = opened
         self._ctx = ctx
 
@@ -79,7 +77,8 @@ class GuardedCall:
         return _meant(self._scope, self._opened, place)
 
     def _trip(self, tripped: Tripped, place: Place, text: str) -> None:
-        guarding, response = self._scope.session.guarding, self._group.response
+        guarding, turn = self._scope.session.guarding, current_turn.get()
+        response = None if turn is None else turn.response
         call_id = self._opened.call.call_id
         guarding.tripped(self._scope, tripped, place, text, response, call_id=call_id)
 

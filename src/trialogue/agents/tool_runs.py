@@ -86,15 +86,11 @@ class ToolRuns:
         current_turn.set(group.turn)
         current_call.set(opened)
         ctx = RunContext(self._session, self._scope.agent, opened.call, self._scope)
-        guarded = GuardedCall(self._scope, group, opened, ctx)
         with opened.scope:
             try:
-                if await guarded.may_run():
-                    self._begins(opened)
-                    await self._work(opened, tool, ctx, arguments, guarded)
+                await self._work(opened, tool, ctx, arguments)
             except ToolError as error:
-                opened.returned_at = trio.current_time()
-                await guarded.settle(Failed(str(error)))
+                opened.settle(Failed(str(error)))
             except (HandoffError, SessionClosed):
                 raise
             except Exception as error:
@@ -119,17 +115,23 @@ class ToolRuns:
         tool: FunctionTool[..., Any],
         ctx: RunContext,
         arguments: dict[str, Any],
-        guarded: GuardedCall,
     ) -> None:
+        guarded = GuardedCall(self._scope, opened, ctx)
+        if not await guarded.may_run():
+            return
+        self._begins(opened)
         seconds = tool.options.timeout
         limit = float("inf") if seconds is None else seconds
-        returned: Returned | None = None
+        found: Returned | Failed | None = None
         with trio.move_on_after(limit) as timeout:
-            value = await tool.invoke(ctx, arguments)
+            try:
+                value = await tool.invoke(ctx, arguments)
+            except ToolError as error:
+                value, found = None, Failed(str(error))
             opened.returned_at = trio.current_time()
             handoff = as_handoff(value)
             if handoff is None:
-                returned = Returned.of(value)
+                found = found or Returned.of(value)
             elif opened.interrupted:
                 opened.settle(Interrupted())
             else:
@@ -137,8 +139,8 @@ class ToolRuns:
                 opened.settle(Transferred(opened.target.name))
         if timeout.cancelled_caught and seconds is not None:
             opened.settle(TimedOut(seconds))
-        elif returned is not None:
-            await guarded.settle(returned)
+        elif found is not None:
+            await guarded.settle(found)
 
     def _crashed(self, opened: OpenCall, error: Exception) -> None:
         call = opened.call
