@@ -169,6 +169,7 @@ async def test_what_an_agent_writes_is_seen_as_well(
         assert "Nobody" not in text
 
 
+@pytest.mark.behaviour("G10")
 async def test_a_reply_out_of_band_is_the_programs_own(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -619,7 +620,8 @@ async def test_the_first_of_several_decides(
 async def test_no_words_follow_the_end(autojump_clock: trio.testing.MockClock) -> None:
     """A conversation that is being ended ends."""
     guard = finding("secret", 1.0, say=SORRY)
-    async with on_stage(prompted(Say(WORDS, ms=MS))) as stage:
+    brain, server = prompted(Say(WORDS, ms=MS)), paced(1.0, one_way=0.1)
+    async with on_stage(brain, server=server) as stage:
         with trio.fail_after(30):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(stage.session.run, Talker(guard))

@@ -300,7 +300,8 @@ class Guarding:
         self._of(response).stop()
         unplayed = self._session.playout.unplayed
         playing = any(item_id in unplayed for item_id in response.items)
-        if not response.discard and not response.cut and (response.running or playing):
+        goes_on = response.running or playing
+        if goes_on and not (response.cut or response.discard):
             self._session.realtime.replying.cut(response)
 
     def _of(self, response: Response) -> Said:
