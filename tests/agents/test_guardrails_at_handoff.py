@@ -255,3 +255,25 @@ async def test_a_check_that_outlives_its_agent_is_bounded_by_its_time(
         assert one_trip(stage).heard_ms == MS
         assert played(stage) == [MS, 1000]
         assert len(stage.of(ReplyEnded)) == 2
+
+
+@pytest.mark.behaviour("H19", "G14")
+async def test_what_is_asked_out_of_band_is_no_word_of_the_new_agents(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A check that asks the model does not speak for who takes over meanwhile."""
+
+    class Silent(Agent):
+        instructions = SUNNY
+
+        async def on_enter(self, ctx: RunContext) -> None:
+            outcome = await ctx.session.generate_reply(out_of_band=True)
+            assert outcome.text == "Sunny."
+
+    async with on_stage(transferring()) as stage:
+        async with running(stage, Agent(KELLY)):
+            await until(lambda: stage.session.realtime.settled)
+            await stage.session.handoff(Silent())
+            await until(lambda: spoken(stage) == [("Sunny.", None)])
+            await trio.sleep(5)
+        assert len(stage.sent("response.create")) == 2

@@ -617,9 +617,12 @@ async def test_the_first_of_several_decides(
 
 
 @pytest.mark.behaviour("G13")
-async def test_no_words_follow_the_end(autojump_clock: trio.testing.MockClock) -> None:
-    """A conversation that is being ended ends."""
-    guard = finding("secret", 1.0, say=SORRY)
+@pytest.mark.parametrize("trip", [{"say": SORRY}, {"handoff": Weather()}])
+async def test_nothing_follows_the_end(
+    autojump_clock: trio.testing.MockClock, trip: dict[str, Any]
+) -> None:
+    """A conversation that is being ended ends, without other words or agents."""
+    guard = finding("secret", 1.0, **trip)
     brain, server = prompted(Say(WORDS, ms=MS)), paced(1.0, one_way=0.1)
     async with on_stage(brain, server=server) as stage:
         with trio.fail_after(30):
@@ -629,6 +632,29 @@ async def test_no_words_follow_the_end(autojump_clock: trio.testing.MockClock) -
                 stage.session.end()
         assert played(stage)[0] < MS
         assert len(stage.sent("response.create")) == 1
+        assert [e.agent for e in stage.of(AgentEntered)] == ["Talker"]
+
+
+@pytest.mark.behaviour("G13")
+async def test_an_apology_that_trips_is_not_apologised_for_without_end(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Three times, until the user says something; then it may be tried again."""
+    guard = finding("secret", say=SORRY)
+    agent = Talker(guard)
+    agent.options = SessionOptions(turn_detection=None)
+    async with (
+        on_stage(lambda turn: Say(WORDS, ms=MS)) as stage,
+        running(stage, agent),
+    ):
+        await until(lambda: len(stage.of(GuardrailTripped)) == 4)
+        await trio.sleep(20)
+        assert len(stage.sent("response.create")) == 4
+        assert stage.session.realtime.open_work == QUIET
+        await stage.session.send_message("and now?")
+        await stage.session.generate_reply()
+        await trio.sleep(20)
+        assert len(stage.sent("response.create")) == 8
 
 
 @pytest.mark.behaviour("G13")

@@ -174,8 +174,13 @@ def checks_outlive_the_cut(patch: Patch) -> None:
     )
 
 
-@mutant("G13", "an apology follows the end of the conversation")
-def words_follow_the_end(patch: Patch) -> None:
+@mutant("G13", "apologies follow one another without end")
+def apologies_without_end(patch: Patch) -> None:
+    patch.source(f"{GUARDING}.may_say", "self._said_instead < MOST", "True")
+
+
+@mutant("G13", "an agent follows the end of the conversation")
+def an_agent_follows_the_end(patch: Patch) -> None:
     patch.source(
         "trialogue.agents.following:follow", "or session.ending.asked", "or False"
     )

@@ -36,7 +36,7 @@ def follow(
     handoff = as_handoff(trip.handoff)
     if handoff is not None:
         return _hand_over(scope, handoff, goes_on=goes_on)
-    if trip.say is None or not goes_on:
+    if trip.say is None or not goes_on or not session.guarding.may_say():
         return False
     assert scope.nursery is not None
     scope.asked = True

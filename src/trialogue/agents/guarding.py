@@ -40,6 +40,8 @@ __all__ = ["Guarding"]
 
 REMEMBERED = 64
 """Turns of the user's whose transcripts may still come."""
+MOST = 3
+"""Trips in a row for which other words are asked for, without a word of the user's."""
 
 
 @attrs.define(eq=False)
@@ -89,11 +91,22 @@ class Guarding:
         self._said: WeakKeyDictionary[Response, Said] = WeakKeyDictionary()
         self._turns: OrderedDict[str, Heard] = OrderedDict()
         self._refused: tuple[str, Agent] | None = None
+        self._said_instead = 0
 
     @property
     def latest_turn(self) -> str | None:
         """The item of the user's that was said or written last."""
         return next(reversed(self._turns), None)
+
+    def may_say(self) -> bool:
+        """Count a reply in place of another; False for one more without the user.
+
+        A guardrail that trips on the apology for its trip would be apologised for
+        without end.
+        """
+        may = self._said_instead < MOST
+        self._said_instead += may
+        return may
 
     # --- what calls have to know ---------------------------------------------
 
@@ -187,6 +200,7 @@ class Guarding:
 
     def user_turn(self, item_id: str) -> None:
         """A turn is complete; one that was written can be checked at once."""
+        self._said_instead = 0
         self._turns[item_id] = Heard(item_id, trio.current_time())
         while len(self._turns) > REMEMBERED:
             self._turns.popitem(last=False)

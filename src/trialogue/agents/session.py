@@ -220,7 +220,8 @@ class AgentSession(Generic[UserDataT]):
         or the user cuts short returns "interrupted" with what was heard.
         """
         wish = wish_for(self.realtime.replying.new_key(), **options)
-        return await self.realtime.reply(wish, if_busy=if_busy, **asked_of(self))
+        asked = asked_of(self, aloud=not wish.command.out_of_band)
+        return await self.realtime.reply(wish, if_busy=if_busy, **asked)
 
     def open_reply(
         self,
@@ -235,9 +236,8 @@ class AgentSession(Generic[UserDataT]):
         ever; what the streams give comes beside that.
         """
         wish = wish_for(self.realtime.replying.new_key(), **options)
-        return self.realtime.stream_reply(
-            wish, if_busy=if_busy, limits=limits, **asked_of(self)
-        )
+        asked = asked_of(self, aloud=not wish.command.out_of_band)
+        return self.realtime.stream_reply(wish, if_busy=if_busy, limits=limits, **asked)
 
     # --- the user ------------------------------------------------------------
 
