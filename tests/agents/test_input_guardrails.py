@@ -255,7 +255,7 @@ async def test_another_agent_may_take_over(
     autojump_clock: trio.testing.MockClock, fresh: bool
 ) -> None:
     """The old one is not heard any more, and the new one has the whole turn."""
-    trip = {"handoff": Handoff(Weather(), note="Be careful.")}
+    trip: dict[str, Any] = {"handoff": Handoff(Weather(), note="Be careful.")}
     agent = Listener(hearing("secret", 0.5, **trip))
     model = {"capabilities": {"mutable_instructions": False}} if fresh else {}
     async with on_the_line(agent, paced(one_way=0.02), model=model) as (stage, line):

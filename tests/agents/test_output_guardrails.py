@@ -322,7 +322,7 @@ async def test_a_trip_after_the_last_word_was_heard_cuts_nothing_and_is_told(
             assert played(stage)[1:] < [1000]
             await trio.sleep(5)
         assert outcome.outcome == "completed"
-        assert truncations(stage) == cancels(stage) == deletions(stage) == []
+        assert (truncations(stage), cancels(stage), deletions(stage)) == ([], [], [])
         assert [ms for _, ms in spoken(stage)] == [None, None]
         assert one_trip(stage).heard_ms == 800
         assert len(played(stage)) == 2

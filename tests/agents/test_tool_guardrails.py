@@ -391,7 +391,7 @@ async def test_another_agent_may_take_over(
     autojump_clock: trio.testing.MockClock, before: bool, fresh: bool
 ) -> None:
     """The call has its output, and no agent is current twice."""
-    trip = {"handoff": Weather()}
+    trip: dict[str, Any] = {"handoff": Weather()}
     agent = Bank(limited(100, **trip) if before else no_cards(**trip))
     model = {"capabilities": {"mutable_instructions": False}} if fresh else {}
     stage = await called(
