@@ -132,8 +132,8 @@ def test_what_can_be_awaited_in_other_ways_is_a_check_too() -> None:
 def test_a_trip_that_can_mean_nothing_is_refused(
     trip: dict[str, Any], words: str
 ) -> None:
+    made: dict[str, Any] = {"reason": "found"} | trip
     with pytest.raises(ConfigurationError) as caught:
-        made: dict[str, Any] = {"reason": "found"} | trip
         Trip(**made)
     assert words in str(caught.value)
 
