@@ -20,7 +20,7 @@ from trialogue.events import (
     HandoffStarted,
     ReplyEnded,
 )
-from trialogue.testing import Call, Say, Turn
+from trialogue.testing import Call, Say, Turn, cut
 
 WORDS = "One moment. The secret is that I hand you over."
 MS = 4000
@@ -277,3 +277,28 @@ async def test_what_is_asked_out_of_band_is_no_word_of_the_new_agents(
             await until(lambda: spoken(stage) == [("Sunny.", None)])
             await trio.sleep(5)
         assert len(stage.sent("response.create")) == 2
+
+
+@pytest.mark.behaviour("G11", "C2")
+@pytest.mark.parametrize("seconds", [1.0, 3.0], ids=["at once", "later"])
+async def test_a_trip_holds_on_the_next_connection_as_well(
+    autojump_clock: trio.testing.MockClock, seconds: float
+) -> None:
+    """The one on which it was said is lost: the next is given what was heard of it."""
+    guard = finding("secret", seconds, whole=True)
+    server = paced(one_way=0.1) | {"faults": [cut(after="response.done")]}
+    async with on_stage(
+        lambda turn: Say("The secret is that there is none at all.", ms=MS),
+        server=server,
+    ) as stage:
+        async with running(stage, Talker(guard)):
+            await until(lambda: stage.of(GuardrailTripped))
+            await trio.sleep(8)
+            assert stage.session.realtime.open_work == QUIET
+        tripped = one_trip(stage)
+        assert len(stage.server.connections) == 2
+        assert played(stage) == [pytest.approx(tripped.heard_ms, abs=20)]
+        ((words, heard),) = spoken(stage)
+        assert heard == tripped.heard_ms
+        assert "at all" not in words
+        assert words_on(stage) == ([words] if words else [])
