@@ -102,6 +102,7 @@ class Stage(Listener):
 
     def response_done(self, response: Response) -> None:
         self._playout.end_reply((response.generation, response.id))
+        self._session.step_limit.ended(response)
         scope = self._scope(response)
         if scope is not None:
             scope.calls.response_done(response)
@@ -158,6 +159,7 @@ class Stage(Listener):
 
     def user_turn(self, item_id: str) -> None:
         self._session.steps.user_spoke()
+        self._session.step_limit.reset()
         self._session.presence.acted()
 
     def connection_changed(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack
 
+from trialogue.agents.approving import Approving
 from trialogue.agents.block import Block
 from trialogue.agents.delegating import Delegating
 from trialogue.agents.ending import Ending
@@ -13,7 +14,9 @@ from trialogue.agents.playing import Stage
 from trialogue.agents.presence import Presence
 from trialogue.agents.running import Running
 from trialogue.agents.speaking import asked_of
+from trialogue.agents.step_limit import StepLimit
 from trialogue.agents.steps import Steps
+from trialogue.agents.tool_settings import ToolSettings
 from trialogue.agents.user_turns import UserTurns
 from trialogue.agents.userdata import UserDataT
 from trialogue.agents.waiting import heard_to_the_end
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     import trio
 
     from trialogue.agents.agent import Agent, Handoff
-    from trialogue.agents.events import HandoffTimings
+    from trialogue.agents.events import ApprovalRequested, HandoffTimings
     from trialogue.agents.scope import AgentScope
     from trialogue.agents.states import AgentState, UserState
     from trialogue.audio.base import AudioOutput
@@ -68,6 +71,7 @@ class AgentSession(Generic[UserDataT]):
         on_handoff_error: Literal["restore", "raise"] = "restore",
         barge_in: Literal["provider", "client"] = "provider",
         away_after: float | None = 15.0,
+        tools: ToolSettings | None = None,
         **settings: Unpack[SessionSettings],
     ) -> None:
         self.model = model
@@ -91,6 +95,9 @@ class AgentSession(Generic[UserDataT]):
             self.presence,
             self.ending,
         )
+        self.tool_settings = tools or ToolSettings()
+        self.step_limit = StepLimit(self.tool_settings.max_tool_steps)
+        self.approving = Approving(self, self.tool_settings)
         self._handing_over = HandingOver(self)
         self._delegating = Delegating(self)
 
@@ -198,6 +205,34 @@ class AgentSession(Generic[UserDataT]):
             Exception: what the other agent's `on_enter` raised.
         """
         return await self._delegating.delegate(agent)
+
+    # --- approvals -----------------------------------------------------------
+
+    @property
+    def approvals(self) -> tuple[ApprovalRequested, ...]:
+        """The calls that wait for approval (`needs_approval`), the oldest first."""
+        return self.approving.requests
+
+    def approve(self, call_id: str) -> None:
+        """Have a call run that waits for approval. Synchronous, from any task.
+
+        Raises:
+            ApprovalError: no such call waits; `outcome` says so if it is settled.
+            SessionClosed: the session takes no more work.
+        """
+        self.approving.approve(call_id)
+
+    def deny(self, call_id: str, reason: str = "") -> None:
+        """Refuse a call that waits for approval. Synchronous, from any task.
+
+        Args:
+            reason: what the model is told of it: "not approved: …".
+
+        Raises:
+            ApprovalError: no such call waits; `outcome` says so if it is settled.
+            SessionClosed: the session takes no more work.
+        """
+        self.approving.deny(call_id, reason)
 
     # --- speech and conversation ---------------------------------------------
 
