@@ -58,7 +58,6 @@ def forgets(ctx: RunContext, arguments: dict[str, Any]) -> Any:
 
 async def never(ctx: RunContext, arguments: dict[str, Any]) -> bool:
     await trio.sleep_forever()
-    return False
 
 
 class Bank(Prompted):
@@ -175,7 +174,7 @@ async def test_a_call_is_run_when_the_program_approves_and_not_before(
         async with running(stage, bank):
             request = await requested(stage)
             asked_at = trio.current_time()
-            assert stage.session.approvals == (request,)
+            assert list(stage.session.approvals) == [request]
             assert (request.agent, request.tool) == ("Bank", "pay")
             assert json.loads(request.arguments) == {"euros": 500}
             assert request.deadline == pytest.approx(asked_at + 60, abs=0.05)
@@ -184,7 +183,7 @@ async def test_a_call_is_run_when_the_program_approves_and_not_before(
             assert not bank.paid
             assert not stage.of(ToolStarted)
             stage.session.approve(request.call_id)
-            assert stage.session.approvals == ()
+            assert not stage.session.approvals
             await replied(stage)
         assert bank.paid == [(500, pytest.approx(asked_at + 20, abs=0.1))]
         assert answers(stage) == ["paid 500"]

@@ -78,7 +78,6 @@ class Bench(Prompted):
     async def for_ever(self, ctx: RunContext) -> str:
         """Never return."""
         await trio.sleep_forever()
-        return "unreachable"
 
     @function_tool(timeout=math.inf)
     async def patient(self, ctx: RunContext) -> str:
@@ -107,7 +106,6 @@ class Bench(Prompted):
         """Ask somebody, and never return."""
         await ctx.session.delegate(Doing(giving(1)))
         await trio.sleep_forever()
-        return "unreachable"
 
     @function_tool(timeout=0.5)
     async def has_children(self, ctx: RunContext) -> str:
@@ -190,9 +188,8 @@ class Colleague(Agent):
 
     instructions = "You are the colleague, and you have tools."
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: Any) -> None:
         super().__init__(tools=[bench.step, bench.transfer_back])
-        self.bench = bench
 
 
 class Pair(Bench):
@@ -238,7 +235,7 @@ async def test_a_model_that_calls_on_and_on_is_stopped_and_told(
     autojump_clock: trio.testing.MockClock, most: int | None, tool: str
 ) -> None:
     """Three steps by default; then it is told, and asked to speak without tools."""
-    settings = {} if most is None else {"max_tool_steps": most}
+    settings: dict[str, Any] = {} if most is None else {"max_tool_steps": most}
     most = most or 3
     agent = Bench()
     async with on_stage(insatiable(tool), **settings) as stage:
@@ -403,7 +400,7 @@ async def test_a_tool_that_never_ends_costs_its_own_call_an_error(
     autojump_clock: trio.testing.MockClock, seconds: float | None
 ) -> None:
     """After the time that the session allows; its siblings' results go with it."""
-    settings = {} if seconds is None else {"tool_timeout": seconds}
+    settings: dict[str, Any] = {} if seconds is None else {"tool_timeout": seconds}
     allowed = seconds or 60
     brain = prompted(Call("step"), Call("for_ever"), then="Sorry.")
     async with on_stage(brain, **settings) as stage:

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from stage import Prompted, Weather, on_stage, outputs, prompted, running, speak, until
-from trialogue import Agent, RunContext, ToolError, function_tool
+from trialogue import Agent, RunContext, SessionOptions, ToolError, function_tool
 from trialogue.agents.events import ToolFailed, ToolFinished, ToolStarted
 from trialogue.realtime.notices import (
     ReplyEnded,
@@ -352,6 +352,27 @@ async def test_a_tool_that_opts_in_is_stopped_by_the_user_and_the_others_are_kep
         assert [name for name, _ in agent.ended] == ["quick"]
 
 
+@pytest.mark.behaviour("T3", "U6")
+async def test_a_tool_that_opts_in_is_stopped_by_the_users_button_as_well(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Where the program finds the turns nobody hears the user begin."""
+    manual = {"options": SessionOptions(turn_detection=None)}
+    brain = prompted(Call("quick"), Call("fickle"), Say("Let me see." * 20))
+    async with on_stage(brain, microphone=True, model=manual) as stage:
+        agent = Bench()
+        async with running(stage, agent):
+            await until(lambda: len(agent.began) == 2)
+            await until(lambda: stage.output.pcm)
+            await stage.session.start_user_turn()
+            await until(lambda: len(outputs(stage)) == 2)
+            await stage.session.clear_user_turn()
+        assert [output for _, output in outputs(stage)] == [
+            "quick is done",
+            "stopped: the user interrupted",
+        ]
+
+
 @pytest.mark.behaviour("T5")
 async def test_a_slow_tool_delays_neither_the_voice_nor_the_barge_in(
     autojump_clock: trio.testing.MockClock,
@@ -549,7 +570,6 @@ async def test_a_tool_that_ends_the_session_need_not_end_itself(
             ctx.session.end()
             self.heard = await ctx.wait_for_playout()
             await trio.sleep_forever()
-            return "unreachable"
 
     agent = Ending()
     async with on_stage(prompted(Say("Goodbye." * 8), Call("hang_up"))) as stage:

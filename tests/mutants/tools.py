@@ -280,9 +280,9 @@ def handoff_leaves_approvals_open(patch: Patch) -> None:
 def time_runs_unapproved(patch: Patch) -> None:
     patch.source(
         "trialogue.agents.tool_runs:ToolRuns._work",
-        "            refusal = await approving.wait(ctx, name, opened, tool)",
+        "            refusal = await approving.wait(ctx, name, opened, tool)\n",
         "            seconds = tool.options.timeout or 1e9\n"
         "            opened.timer.deadline = trio.current_time() + seconds\n"
         "            with opened.timer:\n"
-        "                refusal = await approving.wait(ctx, name, opened, tool)",
+        "                refusal = await approving.wait(ctx, name, opened, tool)\n",
     )

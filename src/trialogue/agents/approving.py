@@ -142,6 +142,7 @@ class Approving:
             request = ApprovalRequested(
                 agent, call.name, call.call_id, call.arguments, patience.deadline
             )
+            self._session.publish(request)
             return await self._decided(Waiting(request, opened), ctx)
         return Denied(f"nobody decided within {self._timeout:g} s")
 
@@ -165,7 +166,6 @@ class Approving:
         self, waiting: Waiting, ctx: RunContext[Any]
     ) -> ToolOutcome | None:
         self._waiting.append(waiting)
-        self._session.publish(waiting.request)
         if self._handler is not None:
             # Beside the call, which is refused in time also if the handler blocks.
             name = f"approval of {waiting.request.tool}"

@@ -8,6 +8,7 @@ after a moment, so that it costs its own call an error and nobody else anything.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -84,9 +85,9 @@ class ToolRuns:
         except ArgumentsError as error:
             opened.settle(BadArguments(str(error)))
             return
+        opened.detached = tool.options.on_handoff == "detach"
         if tool.options.needs_approval is False:
             self._begin(opened, tool)
-        opened.detached = tool.options.on_handoff == "detach"
         nursery = self._session.nursery if opened.detached else self._scope.nursery
         assert nursery is not None
         nursery.start_soon(
@@ -97,8 +98,7 @@ class ToolRuns:
         call = opened.call
         started = ToolStarted(self._scope.name, call.name, call.call_id, call.arguments)
         self._session.publish(started)
-        detached = tool.options.on_handoff == "detach"
-        spare = float("inf") if detached else self._session.tool_settings.limit
+        spare = math.inf if opened.detached else self._session.tool_settings.limit
         opened.begin(tool.options.timeout, spare)
 
     # --- the agent's part ----------------------------------------------------
@@ -172,6 +172,7 @@ class ToolRuns:
             if opened.over and not opened.given_up:
                 self._finished(group, opened)
         finally:
+            opened.task = None
             opened.ended.set()
 
     async def _work(
@@ -185,7 +186,7 @@ class ToolRuns:
             approving, name = self._session.approving, self._scope.name
             refusal = await approving.wait(ctx, name, opened, tool)
             if refusal is None and self._scope.leaving:
-                refusal = HandedOff()
+                refusal = HandedOff()  # after the commit nobody runs it (T11)
             if refusal is not None:
                 opened.settle(refusal)
                 return
