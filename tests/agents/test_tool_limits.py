@@ -212,13 +212,16 @@ async def told(stage: Any, number: int) -> None:
     await until(lambda: len(outputs(stage)) == number, seconds=200)
 
 
-def insatiable(tool: str = "step", calls: int = 1) -> Any:
-    """Call a tool whenever that is allowed."""
+def insatiable(tool: str = "step", calls: int = 1, *, obeys: bool = True) -> Any:
+    """Call a tool whenever that is allowed, or always; at most 30 times."""
+    left = iter(range(30))
 
     def brain(turn: Turn) -> Any:
+        if next(left, None) is None:
+            return Say("Nobody stops me.")
         if "one moment" in (turn.override or ""):
             return Say("One moment.")
-        if turn.tool_choice == "none":
+        if turn.tool_choice == "none" and obeys:
             return Say("This is what I know.")
         return [Call(tool)] * calls
 
@@ -258,7 +261,7 @@ async def test_a_model_that_calls_although_it_may_not_is_left_alone(
 ) -> None:
     """It is told once more, and not asked again before the user has spoken."""
     agent = Bench()
-    async with on_stage(lambda turn: Call("step")) as stage:
+    async with on_stage(insatiable(obeys=False)) as stage:
         async with running(stage, agent, seconds=300):
             await told(stage, 5)
             await trio.sleep(60)
