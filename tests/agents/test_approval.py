@@ -275,6 +275,41 @@ async def test_a_predicate_that_never_ends_is_refused_in_time(
         assert answers(stage) == ["not approved: nobody decided within 4 s"]
 
 
+@pytest.mark.behaviour("G1", "G2")
+async def test_a_predicate_out_of_reach_is_refused_a_second_later(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """It is named, and what it says in the end counts for nothing."""
+
+    async def digs_in(ctx: RunContext, arguments: dict[str, Any]) -> bool:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(30)
+        return False
+
+    paid: list[int] = []
+
+    @function_tool(needs_approval=digs_in)
+    async def pay(euros: int) -> str:
+        """Pay."""
+        paid.append(euros)
+        return "paid"
+
+    class Till(Prompted):
+        tools = (pay,)
+
+    brain = prompted(Call("pay", {"euros": 5}))
+    async with on_stage(brain, approval_timeout=4) as stage:
+        async with running(stage, Till()):
+            await replied(stage)
+            asked = stage.server.connections[0].find("response.done")[0].time
+            told = stage.sent("conversation.item.create")[0].time
+            assert told == pytest.approx(asked + 5, abs=0.1)
+            await trio.sleep(60)
+        assert answers(stage) == ["not approved: nobody decided within 4 s"]
+        assert [event.tool for event in stage.of(ToolStalled)] == ["pay"]
+        assert not paid
+
+
 # --- who does not --------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from delegating import Doing, giving
+from delegating import Doing, endless, giving
 from leftovers import tasks
 from stage import (
     PROMPT,
@@ -24,8 +25,10 @@ from stage import (
     speak,
     until,
 )
-from trialogue import Agent, RunContext, ToolError, function_tool
+from trialogue import Agent, HandoffError, RunContext, ToolError, function_tool
 from trialogue.agents.events import (
+    ApprovalRequested,
+    ApprovalSettled,
     HandoffStarted,
     ToolFailed,
     ToolFinished,
@@ -33,7 +36,7 @@ from trialogue.agents.events import (
     ToolStarted,
 )
 from trialogue.realtime.notices import ReplyEnded, UserStartedSpeaking
-from trialogue.testing import Call, Say, Turn
+from trialogue.testing import Call, Network, Say, Turn, reject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -688,3 +691,181 @@ async def test_a_handoff_error_in_a_tool_costs_its_own_call_an_error(
         assert answers(stage) == ["handoff failed: it could not take over"]
         (failed,) = stage.of(ToolFailed)
         assert "needs an agent, not 'Weather'" in str(failed.error)
+
+
+@pytest.mark.behaviour("H7", "T9")
+async def test_a_delegate_that_the_server_refuses_costs_its_own_call_an_error(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Who asked for it is current again, and goes on."""
+
+    class Asking(Prompted):
+        @function_tool
+        async def ask(self, ctx: RunContext) -> str:
+            """Ask somebody."""
+            return str(await ctx.session.delegate(Doing(endless, "child")))
+
+    agent = Asking()
+    faults = [reject("session.update", code="invalid_value", nth=2)]
+    brain = prompted(Call("ask"), then="Sorry.")
+    async with on_stage(brain, server={"faults": faults}) as stage:
+        async with running(stage, agent):
+            await until(lambda: spoken(stage) == ["Sorry."])
+            assert stage.session.agent is agent
+            assert stage.session.realtime.wanted is not None
+            assert stage.session.realtime.wanted.instructions == agent.instructions
+        assert answers(stage) == ["handoff failed: child could not take over"]
+        (failed,) = stage.of(ToolFailed)
+        assert isinstance(failed.error, HandoffError)
+
+
+# --- any mix -------------------------------------------------------------------------
+
+
+class Crowd(Bench):
+    """Whatever tools do, for a time that they are told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began: set[str] = set()
+
+    async def work(self, ctx: RunContext, seconds: float) -> str:
+        assert ctx.call is not None
+        assert ctx.call.call_id not in self.began
+        self.began.add(ctx.call.call_id)
+        await trio.sleep(seconds)
+        return f"worked {seconds:g} s"
+
+    @function_tool
+    async def plain(self, ctx: RunContext, seconds: float) -> str:
+        """Work."""
+        return await self.work(ctx, seconds)
+
+    @function_tool(timeout=0.7)
+    async def timed(self, ctx: RunContext, seconds: float) -> str:
+        """Work in time."""
+        return await self.work(ctx, seconds)
+
+    @function_tool(on_handoff="finish")
+    async def finishing(self, ctx: RunContext, seconds: float) -> str:
+        """Work to the end."""
+        return await self.work(ctx, seconds)
+
+    @function_tool(on_handoff="detach", reply="required")
+    async def detaching(self, ctx: RunContext, seconds: float) -> str:
+        """Work on."""
+        return await self.work(ctx, seconds)
+
+    @function_tool(needs_approval=True)
+    async def approved(self, ctx: RunContext, seconds: float) -> str:
+        """Work if allowed."""
+        return await self.work(ctx, seconds)
+
+    @function_tool(needs_approval=True, on_handoff="detach", on_interrupt="cancel")
+    async def approved_detaching(self, ctx: RunContext, seconds: float) -> str:
+        """Work on if allowed."""
+        return await self.work(ctx, seconds)
+
+    @function_tool(on_interrupt="cancel")
+    async def failing(self, ctx: RunContext, seconds: float) -> str:
+        """Fail when stopped."""
+        try:
+            return await self.work(ctx, seconds)
+        finally:
+            if seconds > 1:
+                raise RuntimeError("failed")
+
+    @function_tool(timeout=0.4)
+    async def digging_in(self, ctx: RunContext, seconds: float) -> str:
+        """Refuse to be cancelled."""
+        with trio.CancelScope(shield=True):
+            return await self.work(ctx, seconds)
+
+    @function_tool
+    async def delegating(self, ctx: RunContext, seconds: float) -> str:
+        """Ask somebody."""
+
+        async def late(ctx: RunContext) -> None:
+            await trio.sleep(seconds)
+            ctx.complete(seconds)
+
+        return f"got {await ctx.session.delegate(Doing(late)):g}"
+
+    @function_tool
+    async def leaving(self, ctx: RunContext, seconds: float) -> Agent:
+        """Leave."""
+        await self.work(ctx, seconds)
+        return Weather()
+
+
+KINDS = [
+    *("plain", "timed", "finishing", "detaching", "approved", "approved_detaching"),
+    *("failing", "digging_in", "delegating", "leaving"),
+]
+
+
+async def decide_at_random(stage: Any, rng: random.Random) -> None:
+    """Settle what waits, in any order, or not at all."""
+    async with stage.session.subscribe(ApprovalRequested) as requests:
+        async for request in requests:
+            await trio.sleep(rng.choice([0, 0.1, 0.6]))
+            if request in stage.session.approvals and rng.random() < 0.8:
+                if rng.random() < 0.5:
+                    stage.session.approve(request.call_id)
+                else:
+                    stage.session.deny(request.call_id)
+
+
+@pytest.mark.behaviour("T1", "T7", "G4", "H8")
+@pytest.mark.parametrize("seed", range(30))
+async def test_any_mix_of_tools_answers_each_call_once_and_leaves_nothing(
+    autojump_clock: trio.testing.MockClock, seed: int
+) -> None:
+    """Whatever they do, whoever interrupts, hands over or ends the conversation."""
+    rng = random.Random(seed)
+    calls = [
+        Call(kind, {"seconds": rng.choice([0, 0.1, 0.5, 0.9, 2.5, 6])})
+        for kind in rng.choices(KINDS, k=rng.randint(1, 6))
+    ]
+    parts: list[Any] = [*calls]
+    if rng.random() < 0.5:
+        parts.insert(rng.randrange(len(parts) + 1), Say("Let me see. " * 10))
+    speaks, leaves = rng.random() < 0.5, rng.random() < 0.4
+    server = {"network": Network(one_way=rng.choice([0, 0.03, 0.2]))}
+    agent, before = Crowd(), tasks()
+    with trio.fail_after(300):
+        async with on_stage(
+            prompted(*parts), microphone=True, server=server, approval_timeout=4
+        ) as stage:
+            assert stage.microphone is not None
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(decide_at_random, stage, rng)
+                nursery.start_soon(stage.session.run, agent)
+                await until(lambda: stage.session.realtime.settled)
+                await trio.sleep(rng.choice([0.2, 0.5, 1, 2]))
+                if speaks:
+                    await speak(stage.microphone, stage.server.utterances.say("Hm."))
+                if leaves:
+                    await trio.sleep(rng.choice([0, 0.3, 1.7]))
+                    stage.session.end(now=rng.random() < 0.5)
+                await trio.sleep(60)
+                nursery.cancel_scope.cancel()
+            await trio.sleep(10)
+            assert stage.session.approvals == ()
+            assert not any(stage.session.realtime.open_work.values())
+            done = stage.server.connections[-1].find("response.output_item.done")
+            items = [entry.event["item"] for entry in done]
+            called = [i["call_id"] for i in items if i["type"] == "function_call"]
+            answered = [call_id for call_id, _ in outputs(stage)]
+            assert len(called) >= len(calls) or speaks or leaves
+            assert sorted(answered) == sorted(called)
+            finished = [event.call_id for event in stage.of(ToolFinished)]
+            assert sorted(finished) == sorted(called)
+            requests = [event.call_id for event in stage.of(ApprovalRequested)]
+            settled = [event.call_id for event in stage.of(ApprovalSettled)]
+            assert sorted(settled) == sorted(requests)
+            started = [event.call_id for event in stage.of(ToolStarted)]
+            assert len(set(started)) == len(started)
+            assert stage.server.protocol_errors == []
+        assert tasks() == before
+    assert stage.session.realtime.failure is None

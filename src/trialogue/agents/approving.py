@@ -11,6 +11,7 @@ import trio
 
 from trialogue.agents.capturing import capturing
 from trialogue.agents.events import ApprovalRequested, ApprovalSettled, ToolFailed
+from trialogue.agents.stalling import STALLED
 from trialogue.errors import ApprovalError, ConfigurationError, ToolError
 from trialogue.tools import structure
 from trialogue.tools.outcome import Denied, HandedOff
@@ -69,6 +70,11 @@ class Approving:
     def requests(self) -> tuple[ApprovalRequested, ...]:
         """What waits, the oldest first."""
         return tuple(waiting.request for waiting in self._waiting)
+
+    @property
+    def expired(self) -> Denied:
+        """What becomes of a call on which nobody has decided in time."""
+        return Denied(f"nobody decided within {self._timeout:g} s")
 
     # --- the program's word --------------------------------------------------
 
@@ -136,15 +142,17 @@ class Approving:
             Exception: what the tool's own `needs_approval` raised; it is not to be run.
         """
         with trio.move_on_after(self._timeout) as patience:
+            opened.patience.deadline = patience.deadline + STALLED
             if not await self._is_needed(ctx, opened, tool):
-                return None
+                # It may have refused to be cancelled when the time was over.
+                return self.expired if patience.cancel_called else None
             call = opened.call
             request = ApprovalRequested(
                 agent, call.name, call.call_id, call.arguments, patience.deadline
             )
             self._session.publish(request)
             return await self._decided(Waiting(request, opened), ctx)
-        return Denied(f"nobody decided within {self._timeout:g} s")
+        return self.expired
 
     async def _is_needed(
         self, ctx: RunContext[Any], opened: OpenCall, tool: FunctionTool[..., Any]

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from trialogue.agents.calls import CallGroup, OpenCall
     from trialogue.agents.scope import AgentScope
+    from trialogue.tools import ToolOutcome
 
 __all__ = ["ToolRuns"]
 
@@ -144,9 +145,15 @@ class ToolRuns:
             ToolStalled(self._scope.name, call.name, call.call_id, stack)
         )
         if opened.patience.cancelled_caught:
-            stopped, seconds = opened.interrupted, opened.seconds_allowed
-            opened.settle(Interrupted() if stopped else TimedOut(seconds))
+            opened.settle(self._given_up(opened))
             self._finished(group, opened)
+
+    def _given_up(self, opened: OpenCall) -> ToolOutcome:
+        if opened.interrupted:
+            return Interrupted()
+        if opened.started_at is None:
+            return self._session.approving.expired
+        return TimedOut(opened.seconds_allowed)
 
     # --- the tool's own ------------------------------------------------------
 
@@ -185,6 +192,8 @@ class ToolRuns:
         if opened.started_at is None:
             approving, name = self._session.approving, self._scope.name
             refusal = await approving.wait(ctx, name, opened, tool)
+            if opened.over:
+                return  # it was given up meanwhile
             if refusal is None and self._scope.leaving:
                 refusal = HandedOff()  # after the commit nobody runs it (T11)
             if refusal is not None:
