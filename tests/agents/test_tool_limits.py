@@ -778,8 +778,10 @@ class Crowd(Bench):
     @function_tool(timeout=0.4)
     async def digging_in(self, ctx: RunContext, seconds: float) -> str:
         """Refuse to be cancelled."""
+        answer = ""
         with trio.CancelScope(shield=True):
-            return await self.work(ctx, seconds)
+            answer = await self.work(ctx, seconds)
+        return answer
 
     @function_tool
     async def delegating(self, ctx: RunContext, seconds: float) -> str:

@@ -24,8 +24,7 @@ OnInterrupt = Literal["keep", "cancel"]
 OnHandoff = Literal["cancel", "finish", "detach"]
 Reply = Literal["auto", "none", "required"]
 NeedsApproval: TypeAlias = (
-    "bool | Callable[[Any, dict[str, Any]], bool]"
-    " | Callable[[Any, dict[str, Any]], Awaitable[bool]]"
+    "bool | Callable[[Any, dict[str, Any]], bool | Awaitable[bool]]"
 )
 """Whether a call waits for approval; a function is given the context and arguments."""
 
