@@ -16,9 +16,12 @@ from stage import (
     outputs,
     prompted,
     running,
+    speak,
     until,
 )
-from trialogue import Agent, RunContext, function_tool
+from trialogue import Agent, RunContext, SessionClosed, function_tool
+from trialogue.agents.events import ToolFailed
+from trialogue.realtime.notices import ReplyEnded
 from trialogue.testing import Call, Say
 
 if TYPE_CHECKING:
@@ -104,3 +107,70 @@ async def test_a_tool_may_hand_over_in_another_session(
     followed, current = await consulted(hand_over)
     assert followed == "Weather"
     assert type(current) is Weather
+
+
+async def test_another_session_that_is_closed_fails_the_tool_and_no_more(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Its model is told that the tool failed; this conversation goes on."""
+
+    async def send(session: AgentSession) -> None:
+        await session.send_message("Are you there?")
+
+    async with on_stage() as left:
+        pass
+    agent = Consulting(left.session, send)
+    async with on_stage(prompted(Call("consult"))) as stage, running(stage, agent):
+        await until(lambda: stage.of(ReplyEnded)[1:])
+        (failed,) = stage.of(ToolFailed)
+        assert isinstance(failed.error, SessionClosed)
+        assert stage.session.agent is agent
+
+
+# --- tools that are stopped ----------------------------------------------------------
+
+
+class Untidy(Prompted):
+    """Has a tool with tasks of its own, whose clean-up fails."""
+
+    @function_tool(on_interrupt="cancel")
+    async def work(self, ctx: RunContext) -> str:
+        """Work, until somebody stops it."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.part)
+            await trio.sleep_forever()
+
+    async def part(self) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise OSError("the file cannot be closed")
+
+    @function_tool
+    async def transfer(self, ctx: RunContext) -> Agent:
+        """Hand over, after a while."""
+        await trio.sleep(0.5)
+        return Weather()
+
+
+@pytest.mark.behaviour("T3", "H10")
+@pytest.mark.parametrize("stop", ["handoff", "voice"])
+async def test_a_tool_whose_clean_up_fails_among_its_tasks_has_failed_and_no_more(
+    autojump_clock: trio.testing.MockClock, stop: str
+) -> None:
+    """The error comes in a group with the cancellation: it is captured all the same."""
+    more: Any = Call("transfer") if stop == "handoff" else Say("Let me see. " * 20)
+    brain = prompted(Call("work"), more)
+    async with on_stage(brain, microphone=True) as stage, running(stage, Untidy()):
+        assert stage.microphone is not None
+        if stop == "voice":
+            await until(lambda: stage.output.pcm)
+            await speak(stage.microphone, stage.server.utterances.say("Stop it."))
+        await until(lambda: outputs(stage))
+        await until(lambda: stage.session.handoffs or stop == "voice")
+        (failed,) = stage.of(ToolFailed)
+        assert isinstance(failed.error, BaseExceptionGroup)
+        assert isinstance(failed.error.exceptions[0], OSError)
+        told = dict(outputs(stage))
+        assert len(told) == len(outputs(stage))
+        assert "failed" in next(iter(told.values()))
