@@ -174,3 +174,24 @@ async def test_a_tool_whose_clean_up_fails_among_its_tasks_has_failed_and_no_mor
         told = dict(outputs(stage))
         assert len(told) == len(outputs(stage))
         assert "failed" in next(iter(told.values()))
+
+
+class Keeping(Greeter):
+    """Keeps its context beyond its time."""
+
+    kept: RunContext
+
+    async def on_enter(self, ctx: RunContext) -> None:
+        self.kept = ctx
+
+
+async def test_the_nursery_of_an_agent_that_was_left_names_the_remedy(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A task that outlives its agent is told where to start others."""
+    agent = Keeping()
+    async with on_stage() as stage, running(stage, agent):
+        await until(lambda: stage.session.realtime.settled)
+        await stage.session.handoff(Weather())
+        with pytest.raises(RuntimeError, match=r"start it in ctx\.session\.nursery"):
+            _ = agent.kept.nursery

@@ -96,10 +96,11 @@ class RunContext(Generic[UserDataT]):
 
         For work that outlives a handoff use `ctx.session.nursery`.
         """
-        if self._scope is None or self._scope.nursery is None:
+        scope = self._scope
+        if scope is None or scope.nursery is None or scope.closed:
             msg = "this agent's scope is over; start it in ctx.session.nursery"
             raise RuntimeError(msg)
-        return self._scope.nursery
+        return scope.nursery
 
     def complete(self, value: Any = None) -> None:
         """Give `session.delegate` its value; synchronous, once, by the agent asked for.
