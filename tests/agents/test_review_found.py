@@ -19,8 +19,8 @@ from stage import (
     speak,
     until,
 )
-from trialogue import Agent, RunContext, SessionClosed, function_tool
-from trialogue.agents.events import ToolFailed
+from trialogue import Agent, Message, RunContext, SessionClosed, function_tool
+from trialogue.agents.events import ToolFailed, ToolNoted
 from trialogue.realtime.notices import ReplyEnded
 from trialogue.testing import Call, Say
 
@@ -195,3 +195,38 @@ async def test_the_nursery_of_an_agent_that_was_left_names_the_remedy(
         await stage.session.handoff(Weather())
         with pytest.raises(RuntimeError, match=r"start it in ctx\.session\.nursery"):
             _ = agent.kept.nursery
+
+
+# --- after the end -------------------------------------------------------------------
+
+
+class Last(Prompted):
+    """Has a tool that outlives it, and one that ends the conversation."""
+
+    @function_tool(on_handoff="detach")
+    async def archive(self, ctx: RunContext) -> str:
+        """Takes longer than the conversation does."""
+        await trio.sleep(3)
+        return "archived"
+
+    @function_tool
+    async def hang_up(self, ctx: RunContext) -> str:
+        """End it."""
+        ctx.session.end()
+        return "ended"
+
+
+@pytest.mark.behaviour("T3")
+async def test_a_detached_tool_that_outlives_the_conversation_has_nobody_speak(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Its result is written down; no agent is there that could tell of it."""
+    async with on_stage(prompted(Call("archive"), Call("hang_up"))) as stage:
+        await stage.session.run(Last())
+        asked = len(stage.sent("response.create"))
+        await until(lambda: stage.of(ToolNoted))
+        await trio.sleep(5)
+        assert len(stage.sent("response.create")) == asked
+        told = stage.session.chat_ctx.items[-1]
+        assert isinstance(told, Message)
+        assert told.text == "Result of archive: archived"
