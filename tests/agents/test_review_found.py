@@ -20,7 +20,7 @@ from stage import (
     until,
 )
 from trialogue import Agent, Message, RunContext, SessionClosed, function_tool
-from trialogue.agents.events import ToolFailed, ToolNoted
+from trialogue.agents.events import AgentEntered, ToolFailed, ToolNoted
 from trialogue.realtime.notices import ReplyEnded
 from trialogue.testing import Call, Say
 
@@ -109,6 +109,7 @@ async def test_a_tool_may_hand_over_in_another_session(
     assert type(current) is Weather
 
 
+@pytest.mark.behaviour("C13")
 async def test_another_session_that_is_closed_fails_the_tool_and_no_more(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -153,7 +154,7 @@ class Untidy(Prompted):
         return Weather()
 
 
-@pytest.mark.behaviour("T3", "H10")
+@pytest.mark.behaviour("T1", "T2")
 @pytest.mark.parametrize("stop", ["handoff", "voice"])
 async def test_a_tool_whose_clean_up_fails_among_its_tasks_has_failed_and_no_more(
     autojump_clock: trio.testing.MockClock, stop: str
@@ -216,7 +217,7 @@ class Last(Prompted):
         return "ended"
 
 
-@pytest.mark.behaviour("T3")
+@pytest.mark.behaviour("T8")
 async def test_a_detached_tool_that_outlives_the_conversation_has_nobody_speak(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -230,3 +231,73 @@ async def test_a_detached_tool_that_outlives_the_conversation_has_nobody_speak(
         told = stage.session.chat_ctx.items[-1]
         assert isinstance(told, Message)
         assert told.text == "Result of archive: archived"
+
+
+async def test_an_agent_whose_run_is_cancelled_falls_silent(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """What it said is truncated at what was heard; the server makes no more of it."""
+    async with on_stage(prompted(Say("A long story. " * 20))) as stage:
+        with trio.move_on_after(5):
+            await stage.session.run(Prompted())
+        heard = len(stage.output.pcm)
+        assert heard
+        await trio.sleep(5)
+        assert len(stage.output.pcm) == heard
+        (truncated,) = stage.sent("conversation.item.truncate")
+        assert truncated.event["audio_end_ms"] == heard // 48
+        assert stage.session.realtime.replying.slot.idle
+
+
+@pytest.mark.behaviour("T11")
+@pytest.mark.parametrize("how", ["ended", "cancelled"])
+async def test_who_speaks_when_no_agent_is_there_is_not_answered_by_the_last_one(
+    autojump_clock: trio.testing.MockClock, how: str
+) -> None:
+    """The provider answers under its words, and with its tools: none of it is heard."""
+
+    def brain(turn: Any) -> Any:
+        return [Say("One moment."), Call("transfer_to_weather")]
+
+    async with on_stage(brain, microphone=True) as stage:
+        assert stage.microphone is not None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stage.session.run, Greeter())
+            await until(lambda: stage.session.realtime.settled)
+            if how == "ended":
+                stage.session.end()
+            else:
+                nursery.cancel_scope.cancel()
+        await speak(stage.microphone, stage.server.utterances.say("Hello?"))
+        await until(lambda: stage.server.connections[0].responses)
+        await trio.sleep(5)
+        assert not stage.output.pcm
+        assert not stage.session.handoffs
+        assert stage.session.realtime.replying.slot.idle
+        assert all(o.startswith("not run") for _, o in outputs(stage))
+
+
+@pytest.mark.behaviour("C7")
+async def test_a_run_after_the_end_is_refused(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The conversation is over: nobody begins, and whoever asks is told."""
+    async with on_stage() as stage:
+        async with running(stage, Greeter()):
+            await until(lambda: stage.session.realtime.settled)
+        with pytest.raises(SessionClosed, match="open another session"):
+            await stage.session.run(Weather())
+        assert [entered.agent for entered in stage.of(AgentEntered)] == ["Greeter"]
+
+
+async def test_an_end_that_comes_before_the_run_is_kept(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """It may come in the moment before: the run is over, and nobody has begun."""
+    async with on_stage() as stage:
+        stage.session.end()
+        with trio.fail_after(1):
+            await stage.session.run(Prompted())
+        await trio.testing.wait_all_tasks_blocked()
+        assert not stage.of(AgentEntered)
+        assert not stage.sent()

@@ -59,6 +59,10 @@ class Stage(Listener):
         scope = self._scope(response)
         if scope is not None:
             scope.transition.note(response_created=response.created_at)
+        asked_for = response.reply is not None and response.reply.purpose == "program"
+        if self._session.scope is None and not asked_for:
+            # No agent is there any more; the provider answers for the last one.
+            self._session.realtime.replying.cut(response)
         self._session.presence.look()
 
     def audio(self, response: Response, item_id: str, pcm: bytes) -> None:
