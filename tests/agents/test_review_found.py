@@ -12,6 +12,7 @@ from stage import (
     Greeter,
     Prompted,
     Weather,
+    model_of,
     on_stage,
     outputs,
     prompted,
@@ -19,10 +20,22 @@ from stage import (
     speak,
     until,
 )
-from trialogue import Agent, Message, RunContext, SessionClosed, function_tool
+from trialogue import (
+    Agent,
+    ChatContext,
+    ConfigurationError,
+    ConversionError,
+    Message,
+    RunContext,
+    SessionClosed,
+    TextContent,
+    function_tool,
+    open_agent_session,
+)
 from trialogue.agents.events import AgentEntered, ToolFailed, ToolNoted
+from trialogue.audio import MemoryInput, MemoryOutput
 from trialogue.realtime.notices import ReplyEnded
-from trialogue.testing import Call, Say
+from trialogue.testing import Call, RealtimeServer, Say
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -301,3 +314,54 @@ async def test_an_end_that_comes_before_the_run_is_kept(
         await trio.testing.wait_all_tasks_blocked()
         assert not stage.of(AgentEntered)
         assert not stage.sent()
+
+
+# --- devices -------------------------------------------------------------------------
+
+
+class Unplugged(MemoryInput):
+    """A microphone that cannot be closed."""
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        raise OSError("it was unplugged")
+
+
+async def test_a_microphone_that_cannot_be_closed_does_not_keep_the_loudspeaker_open(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Its error is told; a recording is completed all the same."""
+    audio = Unplugged(), MemoryOutput()
+    async with RealtimeServer().serving() as server:
+        with pytest.raises(OSError, match="unplugged"):
+            async with open_agent_session(model_of(server), audio=audio):
+                pass
+    with pytest.raises(trio.ClosedResourceError):
+        await audio[1].drain()
+
+
+LONG = ChatContext((Message("msg_1", "user", (TextContent("x" * 300_000),)),))
+"""Longer than an item may be."""
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"away_after": -1}, {"barge_in": "nobody"}, {"chat_ctx": LONG}],
+    ids=["away_after", "barge_in", "chat_ctx"],
+)
+async def test_devices_are_closed_where_a_keyword_is_refused(
+    autojump_clock: trio.testing.MockClock, settings: Any
+) -> None:
+    """The session owns them from the moment in which it is given them."""
+    source, output = MemoryInput(), MemoryOutput()
+    async with RealtimeServer().serving() as server:
+        with pytest.raises((ConfigurationError, ConversionError)):
+            async with open_agent_session(
+                model_of(server), audio=(source, output), **settings
+            ):
+                raise AssertionError("it was refused")
+        assert server.dials == 0
+    with pytest.raises(trio.ClosedResourceError):
+        await output.drain()
+    with pytest.raises(trio.ClosedResourceError):
+        await source.receive()
