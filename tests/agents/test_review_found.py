@@ -29,13 +29,19 @@ from trialogue import (
     RunContext,
     SessionClosed,
     TextContent,
+    Timing,
     function_tool,
     open_agent_session,
 )
-from trialogue.agents.events import AgentEntered, ToolFailed, ToolNoted
+from trialogue.agents.events import (
+    AgentEntered,
+    HandoffCompleted,
+    ToolFailed,
+    ToolNoted,
+)
 from trialogue.audio import MemoryInput, MemoryOutput
 from trialogue.realtime.notices import ReplyEnded
-from trialogue.testing import Call, RealtimeServer, Say
+from trialogue.testing import Call, RealtimeServer, Say, late
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -365,3 +371,36 @@ async def test_devices_are_closed_where_a_keyword_is_refused(
         await output.drain()
     with pytest.raises(trio.ClosedResourceError):
         await source.receive()
+
+
+# --- a decision that waits -----------------------------------------------------------
+
+
+class Undecided(Prompted):
+    """Hands over, and has a second tool that might, and takes for ever."""
+
+    @function_tool
+    async def transfer(self, ctx: RunContext) -> Agent:
+        """Hand over."""
+        return Weather()
+
+    @function_tool
+    async def consider(self, ctx: RunContext) -> Agent | str:
+        """Consider handing over."""
+        await trio.sleep_forever()
+
+
+@pytest.mark.behaviour("H8")
+async def test_a_handoff_that_waits_for_siblings_and_for_the_settlement_is_decided(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The agreement may come later than the siblings are waited for."""
+    brain = prompted(Call("transfer"), Call("consider"))
+    # The first update is sent once more when its reply has begun.
+    slow = [late("session.updated", seconds=5, nth=nth) for nth in (1, 2)]
+    timing = Timing(update=10)
+    async with on_stage(brain, server={"faults": slow}, timing=timing) as stage:
+        async with running(stage, Undecided()):
+            await until(lambda: stage.of(HandoffCompleted), 20)
+        (completed,) = stage.of(HandoffCompleted)
+        assert completed.timings.next == "Weather"

@@ -179,7 +179,11 @@ class Answering:
     async def _wait_for_siblings(self, group: CallGroup) -> None:
         with trio.move_on_after(UNDECIDED):
             await self._session.changed.until(lambda: not group.may_still_hand_off)
-        await self._session.changed.until(lambda: not self._scope.suspended)
+        # It may be decided by then, but not before the scope itself is agreed upon.
+        scope = self._scope
+        await self._session.changed.until(
+            lambda: scope.transition.settled.is_set() and not scope.suspended
+        )
         self._decide_or_answer(group)
 
     def _decide_or_answer(self, group: CallGroup) -> None:
