@@ -8,6 +8,7 @@ import pytest
 import trio
 import trio.testing
 
+from delegating import Caller, Doing, giving
 from stage import (
     Greeter,
     Prompted,
@@ -22,6 +23,7 @@ from stage import (
 )
 from trialogue import (
     Agent,
+    Capabilities,
     ChatContext,
     ConfigurationError,
     ConversionError,
@@ -36,12 +38,20 @@ from trialogue import (
 from trialogue.agents.events import (
     AgentEntered,
     HandoffCompleted,
+    HandoffFailed,
     ToolFailed,
     ToolNoted,
 )
 from trialogue.audio import MemoryInput, MemoryOutput
 from trialogue.realtime.notices import ReplyEnded
-from trialogue.testing import Call, RealtimeServer, Say, late
+from trialogue.testing import (
+    Call,
+    RealtimeServer,
+    Say,
+    late,
+    refuse_upgrade,
+    reject,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -404,3 +414,48 @@ async def test_a_handoff_that_waits_for_siblings_and_for_the_settlement_is_decid
             await until(lambda: stage.of(HandoffCompleted), 20)
         (completed,) = stage.of(HandoffCompleted)
         assert completed.timings.next == "Weather"
+
+
+# --- notes in place of outputs -------------------------------------------------------
+
+
+class Transferring(Caller):
+    """Delegates, and hands over once it is back."""
+
+    def __init__(self, *agents: Agent, to: Agent) -> None:
+        super().__init__(*agents)
+        self.to = to
+
+    @function_tool
+    async def transfer(self, ctx: RunContext) -> Agent:
+        """Hand over, after a while."""
+        await trio.sleep(1)
+        return self.to
+
+
+@pytest.mark.behaviour("H22")
+@pytest.mark.parametrize("fresh", [False, True], ids=["reuse", "fresh"])
+async def test_a_note_tells_the_truth_of_a_handoff_that_failed(
+    autojump_clock: trio.testing.MockClock, fresh: bool
+) -> None:
+    """Where calls cannot stay open, too: what came of both is told once, as a note."""
+    dead = RealtimeServer(faults=[refuse_upgrade(401)])
+    able = {"capabilities": Capabilities(open_calls=False)}
+    brain = prompted(Call("ask"), Call("transfer"))
+    faults = [] if fresh else [reject("session.update", code="invalid_value", nth=4)]
+    async with (
+        dead.serving(),
+        on_stage(brain, model=able, server={"faults": faults}) as stage,
+    ):
+        mo = Agent("You are Mo.", model=model_of(dead, **able) if fresh else None)
+        agent = Transferring(Doing(giving(5), "child"), to=mo)
+        async with running(stage, agent):
+            await until(lambda: stage.of(HandoffFailed))
+            await until(lambda: not any(stage.session.realtime.open_work.values()))
+            assert stage.session.agent is agent
+            held = stage.server.connections[-1].conversation
+            notes = [h.text for h in held if (h.text or "").startswith("Result of")]
+        assert notes == [
+            "Result of ask: got 5",
+            "Result of transfer: handoff failed: Agent could not take over",
+        ]
