@@ -10,6 +10,7 @@ import trio.testing
 
 from delegating import Caller, Doing, giving
 from stage import (
+    PROMPT,
     Greeter,
     Prompted,
     Weather,
@@ -46,6 +47,7 @@ from trialogue.audio import MemoryInput, MemoryOutput
 from trialogue.realtime.notices import ReplyEnded
 from trialogue.testing import (
     Call,
+    Network,
     RealtimeServer,
     Say,
     late,
@@ -266,7 +268,7 @@ async def test_an_agent_whose_run_is_cancelled_falls_silent(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """What it said is truncated at what was heard; the server makes no more of it."""
-    async with on_stage(prompted(Say("A long story. " * 20))) as stage:
+    async with on_stage(prompted(Say(STORY))) as stage:
         with trio.move_on_after(5):
             await stage.session.run(Prompted())
         heard = len(stage.output.pcm)
@@ -356,6 +358,7 @@ async def test_a_microphone_that_cannot_be_closed_does_not_keep_the_loudspeaker_
         await audio[1].drain()
 
 
+STORY = "A long story. " * 20
 LONG = ChatContext((Message("msg_1", "user", (TextContent("x" * 300_000),)),))
 """Longer than an item may be."""
 
@@ -459,3 +462,44 @@ async def test_a_note_tells_the_truth_of_a_handoff_that_failed(
             "Result of ask: got 5",
             "Result of transfer: handoff failed: Agent could not take over",
         ]
+
+
+# --- speech that is stopped twice ----------------------------------------------------
+
+
+class Listened(Agent):
+    """Notes how much was heard of what it says."""
+
+    instructions = "You are Kelly, and you tell stories."
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[int | None] = []
+
+    async def on_enter(self, ctx: RunContext) -> None:
+        outcome = await ctx.session.generate_reply(instructions=PROMPT)
+        self.heard.append(outcome.heard_ms)
+
+
+@pytest.mark.behaviour("U3", "R9")
+async def test_speech_that_is_stopped_again_was_heard_no_further(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The program and the provider may both stop it: it is cut once, and told once."""
+    agent = Listened()
+    network = {"network": Network(0.1)}
+    async with on_stage(prompted(Say(STORY)), server=network) as stage:
+        async with running(stage, agent):
+            await until(lambda: stage.output.pcm)
+            await trio.sleep(0.2)
+            stage.session.interrupt()
+            heard = len(stage.output.pcm) // 48
+            stage.session.interrupt()
+            await trio.sleep(0.01)
+            stage.session.interrupt()
+            await until(lambda: agent.heard)
+            await until(lambda: not any(stage.session.realtime.open_work.values()))
+        assert agent.heard == [heard]
+        cuts = stage.sent("conversation.item.truncate")
+        assert [cut.event["audio_end_ms"] for cut in cuts] == [heard]
+        assert len(stage.sent("response.cancel")) == 1
