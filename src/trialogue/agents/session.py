@@ -360,6 +360,15 @@ class AgentSession(Generic[UserDataT]):
         """
         return await heard_to_the_end(self.playout)
 
+    @property
+    def cut_short(self) -> bool:
+        """Whether a drain has cut the conversation at its deadline.
+
+        The block of one that was cut is left without an exception; code behind it that
+        takes the conversation for a whole one looks at this.
+        """
+        return self.ending.cut_short
+
     def end(self, *, now: bool = False) -> None:
         """End the conversation; synchronous, so that a tool may call it.
 
