@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio
 
+from faulty_streams import Jammed
 from stage import collecting, until
 from trialogue import ConversionError, OpenAIRealtime
 from trialogue.conversation.items import Message, TextContent
@@ -26,28 +27,6 @@ def short(turn: Any) -> Any:
     return Say("Hello there.", ms=200)
 
 
-class Jammed(trio.abc.Stream):
-    """A stream that can be made to take nothing more, like a socket with no room."""
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self._stream = stream
-        self.room = trio.Event()
-        self.room.set()
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self.room.wait()
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        return await self._stream.receive_some(max_bytes)
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
 @pytest.mark.behaviour("X3")
 async def test_frames_that_nobody_reads_do_not_pile_up(
     autojump_clock: trio.testing.MockClock,
@@ -64,7 +43,7 @@ async def test_frames_that_nobody_reads_do_not_pile_up(
         model = OpenAIRealtime(api_key="sk-test-key", base_url=url, connect=connect)
         async with open_session(model) as session, collecting(session) as events:
             await until(lambda: session.settled)
-            streams[0].room = trio.Event()
+            streams[0].jam()
             for number in range(FRAMES + 2):
                 note = Message(f"item_{number}", "user", (TextContent("Hm."),))
                 session.add_items([note])
