@@ -9,6 +9,7 @@ import pytest
 import trio
 import trio.testing
 
+from faulty_streams import Jammed
 from stage import collecting, model_of, realtime_stage, until
 from trialogue import ConnectionLost, ConversionError, Limits, OpenAIRealtime
 from trialogue.conversation.items import Message, TextContent
@@ -28,28 +29,6 @@ def short(turn: Any) -> Any:
     return Say("Hello there.", ms=200)
 
 
-class Jammed(trio.abc.Stream):
-    """A stream that can be made to take nothing more, like a socket with no room."""
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self._stream = stream
-        self.room = trio.Event()
-        self.room.set()
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self.room.wait()
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        return await self._stream.receive_some(max_bytes)
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
 @pytest.mark.behaviour("X3")
 async def test_frames_that_nobody_reads_do_not_pile_up(
     autojump_clock: trio.testing.MockClock,
@@ -66,7 +45,7 @@ async def test_frames_that_nobody_reads_do_not_pile_up(
         model = OpenAIRealtime(api_key="sk-test-key", base_url=url, connect=connect)
         async with open_session(model) as session, collecting(session) as events:
             await until(lambda: session.settled)
-            streams[0].room = trio.Event()
+            streams[0].jam()
             for number in range(FRAMES + 2):
                 note = Message(f"item_{number}", "user", (TextContent("Hm."),))
                 session.add_items([note])
@@ -115,7 +94,7 @@ async def test_a_retrieval_that_was_never_written_is_lost_with_its_connection(
 
         async with open_session(model_of(server, connect=connect)) as session:
             await until(lambda: session.settled)
-            streams[0].room = trio.Event()
+            streams[0].jam()
             connection = session.connection
             assert connection is not None
             session.push_audio(bytes(9600))

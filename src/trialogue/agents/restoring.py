@@ -16,7 +16,7 @@ from trialogue.conversation.items import (
     TextContent,
 )
 from trialogue.errors import ConnectionLost
-from trialogue.realtime.ledger import item_of
+from trialogue.realtime.requests import item_of
 from trialogue.tools import render
 from trialogue.tools.outcome import HandoffFailed, Transferred
 

@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from trialogue.dialects.events import Usage
     from trialogue.realtime.broadcast import Subscription
     from trialogue.realtime.commanding import MessageContent
-    from trialogue.realtime.ledger import UpdateReport
     from trialogue.realtime.metrics import Metrics
     from trialogue.realtime.model import RealtimeModel
     from trialogue.realtime.replies import ReplyOutcome
+    from trialogue.realtime.requests import UpdateReport
     from trialogue.realtime.settings import SessionSettings
 
 __all__ = ["AgentSession"]

@@ -18,8 +18,9 @@ import trio
 from trialogue.dialects.commands import AppendAudio, UpdateSession
 from trialogue.errors import ConnectionLost, ProtocolError
 from trialogue.realtime.input_ring import SAMPLE_RATE, AudioClock, InputRing
-from trialogue.realtime.ledger import Ledger, Request, RequestState, changes_items
+from trialogue.realtime.ledger import Ledger
 from trialogue.realtime.lifetime import Lifetime
+from trialogue.realtime.requests import Request, RequestState, changes_items
 from trialogue.realtime.signal import Signal
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ import trio
 from trialogue.conversation.items import Item
 from trialogue.dialects.commands import RetrieveItem
 from trialogue.errors import AnswerTimeout, ConnectionLost, ServerError
-from trialogue.realtime.ledger import RequestState
+from trialogue.realtime.requests import RequestState
 
 if TYPE_CHECKING:
     from trialogue.dialects.events import ItemRetrieved
     from trialogue.realtime.connection import Connection
-    from trialogue.realtime.ledger import Request
+    from trialogue.realtime.requests import Request
 
 __all__ = ["Retrieval", "RetrievedItem", "retrieve"]
 
