@@ -217,8 +217,8 @@ def notes_are_lost(patch: Patch) -> None:
 def notes_are_always_spoken_of(patch: Patch) -> None:
     patch.source(
         "trialogue.agents.answering:Answering._finished",
-        "reply = opened.wants_reply and",
-        "reply =",
+        "reply=held and opened.wants_reply",
+        "reply=held",
     )
 
 

@@ -165,11 +165,9 @@ class Answering:
             self._session.publish(HandoffDiscarded(opened.target.name))
         if opened.noted:
             opened.miss()
-            reply = opened.wants_reply and self._scope.session.scope is not None
+            held = self._session.running.active and not self._session.ending.asked
             text = deliver_note(
-                self._session.realtime,
-                opened,
-                reply=reply and not self._session.ending.asked,
+                self._session.realtime, opened, reply=held and opened.wants_reply
             )
             self._session.publish(
                 ToolNoted(
@@ -202,7 +200,11 @@ class Answering:
     async def _wait_for_siblings(self, group: CallGroup) -> None:
         with trio.move_on_after(UNDECIDED):
             await self._session.changed.until(lambda: not group.may_still_hand_off)
-        await self._session.changed.until(lambda: not self._scope.suspended)
+        # It may be decided by then, but not before the scope itself is agreed upon.
+        scope = self._scope
+        await self._session.changed.until(
+            lambda: scope.transition.settled.is_set() and not scope.suspended
+        )
         self._decide_or_answer(group)
 
     def _decide_or_answer(self, group: CallGroup) -> None:
@@ -275,7 +277,7 @@ def deliver_note(realtime: RealtimeSession, opened: OpenCall, *, reply: bool) ->
     """A detached tool has finished under another agent: its result is a note.
 
     Args:
-        reply: have whoever is current speak about it.
+        reply: ask for a reply about it, of whoever is current.
 
     Returns:
         The text of the note.

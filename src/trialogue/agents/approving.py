@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import attrs
 import trio
 
-from trialogue.agents.capturing import capturing
+from trialogue.agents.capturing import alone, capturing
 from trialogue.agents.events import ApprovalRequested, ApprovalSettled, ToolFailed
 from trialogue.agents.stalling import STALLED
 from trialogue.errors import ApprovalError, ConfigurationError, ToolError
@@ -199,8 +199,9 @@ class Approving:
 
     def _refused(self, waiting: Waiting, error: Exception) -> None:
         """The handler raised: to tell the model why not, or because it has a fault."""
-        if isinstance(error, ToolError):
-            self._settle(waiting, "denied", str(error))
+        meant = alone(error)
+        if isinstance(meant, ToolError):
+            self._settle(waiting, "denied", str(meant))
             return
         request = waiting.request
         self._session.log.error(

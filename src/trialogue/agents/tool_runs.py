@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from trialogue.agents.capturing import capturing
+from trialogue.agents.capturing import alone, capturing
 from trialogue.agents.events import ToolFailed, ToolStalled, ToolStarted
 from trialogue.agents.preparing import as_handoff, prepare
 from trialogue.agents.run_context import (
@@ -217,23 +217,24 @@ class ToolRuns:
             opened.settle(TimedOut(opened.seconds_allowed))
 
     def _raised(self, opened: OpenCall, error: Exception) -> None:
-        if isinstance(error, ToolError):
-            opened.settle(Failed(str(error)))
-        elif isinstance(error, HandoffLoop):
+        meant = alone(error)
+        if isinstance(meant, ToolError):
+            opened.settle(Failed(str(meant)))
+        elif isinstance(meant, HandoffLoop):
             opened.error = error
-        elif isinstance(error, SessionClosed) and self._session.realtime.over:
+        elif isinstance(meant, SessionClosed) and self._session.realtime.over:
             pass  # everything ends, and the call with it
         else:
             self._crashed(opened, error)
 
     def _crashed(self, opened: OpenCall, error: Exception) -> None:
-        call = opened.call
+        call, meant = opened.call, alone(error)
         self._session.log.error("the tool %s failed", call.name, exc_info=error)
         if opened.returned_at is not None:
             opened.settle(HandoffFailed("the agent could not be prepared"))
-        elif isinstance(error, HandoffError):
+        elif isinstance(meant, HandoffError):
             # A delegation, say: whoever asked for it is current again.
-            opened.settle(HandoffFailed(f"{error.next or 'it'} could not take over"))
+            opened.settle(HandoffFailed(f"{meant.next or 'it'} could not take over"))
         else:
             opened.settle(Crashed(error))
         problem = tool_failure(Crashed(error)) or ""
