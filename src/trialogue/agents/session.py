@@ -304,8 +304,9 @@ class AgentSession(Generic[UserDataT]):
     async def start_user_turn(self) -> None:
         """The user presses the button: what follows is a turn, until it is committed.
 
-        The agent's speech stops in the step in which this is called (`interrupt`), and
-        the microphone is listened to from then on. What was said before and belongs to
+        The agent's speech stops in the step in which this is called (`interrupt`), as
+        do tools with `on_interrupt="cancel"`, and the microphone is listened to from
+        then on. What was said before and belongs to
         no turn is dropped.
 
         Raises:
