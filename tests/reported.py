@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 import trio
+import trio.testing
 
 from stage import Line, Stage, on_stage, until
 from trialogue import Agent, RunContext, function_tool
@@ -34,7 +35,7 @@ from trialogue.records import (
 )
 from trialogue.testing import Call, Network, Pace, Pause, Say, Settings, Turn, close
 
-__all__ = ["BEGAN", "FORECAST", "conversation", "long_report"]
+__all__ = ["BEGAN", "FORECAST", "Held", "hold_conversation", "long_report"]
 
 BEGAN = 1_800_000_000.0
 """The wall clock's time at which the conversation begins: in January 2027."""
@@ -141,8 +142,45 @@ def _brain(turn: Turn) -> Any:
     return Call("note_consent", {"given": True})
 
 
-async def conversation() -> Report:
-    """Hold the conversation, and return its report, made after its end."""
+@attrs.define(eq=False)
+class Held:
+    """A conversation that was held, and what is known of it from elsewhere.
+
+    Attributes:
+        report: made after its end, outside of Trio's run.
+        live: made while an agent was being interrupted.
+        said: when the caller's words began and ended, and what they were; seconds since
+            the session began to open.
+        heard: each sound of the agents', from when to when.
+    """
+
+    stage: Stage
+    zero: float
+    seconds: float = 0.0
+    live: Report | None = None
+    said: list[tuple[float, float, str]] = attrs.field(factory=list)
+
+    @property
+    def report(self) -> Report:
+        return self.stage.session.report()
+
+    @property
+    def heard(self) -> list[tuple[float, float]]:
+        return [
+            (run.time - self.zero, run.end - self.zero)
+            for run in self.stage.output.runs
+        ]
+
+
+def hold_conversation() -> Held:
+    """Hold the conversation in a Trio run of its own, in virtual time."""
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    return trio.run(conversation, clock=clock)
+
+
+async def conversation() -> Held:
+    """Hold the conversation."""
+    zero = trio.current_time()
     async with on_stage(
         _brain,
         microphone=True,
@@ -156,13 +194,15 @@ async def conversation() -> Report:
     ) as stage:
         with trio.fail_after(300):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_call, stage, nursery.cancel_scope)
+                held = Held(stage, zero)
+                nursery.start_soon(_call, stage, held)
                 await stage.session.run(Kelly())
                 nursery.cancel_scope.cancel()
-    return stage.session.report()
+    held.seconds = trio.current_time() - zero
+    return held
 
 
-async def _call(stage: Stage, scope: trio.CancelScope) -> None:
+async def _call(stage: Stage, held: Held) -> None:
     """The caller's side."""
     assert stage.microphone is not None
     line = Line(stage.microphone)
@@ -170,7 +210,9 @@ async def _call(stage: Stage, scope: trio.CancelScope) -> None:
         nursery.start_soon(line.run)
 
         def say(text: str) -> None:
-            line.say(stage.server.utterances.say(text, ms=55 * len(text)))
+            began = trio.current_time() - held.zero
+            ended = line.say(stage.server.utterances.say(text, ms=55 * len(text)))
+            held.said.append((began, ended - held.zero, text))
 
         async def silence() -> None:
             """Wait until an agent has said something, and stops."""
@@ -192,6 +234,7 @@ async def _call(stage: Stage, scope: trio.CancelScope) -> None:
         say("Oslo, please. What about tomorrow?")
         await until(lambda: len(stage.of(ToolFinished)) == 2)
         await trio.sleep(5)  # the forecast is being told
+        held.live = stage.session.report()
         say("And what about Sunday?")
         await until(lambda: len(stage.of(ToolFinished)) == 3)
         await silence()

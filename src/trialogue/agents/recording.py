@@ -292,11 +292,10 @@ def recorded(session: AgentSession[Any]) -> Iterator[None]:
     recorder.begin(trio.current_time())
     try:
         yield
-    except trio.Cancelled:
-        recorder.finish(trio.current_time(), "cancelled")
-        raise
     except BaseException as error:
-        recorder.finish(trio.current_time(), "failed", _problem(error))
+        problem = _problem(error)
+        end: End = "cancelled" if problem is None else "failed"
+        recorder.finish(trio.current_time(), end, problem)
         raise
     else:
         recorder.finish(trio.current_time(), session.ending.how)
@@ -304,8 +303,11 @@ def recorded(session: AgentSession[Any]) -> Iterator[None]:
         session.remember()
 
 
-def _problem(error: BaseException) -> str:
-    """What the session failed with: of several errors in a group, the first."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+def _problem(error: BaseException) -> str | None:
+    """What the session failed with, of several the first; None if it was cancelled."""
+    if isinstance(error, BaseExceptionGroup):
+        found = (_problem(each) for each in error.exceptions)
+        return next((problem for problem in found if problem is not None), None)
+    if isinstance(error, trio.Cancelled):
+        return None
     return kept(f"{type(error).__name__}: {error}")

@@ -201,9 +201,9 @@ def _footer(report: Report) -> Markup:
         tag("p", f"Left out, as the oldest: {left_out}.") if left_out else None,
         tag(
             "p",
-            "Times are from the moment in which the session began to open. A reply time "
-            "is from the end of the user's turn, as turn detection found it, to the "
-            "first sound of the answer.",
+            "Times count from the moment in which the session began to open. A reply "
+            "time is from the end of the user's turn, where turn detection found it, "
+            "to the first sound of the answer.",
         ),
         tag(
             "p",
