@@ -87,6 +87,8 @@ _MOMENTS: Final = {
     "first_audio",
 }
 """The fields of `HandoffTimings` that are on Trio's clock."""
+_SHOWN: Final = 500
+"""Characters of each field of an unknown event that are kept."""
 
 
 def noted(level: Level, template: str, *, merge: bool = False) -> Take:
@@ -94,7 +96,7 @@ def noted(level: Level, template: str, *, merge: bool = False) -> Take:
 
     def take(record: Recorder, event: Any, at: float) -> None:
         fields = {f.name: getattr(event, f.name) for f in attrs.fields(type(event))}
-        text = kept(template.format(**fields))
+        text = template.format(**fields)
         record.note(_note(event, at, text, level), merge=merge)
 
     return take
@@ -107,17 +109,17 @@ def unknown(record: Recorder, event: object, at: float) -> None:
     for field in attrs.fields(cls) if attrs.has(cls) else ():
         value = getattr(event, field.name)
         if field.repr is True and isinstance(value, str | int | float):
-            shown.append(f"{field.name}={kept(str(value))}")
+            shown.append(f"{field.name}={str(value)[:_SHOWN]}")
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(event).__name__).lower()
     text = f"{words}: {', '.join(shown)}" if shown else words
-    record.note(_note(event, at, kept(text), "info"))
+    record.note(_note(event, at, text, "info"))
 
 
 def _note(event: object, at: float, text: str, level: Level) -> NoteRecord:
     return NoteRecord(
         at=at,
         kind=type(event).__name__,
-        text=text,
+        text=kept(text),
         level=level,
         agent=_named(event, "agent"),
         call_id=_named(event, "call_id"),
@@ -153,7 +155,7 @@ def _connection_ended(record: Recorder, event: ConnectionEnded, at: float) -> No
         ended = ConnectionRecord(generation=event.generation, **what)
         record.connections.put(event.generation, ended)
     if event.will_retry:
-        text = f"connection {event.generation} was lost: {kept(event.message)}"
+        text = f"connection {event.generation} was lost: {event.message}"
         record.note(_note(event, at, text, "warning"))
 
 
@@ -293,7 +295,7 @@ def _tool_failed(record: Recorder, event: ToolFailed, at: float) -> None:
     """The text of an exception may hold anything: it is not taken down."""
     problem = kept(event.problem)
     record.tools.change(event.call_id, problem=problem)
-    record.note(_note(event, at, f"{event.tool}: {problem}", "error"))
+    record.note(_note(event, at, f"{event.tool}: {event.problem}", "error"))
 
 
 # --- agents --------------------------------------------------------------------------
@@ -348,8 +350,8 @@ def _handoff_failed(record: Recorder, event: HandoffFailed, at: float) -> None:
             previous=event.previous, next=event.next, committed=at, failed=problem
         )
         record.handoffs.put(record.new_key(), failed)
-    text = f"handing over to {event.next} failed: {problem}"
-    record.note(_note(event, at, kept(text), "error"))
+    text = f"handing over to {event.next} failed: {event.message}"
+    record.note(_note(event, at, text, "error"))
 
 
 def _delegation_started(record: Recorder, event: DelegationStarted, at: float) -> None:

@@ -152,8 +152,8 @@ def _lane(
             class_=f"{bar.kind} {bar.look}".strip(),
             role="listitem",
             data_kind=bar.kind,
-            data_began=f"{bar.began:g}",
-            data_ended=f"{bar.ended:g}",
+            data_began=f"{bar.began:.10g}",
+            data_ended=f"{bar.ended:.10g}",
         )
 
 
