@@ -91,6 +91,7 @@ def test_what_the_user_cut_short_ends_where_it_fell_silent(held: Held) -> None:
     assert cut.item_id == item.id
     assert cut.heard_ms == item.heard_ms
     assert cut.began is not None
+    assert item.heard_ms is not None
     assert cut.ended == pytest.approx(cut.began + item.heard_ms / 1000, abs=0.02)
 
 
@@ -392,6 +393,7 @@ async def test_what_left_the_conversation_is_still_told(
     assert gone.text == "Remember me."
     assert gone.id not in stage.session.chat_ctx
     assert gone.at is not None
+    assert gone.removed is not None
     assert gone.at < gone.removed
 
 

@@ -412,7 +412,7 @@ TABLE: Final[dict[type, Take | None]] = {
     DelegationEnded: _delegation_ended,
     ScopeStalled: noted("warning", "{agent} was left and {task} does not end"),
     # trouble and limits
-    ErrorNotice: noted("error", "the provider reported: {message} ({code})"),
+    ErrorNotice: noted("error", "the provider reported: {message}"),
     MalformedFrame: noted("warning", "a frame was passed over: {message}", merge=True),
     AudioDropped: noted(
         "warning",

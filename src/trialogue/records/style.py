@@ -24,12 +24,12 @@ body{margin:0 auto;max-width:1076px;padding:36px 24px 64px}
 h1{font-size:27px;line-height:1.2;margin:0 0 6px;letter-spacing:-.01em}
 h2{font-size:18px;margin:44px 0 12px}
 header p,.soft,figcaption,.pause{color:var(--soft)}
-header p{margin:0}
+header p{margin:0}header .failure{color:var(--ink);margin-top:18px}
 a{color:var(--link)}
 code,.id{font:13px/1.45 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 .id{color:var(--soft)}
 .failure{border-left:4px solid var(--bad);background:var(--panel);padding:10px 14px;
-margin:18px 0 0;overflow-wrap:anywhere}
+overflow-wrap:anywhere}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(132px,1fr));gap:10px;
 margin:26px 0 0}
 .tiles div{background:var(--panel);border-radius:10px;padding:13px 14px 12px}
@@ -109,6 +109,7 @@ color:var(--soft)}
 .tiles{grid-template-columns:repeat(2,1fr);gap:8px}.tiles .value{font-size:21px}
 .talk li{grid-template-columns:48px 1fr;padding:6px 4px}.talk .what{grid-column:2}}
 @media print{@page{size:A4 landscape;margin:10mm}html{font-size:13px}
+.screen{display:none}
 body{max-width:none;padding:0}.strip,.talk li,.tiles div,tr{break-inside:avoid}
 .scroll{overflow:visible}.legend,.tiles div,.overview{border:1px solid var(--line)}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}}

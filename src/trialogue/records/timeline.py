@@ -51,7 +51,7 @@ def timeline(
 
 def _strip(lanes: Sequence[Lane], strip: Strip, rows: Mapping[str, str]) -> Markup:
     here = [(lane, packed(lane, strip, WIDTH)) for lane in lanes]
-    here = [(lane, placed) for lane, placed in here if placed or lane.key == "user"]
+    here = [(lane, placed) for lane, placed in here if _is_shown(lane, placed, strip)]
     tops, y = [], float(AXIS)
     for lane, placed in here:
         tops.append(y)
@@ -119,6 +119,13 @@ def _strip(lanes: Sequence[Lane], strip: Strip, rows: Mapping[str, str]) -> Mark
         class_="strip",
         id=f"strip-{strip.number}",
     )
+
+
+def _is_shown(lane: Lane, placed: Sequence[Placed], strip: Strip) -> bool:
+    """A connection that merely goes on is not worth a line in each strip."""
+    if lane.key == "connections":
+        return any(one.ends or one.bar.began >= strip.began for one in placed)
+    return bool(placed) or lane.key == "user"
 
 
 def _axis(strip: Strip, height: int) -> Iterator[Markup]:
@@ -280,7 +287,11 @@ def _overview(lanes: Sequence[Lane], parts: Sequence[Strip], total: float) -> Ma
             role="group",
             aria_label="The whole conversation; each part is a link to its strip",
         ),
-        tag("figcaption", f"The whole conversation, {span(total)}. Choose a part."),
+        tag(
+            "figcaption",
+            f"The whole conversation, {span(total)}. ",
+            tag("span", "Choose a part.", class_="screen"),
+        ),
     )
 
 
