@@ -28,6 +28,7 @@ class Ending:
     Attributes:
         asked: somebody called `end()`.
         by: when the conversation is over at the latest (Trio's clock).
+        cut_short: a drain has cut it at its deadline.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Ending:
         self._input_ended_at = math.inf
         self.asked = False
         self.by = math.inf
+        self.cut_short = False
 
     def ask(self, *, now: bool) -> None:
         """See `AgentSession.end`."""

@@ -118,7 +118,9 @@ class Recorder:
             self.turns.change(self.turn, ended=max(turn.began, at))
 
     def spoken(self, item_id: str, response_id: str, agent: str | None) -> None:
-        """The first sound of a message has come."""
+        """The first sound of a message has come; what was cut stays as it was."""
+        if item_id in self.speech:
+            return
         record = SpeechRecord(item_id=item_id, response_id=response_id, agent=agent)
         self.speech.put(item_id, record)
 
