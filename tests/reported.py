@@ -6,7 +6,6 @@ connection. Under MockClock it takes no time, and is the same each time.
 
 from __future__ import annotations
 
-import math
 import random
 from typing import Any
 
@@ -253,7 +252,7 @@ async def _call(stage: Stage, held: Held) -> None:
         await until(lambda: len(stage.of(ToolFinished)) == 6)
         await silence()
         stage.session.end()
-        await trio.sleep(math.inf)
+        await trio.sleep_forever()
 
 
 def long_report(minutes: int = 60, agents: int = 3, seed: int = 1) -> Report:
