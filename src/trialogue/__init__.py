@@ -11,6 +11,7 @@ import logging
 
 from trialogue._version import __version__ as __version__
 from trialogue.agents.agent import Agent, Handoff
+from trialogue.agents.approving import ApprovalHandler
 from trialogue.agents.draining import Drain, DrainReport, StuckSession, StuckTask
 from trialogue.agents.guardrails import (
     Guardrail,
@@ -57,6 +58,7 @@ from trialogue.dialects.options import (
 )
 from trialogue.errors import (
     AnswerTimeout,
+    ApprovalError,
     ConfigurationError,
     ConnectionLost,
     ConnectRefused,
@@ -108,6 +110,7 @@ from trialogue.realtime.streaming import (
 )
 from trialogue.realtime.wirelog import WireLog
 from trialogue.realtime.wishes import ReplyOptions
+from trialogue.records.report import Report
 from trialogue.tools import FunctionTool, NoReply, ToolSpec, function_tool
 
 __all__ = [
@@ -115,6 +118,8 @@ __all__ = [
     "Agent",
     "AgentSession",
     "AnswerTimeout",
+    "ApprovalError",
+    "ApprovalHandler",
     "AudioFormat",
     "AzureRealtime",
     "Backoff",
@@ -159,6 +164,7 @@ __all__ = [
     "ReplyOutcome",
     "ReplyReader",
     "ReplyStream",
+    "Report",
     "RequestReport",
     "RequestState",
     "ResponseBusy",

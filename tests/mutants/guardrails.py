@@ -280,9 +280,9 @@ def output_is_sent_unchecked(patch: Patch) -> None:
 @mutant("G16", "a tool's own refusal is not checked")
 def tool_error_is_not_checked(patch: Patch) -> None:
     patch.source(
-        "trialogue.agents.tool_runs:ToolRuns._work",
-        "value, found = None, Failed(str(error))",
-        "value = opened.settle(Failed(str(error)))",
+        "trialogue.agents.tool_runs:ToolRuns._result",
+        "if not isinstance(meant, ToolError):",
+        "if meant:",
     )
 
 

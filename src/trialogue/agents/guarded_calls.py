@@ -5,22 +5,29 @@ They run in the call's own task, so that whatever ends the call ends them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
+
+import trio
 
 from trialogue._codec import loads
 from trialogue.agents.checking import check_all
 from trialogue.agents.run_context import current_turn
+from trialogue.agents.stalling import STALLED
 from trialogue.tools import failure, render
 from trialogue.tools.outcome import Blocked, Failed, Returned
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trialogue.agents.calls import OpenCall
     from trialogue.agents.checking import Tripped
     from trialogue.agents.guardrails import Guardrail, Place
     from trialogue.agents.run_context import RunContext
     from trialogue.agents.scope import AgentScope
+    from trialogue.tools import ToolOutcome
 
-__all__ = ["GuardedCall", "guarded_before"]
+__all__ = ["GuardedCall", "guarded_before", "unchecked"]
 
 
 class GuardedCall:
@@ -40,11 +47,13 @@ class GuardedCall:
         if not guardrails:
             return True
         written = self._opened.call.arguments
-        tripped = await check_all(
-            guardrails, self._ctx, lambda: loads(written) if written.strip() else {}
+        tripped = await self._checked(
+            guardrails,
+            lambda: loads(written) if written.strip() else {},
+            Blocked("call"),
         )
         if tripped is None:
-            return True
+            return not self._opened.over  # it may have been given up meanwhile
         self._opened.settle(Blocked("call", tripped.trip.refusal))
         self._trip(tripped, "tool_input", written)
         return False
@@ -63,7 +72,7 @@ class GuardedCall:
             return
         text = render(outcome, max_bytes=most)
         try:
-            tripped = await check_all(guardrails, self._ctx, lambda: text)
+            tripped = await self._checked(guardrails, lambda: text, Blocked("result"))
         except BaseException:
             self._opened.settle(Blocked("result"))
             raise
@@ -72,6 +81,18 @@ class GuardedCall:
             return
         self._opened.settle(Blocked("result", tripped.trip.refusal))
         self._trip(tripped, "tool_output", text)
+
+    async def _checked(
+        self, guardrails: list[Guardrail], what: Callable[[], Any], held: Blocked
+    ) -> Tripped | None:
+        """Check, for as long as the slowest may take and a moment more."""
+        opened, slowest = self._opened, max(g.timeout for g in guardrails)
+        opened.held = held
+        opened.patience.deadline = trio.current_time() + slowest + STALLED
+        tripped = await check_all(guardrails, self._ctx, what)
+        opened.held = None
+        opened.patience.deadline = math.inf
+        return tripped
 
     def _meant(self, place: Place) -> list[Guardrail]:
         return _meant(self._scope, self._opened, place)
@@ -86,6 +107,13 @@ class GuardedCall:
 def guarded_before(scope: AgentScope, opened: OpenCall) -> bool:
     """Whether a call is checked before its tool runs."""
     return bool(_meant(scope, opened, "tool_input"))
+
+
+def unchecked(
+    scope: AgentScope, opened: OpenCall, outcome: Returned | Failed
+) -> ToolOutcome:
+    """Return an outcome that cannot be checked any more: withheld, if it should be."""
+    return Blocked("result") if _meant(scope, opened, "tool_output") else outcome
 
 
 def _meant(scope: AgentScope, opened: OpenCall, place: Place) -> list[Guardrail]:

@@ -230,7 +230,9 @@ class Connection:
         # NB: what a connection begins with is as long as the conversation, and is
         # bounded by it: it says nothing of whether the peer still reads.
         begins = self.sent_config is None
-        batch.counted = 0 if begins else len(batch.requests)
+        # Nor does an edit of all of it: alone, no batch is more than the outbox holds.
+        most = max(1, self._limits.outbox_frames // 2)
+        batch.counted = 0 if begins else min(len(batch.requests), most)
         self._queued += batch.counted
         if self._queued > self._limits.outbox_frames:
             self.end(ConnectionLost("the peer has stopped reading: outbox full"))

@@ -369,7 +369,11 @@ class Intake:
         self._settle_doubts(connection)
         about = None if request is None else request.command
         session.logbook.error(connection.generation, event, about)
-        if event.error_class is ErrorClass.TERMINAL:
+        terminal = event.error_class is ErrorClass.TERMINAL
+        if terminal and connection is session.supervisor.spare:
+            # The connection that serves goes on; if it is refused too, it tells.
+            connection.end(ConnectRefused(event.message, reason=event.code))
+        elif terminal:
             session.fail(
                 ServerError(
                     event.message,
