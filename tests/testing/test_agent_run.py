@@ -219,6 +219,7 @@ async def test_a_tool_that_fails_is_told_with_its_error() -> None:
         assert "Desk: crash raised KeyError('till')" in str(crashed)
 
 
+@pytest.mark.behaviour("M23")
 @in_virtual_time
 async def test_a_call_that_was_not_run_is_told_of() -> None:
     async with run_agent(Desk()) as run:
