@@ -6,10 +6,12 @@ from typing import Any
 
 import attrs
 import pytest
+import trio
 
 from shop import Consent, Desk, Refunds
 from trialogue import (
     Agent,
+    ConnectionLost,
     RunContext,
     SemanticVAD,
     ServerVAD,
@@ -33,6 +35,7 @@ from trialogue.testing import (
     Turn,
     cut,
     in_virtual_time,
+    refuse_connect,
     run_agent,
 )
 
@@ -85,6 +88,7 @@ async def test_a_handoff_with_what_each_reply_was_made_under() -> None:
 
         timings = turn.handed_off_to(Refunds)
         assert turn.handed_off_to("Refunds") is timings
+        assert turn.handed_off_to(Refunds()) is timings
         assert timings.previous == "Desk"
         assert timings.first_audio is not None
         before, after = turn.replies
@@ -396,9 +400,47 @@ async def test_the_same_script_sends_the_same() -> None:
     """But for where tasks compete: the order of what the client sent is the same."""
 
     async def sent() -> list[Any]:
-        async with run_agent(Desk(), seed=1) as run:
+        async with run_agent(Desk()) as run:
             await run.say("Order 7?", Call("look_up", {"order": 7}), "Paid.")
             (connection,) = run.server.connections
             return [e.event for e in connection.entries if e.direction == "in"]
 
     assert await sent() == await sent()
+
+
+@in_virtual_time
+async def test_two_conversations_at_once_know_nothing_of_each_other() -> None:
+    async with run_agent(Desk()) as one, run_agent(Refunds(), replies=["Hi."]) as two:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.say, "Count!", Call("count"), "One.")
+            nursery.start_soon(two.say, "Hello.", "Two.")
+
+        one.called("count")
+        one.said("one", agent=Desk)
+        two.said("two", agent=Refunds)
+        two.not_called()
+        one.not_said("two")
+
+
+@in_virtual_time
+async def test_a_session_that_is_lost_ends_the_block() -> None:
+    """With its own error, whatever the test was waiting for."""
+
+    async def lose() -> None:
+        async with run_agent(Desk(), [Rule("Yes.")]) as run:
+            await run.say("Are you there?")
+            lost = cut(after="input_audio_buffer.committed")
+            run.server.inject(lost, refuse_connect(20))
+            await run.say("Still?")
+
+    with pytest.raises(ConnectionLost):
+        await lose()
+
+
+@in_virtual_time
+async def test_a_test_that_gives_up_leaves_at_once() -> None:
+    began = trio.current_time()
+    with trio.move_on_after(1):
+        async with run_agent(Desk()) as run:
+            await run.say("Slowly.", Call("dawdle"))
+    assert trio.current_time() - began < 10

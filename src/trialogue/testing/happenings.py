@@ -6,7 +6,7 @@ No waiting: what is asked about is over, or is told as far as it has come.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from trialogue.agents.agent import Agent, name_of
 from trialogue.agents.events import (
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Happenings"]
 
 T = TypeVar("T")
+AgentName: TypeAlias = str | Agent | type[Agent]
 
 
 class Happenings:
@@ -111,10 +112,14 @@ class Happenings:
             what = "a tool" if tool is None else tool
             raise self._failure(f"{what} was called, and should not have been", calls)
 
-    def handed_off_to(self, agent: str | type[Agent]) -> HandoffTimings:
-        """Demand a handoff to an agent, by name or by class; return its timings."""
+    def handed_off_to(self, agent: AgentName) -> HandoffTimings:
+        """Demand a handoff to an agent; return its timings.
+
+        Args:
+            agent: its name, its class, or itself; names are what counts.
+        """
         __tracebackhide__ = True
-        name = agent if isinstance(agent, str) else agent.name or agent.__name__
+        name = _name(agent)
         handoffs = self.handoffs
         for timings in handoffs:
             if timings.next == name:
@@ -141,14 +146,14 @@ class Happenings:
             raise self._failure("nobody should have handed over", handoffs)
 
     def said(
-        self, pattern: str | re.Pattern[str], *, agent: str | Agent | None = None
+        self, pattern: str | re.Pattern[str], *, agent: AgentName | None = None
     ) -> ModelReply:
         """Demand that something matching was said or written; return that reply.
 
         Args:
             pattern: searched for in each reply's text; one given as text disregards
                 case.
-            agent: who is to have said it.
+            agent: who is to have said it: a name, a class, or an agent.
         """
         __tracebackhide__ = True
         found, replies = self._saying(pattern, agent)
@@ -162,7 +167,7 @@ class Happenings:
         )
 
     def not_said(
-        self, pattern: str | re.Pattern[str], *, agent: str | Agent | None = None
+        self, pattern: str | re.Pattern[str], *, agent: AgentName | None = None
     ) -> None:
         """Demand that nothing matching was said or written; see `said`.
 
@@ -178,7 +183,7 @@ class Happenings:
             )
 
     def _saying(
-        self, pattern: str | re.Pattern[str], agent: str | Agent | None
+        self, pattern: str | re.Pattern[str], agent: AgentName | None
     ) -> tuple[list[ModelReply], list[ModelReply]]:
         wanted = _compiled(pattern)
         replies = [reply for reply in self.replies if reply.text]
@@ -246,8 +251,10 @@ def _compiled(pattern: str | re.Pattern[str]) -> re.Pattern[str]:
     return re.compile(pattern, re.IGNORECASE) if isinstance(pattern, str) else pattern
 
 
-def _name(agent: str | Agent) -> str:
-    return agent if isinstance(agent, str) else name_of(agent)
+def _name(agent: AgentName) -> str:
+    if isinstance(agent, str):
+        return agent
+    return agent.name or agent.__name__ if isinstance(agent, type) else name_of(agent)
 
 
 def _source(pattern: str | re.Pattern[str]) -> str:

@@ -132,7 +132,7 @@ async def run_agent(
         patience: seconds (of Trio's clock) that a turn may take.
         faults, network, settings: of the local server; see `RealtimeServer`.
         on_handoff_error, barge_in, away_after: of the session, and the further
-            keywords; see `open_agent_session`.
+            keywords; see `open_agent_session`. The `seed` is 0 unless it is given.
 
     Raises:
         ScriptError: the script does not fit what the agent did; see `AgentRun.say`.
@@ -140,6 +140,7 @@ async def run_agent(
         RuntimeError: the clock stands still.
     """
     check_clock()
+    session.setdefault("seed", 0)
     cast, ears = Cast(), Ears()
     model = ScriptedModel(rules, cast.name_of, cast.pulse)
     server = RealtimeServer(
