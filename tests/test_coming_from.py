@@ -319,7 +319,8 @@ async def _(row: Row) -> None:
         await row.run(model=model_of(server))
     async with run_agent(row["Reception"](), userdata=row["Caller"]()) as run:
         await run.say("I am Ann.", Call("take_name", {"name": "Ann"}), "Hello Ann.")
-        assert run.userdata.name == "Ann"
+        caller: Any = run.userdata
+        assert caller.name == "Ann"
 
 
 @checks("The conversation")
@@ -455,7 +456,8 @@ async def _(row: Row) -> None:
         await row.run(model=model_of(server))
     async with run_agent(row["reception"], userdata=row["Caller"]()) as run:
         await run.say("I am Ann.", Call("take_name", {"name": "Ann"}), "Hello Ann.")
-        assert run.userdata.name == "Ann"
+        caller: Any = run.userdata
+        assert caller.name == "Ann"
 
 
 @checks("Instructions by a function")
