@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 
 import trio
@@ -63,10 +62,9 @@ class Desk(Agent):
         raise KeyError("till")
 
     @function_tool
-    async def dawdle(self) -> str:
+    async def dawdle(self) -> None:
         """Never return."""
-        await trio.sleep(math.inf)
-        return ""
+        await trio.sleep_forever()
 
     @function_tool
     async def ask_consent(self, ctx: RunContext) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 from unittest.mock import ANY
 
 import pytest
 import trio
+import trio.lowlevel
 
 from shop import Desk, Refunds
-from trialogue import Agent, RunContext
+from trialogue import Agent, ConfigurationError, OpenAIRealtime, RunContext
 from trialogue.testing import (
     AgentRun,
     Call,
@@ -286,3 +287,51 @@ async def test_demands_that_hold_are_not_too_narrow() -> None:
             turn.said(re.compile("paid"))
         with pytest.raises(AssertionError, match="there was no handoff"):
             turn.handed_off_to(Refunds)
+
+
+def with_a_model(**options: Any) -> Agent:
+    return Agent("You are far away.", name="Far", model=OpenAIRealtime(**options))
+
+
+@in_virtual_time
+async def test_no_agent_leaves_for_the_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that would dial a model of its own is refused, before anything is sent."""
+
+    async def dial(*args: object, **options: object) -> NoReturn:
+        await trio.lowlevel.checkpoint()
+        raise OSError("there is no network in a test")
+
+    monkeypatch.setattr("trio.open_tcp_stream", dial)
+
+    async def leave(first: Agent, *then: Agent) -> None:
+        async with run_agent(first) as run:
+            for agent in then:
+                await run.session.handoff(agent)
+
+    far = with_a_model(api_key="sk-test")
+    with pytest.raises(
+        ConfigurationError, match=r"(Far|next agent) has a model of its own"
+    ):
+        await leave(far)
+    with pytest.raises(
+        ConfigurationError, match=r"(Far|next agent) has a model of its own"
+    ):
+        await leave(Desk(), far)
+
+
+@in_virtual_time
+async def test_an_agents_own_model_may_be_the_tests() -> None:
+    async with run_agent(Desk()) as run:
+        near = with_a_model(
+            name="gpt-realtime-mini",
+            api_key="any",
+            base_url="ws://localhost/v1/realtime",
+            connect=run.server.connect,
+        )
+        async with run.exchange("Hello from afar.") as turn:
+            await run.session.handoff(near)
+
+        assert not turn.handed_off_to(near).reused
+        turn.said("afar", agent="Far")

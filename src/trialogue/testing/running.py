@@ -9,6 +9,7 @@ import trio
 
 from trialogue.agents.opening import open_agent_session
 from trialogue.audio import MemoryInput, MemoryOutput
+from trialogue.errors import ConfigurationError
 from trialogue.realtime.openai import OpenAIRealtime
 from trialogue.realtime.unwrapping import single
 from trialogue.testing.agent_run import AgentRun
@@ -137,6 +138,7 @@ async def run_agent(
     Raises:
         ScriptError: the script does not fit what the agent did; see `AgentRun.say`.
         TurnUnfinished: the agent's beginning or end takes too long.
+        ConfigurationError: an agent has a model of its own, which is in the network.
         RuntimeError: the clock stands still.
     """
     check_clock()
@@ -169,6 +171,7 @@ async def run_agent(
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_hold, agents, agent, settling)
                 nursery.start_soon(settling.watch)
+                nursery.start_soon(_stay_here, agents)
                 run = AgentRun(
                     agents,
                     Chronicle(agents, server, model, subscription),
@@ -181,6 +184,28 @@ async def run_agent(
                 yield run
                 await run._finish()
                 nursery.cancel_scope.cancel(reason="the test's block was left")
+
+
+async def _stay_here(session: AgentSession[Any]) -> None:
+    """Refuse an agent whose own model would be looked for in the network.
+
+    It is seen in the step in which it is wanted; nothing is sent to it by then.
+    """
+
+    def far_away() -> bool:
+        wanted = session.realtime.wanted
+        return wanted is not None and getattr(wanted.model, "connect", _URL) is None
+
+    await session.changed.until(far_away)
+    # Whoever takes over is perhaps not current yet.
+    owner = getattr(session.realtime.wanted, "owner", None)
+    name = getattr(owner, "name", "the next agent")
+    msg = (
+        f"{name} has a model of its own, which is far away; give agents their models "
+        "from outside, and in a test one that dials run.server.connect, at "
+        f"base_url={_URL!r} with any api_key"
+    )
+    raise ConfigurationError(msg)
 
 
 async def _hold(session: AgentSession[Any], agent: Agent, settling: Settling) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -99,20 +100,20 @@ class Settling:
 
     async def _may_be(self, predicate: Callable[[], object]) -> None:
         """Wait until it is true, or something is wrong."""
-
         listening = self._session.realtime.listening
 
         def look() -> object:
             return self._model.trouble or predicate()
+
+        def look_again(words: float) -> object:
+            return look() or listening.words_until != words
 
         while not look():
             # A transcript that does not come is expected until then, and no longer.
             words = listening.words_until
             due = words if words > trio.current_time() else inf
             with trio.move_on_at(due):
-                await self._session.changed.until(
-                    lambda: look() or listening.words_until != words  # noqa: B023
-                )
+                await self._session.changed.until(partial(look_again, words))
 
     def check(self) -> None:
         """Raise what is wrong with the script, once."""
