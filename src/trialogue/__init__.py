@@ -102,6 +102,7 @@ from trialogue.realtime.streaming import (
 )
 from trialogue.realtime.wirelog import WireLog
 from trialogue.realtime.wishes import ReplyOptions
+from trialogue.records.report import Report
 from trialogue.tools import FunctionTool, NoReply, ToolSpec, function_tool
 
 __all__ = [
@@ -154,6 +155,7 @@ __all__ = [
     "ReplyOutcome",
     "ReplyReader",
     "ReplyStream",
+    "Report",
     "RequestReport",
     "RequestState",
     "ResponseBusy",

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from trialogue.agents.block import owned
+from trialogue.agents.recording import recorded
 from trialogue.agents.session import AgentSession
 from trialogue.agents.tool_settings import ToolSettings
 from trialogue.audio.memory import NullOutput
@@ -128,7 +129,7 @@ async def open_agent_session(
             **settings,
         )
         holding = nullcontext() if drain is None else drain.holding(session)
-        with holding as held:
+        with holding as held, recorded(session):
             async with session.block.around(source):
                 if held is not None:
                     held.opened = True

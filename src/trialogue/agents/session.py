@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack
+
+import trio
 
 from trialogue.agents.approving import Approving
 from trialogue.agents.block import Block
@@ -12,6 +15,7 @@ from trialogue.agents.handing_over import HandingOver
 from trialogue.agents.logbook import note
 from trialogue.agents.playing import Stage
 from trialogue.agents.presence import Presence
+from trialogue.agents.recording import Recorder
 from trialogue.agents.running import Running
 from trialogue.agents.speaking import asked_of
 from trialogue.agents.step_limit import StepLimit
@@ -29,8 +33,6 @@ from trialogue.realtime.wishes import ReplyOptions, wish_for
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
-    import trio
-
     from trialogue.agents.agent import Agent, Handoff
     from trialogue.agents.events import ApprovalRequested, HandoffTimings
     from trialogue.agents.scope import AgentScope
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from trialogue.realtime.replies import ReplyOutcome
     from trialogue.realtime.requests import UpdateReport
     from trialogue.realtime.settings import SessionSettings
+    from trialogue.records.report import Report
 
 __all__ = ["AgentSession"]
 
@@ -78,8 +81,11 @@ class AgentSession(Generic[UserDataT]):
         self.userdata = userdata
         self.scope: AgentScope | None = None
         self.playout = Playout(output)
+        wall = settings.get("wall") or time.time
         stage = Stage(self, self.playout, barge_in)
         self.realtime = RealtimeSession(model, listener=stage, **settings)
+        self.recorder = Recorder(self.realtime.id, wall)
+        self._final: tuple[float, ChatContext, Metrics] | None = None
         self.log = SessionLog("trialogue.agents", self.realtime.id)
         self.changed = self.realtime.changed
         self.steps = Steps(self.realtime, self.publish)
@@ -140,6 +146,22 @@ class AgentSession(Generic[UserDataT]):
     def metrics(self) -> Metrics:
         """What the session has done, cost and taken up to now: one snapshot."""
         return self.realtime.metrics
+
+    def report(self) -> Report:
+        """Return the record of the conversation up to now, as an immutable value.
+
+        At any time: also after the end, outside of Trio as well. Making one of an hour
+        takes some milliseconds; the record is kept in any case, in bounded memory.
+        """
+        now, context, metrics = self._final or self._now()
+        return self.recorder.report(now, self.realtime.model.name, context, metrics)
+
+    def remember(self) -> None:
+        """The session is over: what Trio's clock is needed for is fixed."""
+        self._final = self._now()
+
+    def _now(self) -> tuple[float, ChatContext, Metrics]:
+        return trio.current_time(), self.chat_ctx, self.metrics
 
     def publish(self, event: object) -> None:
         """Hand an event to the subscribers."""
