@@ -66,6 +66,7 @@ from trialogue.errors import (
     SpendLimitReached,
     SubscriberLagged,
     ToolError,
+    ToolSetError,
     TrialogueError,
 )
 from trialogue.realtime.azure import AzureRealtime
@@ -100,7 +101,14 @@ from trialogue.realtime.streaming import (
 )
 from trialogue.realtime.wirelog import WireLog
 from trialogue.realtime.wishes import ReplyOptions
-from trialogue.tools import FunctionTool, NoReply, ToolSpec, function_tool
+from trialogue.tools import (
+    FunctionTool,
+    NoReply,
+    ToolSet,
+    ToolSpec,
+    function_tool,
+    tool_set,
+)
 
 __all__ = [
     "UNCHANGED",
@@ -178,6 +186,8 @@ __all__ = [
     "Timing",
     "ToolChoice",
     "ToolError",
+    "ToolSet",
+    "ToolSetError",
     "ToolSpec",
     "Tracing",
     "Transcription",
@@ -195,6 +205,7 @@ __all__ = [
     "last_turns",
     "open_agent_session",
     "open_session",
+    "tool_set",
 ]
 
 # What nobody asked to see goes nowhere, not to stderr either.

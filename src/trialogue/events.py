@@ -23,6 +23,7 @@ from trialogue.agents.events import (
     ToolFailed,
     ToolFinished,
     ToolNoted,
+    ToolSetFailed,
     ToolStarted,
     UserStateChanged,
 )
@@ -91,6 +92,7 @@ __all__ = [
     "ToolFailed",
     "ToolFinished",
     "ToolNoted",
+    "ToolSetFailed",
     "ToolStarted",
     "UnknownAnchorNotice",
     "UserIdle",

@@ -25,6 +25,7 @@ __all__ = [
     "ToolFailed",
     "ToolFinished",
     "ToolNoted",
+    "ToolSetFailed",
     "ToolStarted",
     "UserStateChanged",
 ]
@@ -158,6 +159,21 @@ class ToolFailed:
     call_id: str
     problem: str
     error: BaseException | None = None
+
+
+@attrs.frozen
+class ToolSetFailed:
+    """A tool set that was open has ended by itself, or could not be closed.
+
+    Its tools are still called, and fail or not; for the next agent that lists it, it is
+    opened anew.
+
+    Attributes:
+        error: what it raised.
+    """
+
+    tool_set: str
+    error: Exception
 
 
 @attrs.frozen
