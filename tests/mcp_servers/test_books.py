@@ -65,7 +65,7 @@ CALLS = [
     Call("shelf", {"number": 4}),
     Call("picture"),
     Call("refuse"),
-    Call("look_up", {"titel": "Emma"}),
+    Call("look_up", {"name": "Emma"}),
     Call("process_id"),
 ]
 
@@ -76,7 +76,7 @@ def check(answers: list[str]) -> None:
     assert '"Persuasion"' in answers[1]
     assert answers[2] == "[image, image/png, 402 bytes, not shown]"
     assert answers[3].endswith("the shop is closed on Sundays")
-    assert "titl" in answers[4]
+    assert "title" in answers[4]
     assert answers[5].isdigit()
 
 

@@ -207,8 +207,8 @@ async def web() -> AsyncIterator[Web]:
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         made.port = listeners[0].socket.getsockname()[1]
-        nursery.start_soon(trio.serve_listeners, handle, listeners)
-        with trio.fail_after(PATIENT):
+        await nursery.start(trio.serve_listeners, handle, listeners)
+        with trio.fail_after(PATIENT):  # noqa: ASYNC100 - around the test
             yield made
         nursery.cancel_scope.cancel()
 

@@ -20,6 +20,8 @@ from trialogue.mcp.results import MAX_ERROR_CHARS, text_of
 from trialogue.tools import ToolOptions
 
 OBJECT = {"type": "object"}
+STDIO: Any = MCPServerStdio  # to be given what the types forbid
+HTTP: Any = MCPServerStreamableHttp
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -282,23 +284,23 @@ def test_a_line_beyond_the_bound_is_refused_before_it_is_whole() -> None:
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: MCPServerStdio(""), "name or path of a program"),
-        (lambda: MCPServerStdio("x", "a b"), r"args is a list, not 'a b'; write"),
-        (lambda: MCPServerStdio("x", call_timeout=0), "call_timeout=0 is not a number"),
-        (lambda: MCPServerStdio("x", open_timeout=float("inf")), "open_timeout=inf"),
-        (lambda: MCPServerStdio("x", allowed_tools="a"), r"write \['a'\]"),
-        (lambda: MCPServerStdio("x", tool_options={"a": 3}), r"expected ToolOptions"),
-        (lambda: MCPServerStdio("x", mode="old"), "expected 'auto' or 'legacy'"),
-        (lambda: MCPServerStdio("x", env={"A": 3}), "A is of type int"),
-        (lambda: MCPServerStreamableHttp("example.org/mcp"), "is no URL; write https"),
-        (lambda: MCPServerStreamableHttp("ftp://example.org"), "server is no URL"),
-        (lambda: MCPServerStreamableHttp(3), "is no URL"),
-        (lambda: MCPServerStreamableHttp("http://[::1"), "no URL; write"),
+        (lambda: STDIO(""), "name or path of a program"),
+        (lambda: STDIO("x", "a b"), r"args is a list, not 'a b'; write"),
+        (lambda: STDIO("x", call_timeout=0), "call_timeout=0 is not a number"),
+        (lambda: STDIO("x", open_timeout=float("inf")), "open_timeout=inf"),
+        (lambda: STDIO("x", allowed_tools="a"), r"write \['a'\]"),
+        (lambda: STDIO("x", tool_options={"a": 3}), r"expected ToolOptions"),
+        (lambda: STDIO("x", mode="old"), "expected 'auto' or 'legacy'"),
+        (lambda: STDIO("x", env={"A": 3}), "A is of type int"),
+        (lambda: HTTP("example.org/mcp"), "is no URL; write https"),
+        (lambda: HTTP("ftp://example.org"), "server is no URL"),
+        (lambda: HTTP(3), "is no URL"),
+        (lambda: HTTP("http://[::1"), "no URL; write"),
         (
-            lambda: MCPServerStreamableHttp("http://example.org"),
+            lambda: HTTP("http://example.org"),
             "http:// to example.org",
         ),
-        (lambda: MCPServerStreamableHttp("https://me:4711@example.org"), "as a header"),
+        (lambda: HTTP("https://me:4711@example.org"), "as a header"),
     ],
 )
 def test_what_can_mean_nothing_is_refused_at_once(make: Any, text: str) -> None:

@@ -138,7 +138,7 @@ def call_has_no_deadline(patch: Patch) -> None:
 @mutant("G25", "a process that does not end is left to itself")
 def stubborn_process_is_left(patch: Patch) -> None:
     patch.source(
-        "trialogue.mcp.stdio:_stop",
+        "trialogue.mcp.stdio:_kill",
         "if process.returncode is None:",
         "if False:",
     )
@@ -157,7 +157,7 @@ def lines_are_not_bounded(patch: Patch) -> None:
 @mutant("G26", "an answer over HTTP may be as long as a server likes")
 def answers_are_not_bounded(patch: Patch) -> None:
     patch.source(
-        "trialogue.mcp.http:_BoundedStream.__aiter__", "self._left < 0", "False"
+        "trialogue.mcp.http:_BoundedStream.__anext__", "self._left < 0", "False"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, cast
 
 import httpx2
@@ -109,26 +109,29 @@ class _BoundedStream(httpx2.AsyncByteStream):
 
     def __init__(self, inner: httpx2.AsyncByteStream, most: int | None) -> None:
         self._inner = inner
+        self._chunks: AsyncGenerator[bytes, None] | None = None
         self._left = most
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        # A generator, which has to be closed where it is left in the middle.
+        self._chunks = cast("AsyncGenerator[bytes, None]", aiter(self._inner))
+        return self
+
+    async def __anext__(self) -> bytes:
+        assert self._chunks is not None
         try:
-            async with aclosing(_chunks(self._inner)) as chunks:
-                async for chunk in chunks:
-                    if self._left is not None:
-                        self._left -= len(chunk)
-                        if self._left < 0:
-                            msg = "the answer is longer than allowed, or compressed"
-                            raise httpx2.StreamError(msg)
-                    yield chunk
+            chunk = await anext(self._chunks)
         except httpx2.TransportError as error:
             msg = f"the answer broke off: {type(error).__name__}"
             raise httpx2.StreamError(msg) from error
+        if self._left is not None:
+            self._left -= len(chunk)
+            if self._left < 0:
+                msg = "the answer is longer than allowed, or compressed"
+                raise httpx2.StreamError(msg)
+        return chunk
 
     async def aclose(self) -> None:
+        if self._chunks is not None:
+            await self._chunks.aclose()
         await self._inner.aclose()
-
-
-def _chunks(stream: httpx2.AsyncByteStream) -> AsyncGenerator[bytes, None]:
-    """The body's own generator: left in the middle, it has to be closed."""
-    return cast("AsyncGenerator[bytes, None]", aiter(stream))

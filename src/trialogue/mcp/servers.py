@@ -46,6 +46,18 @@ def _options(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
             raise ConfigurationError(msg)
 
 
+def _mode(_: object, __: object, value: Any) -> None:
+    if value not in ("auto", "legacy"):
+        msg = f"mode={value!r}; expected 'auto' or 'legacy'"
+        raise ConfigurationError(msg)
+
+
+def _program(_: object, __: object, value: Any) -> None:
+    if not isinstance(value, str) or not value.strip():
+        msg = f"command={value!r}; expected the name or path of a program"
+        raise ConfigurationError(msg)
+
+
 def _credentials(values: Mapping[str, Credential] | None) -> dict[str, Any]:
     return {name: kept(value, name) for name, value in (values or {}).items()}
 
@@ -100,13 +112,10 @@ class MCPServer(ToolSet):
     max_tools: int = attrs.field(default=128, validator=_positive)
     max_result_bytes: int = attrs.field(default=64 * 1024, validator=_positive)
     max_message_bytes: int = attrs.field(default=2**20, validator=_positive)
-    mode: Literal["auto", "legacy"] = attrs.field(default="auto")
-
-    @mode.validator
-    def _check_mode(self, _: object, value: object) -> None:
-        if value not in ("auto", "legacy"):
-            msg = f"mode={value!r}; expected 'auto' or 'legacy'"
-            raise ConfigurationError(msg)
+    # pyright widens the default of a field that has a validator to any string.
+    mode: Literal["auto", "legacy"] = attrs.field(  # pyright: ignore
+        default="auto", validator=_mode
+    )
 
     def __hash__(self) -> int:
         return hash(type(self))
@@ -165,18 +174,12 @@ class MCPServerStdio(MCPServer):
         cwd: the folder that it runs in; that of the program by default.
     """
 
-    command: str = attrs.field()
+    command: str = attrs.field(validator=_program)
     args: Sequence[str] = attrs.field(default=(), validator=_names)
     env: Mapping[str, Credential] = attrs.field(
         default=None, kw_only=True, converter=_credentials
     )
     cwd: str | PurePath | None = attrs.field(default=None, kw_only=True)
-
-    @command.validator
-    def _check_command(self, _: object, value: object) -> None:
-        if not isinstance(value, str) or not value.strip():
-            msg = f"command={value!r}; expected the name or path of a program"
-            raise ConfigurationError(msg)
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "name", self.name or PurePath(self.command).name)

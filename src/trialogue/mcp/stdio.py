@@ -62,9 +62,9 @@ class _Incoming:
 
     async def __aexit__(
         self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
     ) -> None:
         await self.aclose()
 
@@ -87,9 +87,9 @@ class _Outgoing:
 
     async def __aexit__(
         self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
     ) -> None:
         await self.aclose()
 
@@ -121,8 +121,11 @@ async def process_transport(
             nursery.start_soon(_write, process, to_process, connection)
             yield _Incoming(incoming), _Outgoing(outgoing)
             nursery.cancel_scope.cancel()
+        await _ask_to_end(process)
     finally:
-        await _stop(process)
+        # Also when there is no time for anything else, because this is cancelled.
+        with trio.move_on_after(GRACE, shield=True):
+            await _kill(process)
 
 
 async def _read(
@@ -179,27 +182,26 @@ async def _write(
 # --- the end of the process --------------------------------------------------------
 
 
-async def _stop(process: trio.Process) -> None:
-    """Have the process end: by itself, or terminated, or killed; then it is gone."""
+async def _ask_to_end(process: trio.Process) -> None:
+    """Let it end by itself, at the end of its input or of what it is told."""
     assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        await process.stdin.aclose()
-        for number in (None, signal.SIGTERM):
-            if number is not None:
-                _signal(process, number)
-            with trio.move_on_after(GRACE):
-                await process.wait()
-                return
-    finally:
-        # Also when there is no time for anything else, because this is cancelled.
-        if process.returncode is None:
-            _signal(process, KILL)
-            with trio.move_on_after(GRACE, shield=True):
-                await process.wait()
-        with trio.CancelScope(shield=True):
-            await process.stdin.aclose()
-            await process.stdout.aclose()
+    await process.stdin.aclose()
+    with trio.move_on_after(GRACE) as patience:
+        await process.wait()
+    if patience.cancelled_caught:
+        _signal(process, signal.SIGTERM)
+        with trio.move_on_after(GRACE):
+            await process.wait()
+
+
+async def _kill(process: trio.Process) -> None:
+    """Have it gone, unless it is, and close what is left of it here."""
+    if process.returncode is None:
+        _signal(process, KILL)
+    for pipe in (process.stdin, process.stdout):
+        assert pipe is not None
+        await pipe.aclose()
+    await process.wait()
 
 
 if sys.platform == "win32":
