@@ -206,6 +206,7 @@ class Soak:
         live: objects of the library's own that were alive, by class, at each look.
         blocks: small pieces of memory that were in use, at each look.
         peak_mb: the most memory that the process has had, at each look.
+        refusals: of attempts to connect, planned so far.
     """
 
     hours: float
@@ -221,6 +222,7 @@ class Soak:
     peak_mb: list[float] = attrs.field(factory=list)
     dropped: float = 0.0
     handoffs: int = 0
+    refusals: int = 0
     number: int = 0
     _session: AgentSession | None = None
     _microphone: MemoryInput = attrs.field(init=False)
@@ -400,7 +402,12 @@ class Soak:
             size = self.random.choice([0, 1, 20])
             faults = [cut(before=where, after_bytes=size, nth=nth)]
         if what == "gone":
-            faults.append(refuse_connect(self.random.choice([1, 2, 4, 12])))
+            times = self.random.choice([1, 2, 4, 12])
+            # A cut may be planned where nothing comes: refusals would add up to an
+            # outage that is longer than anybody's patience.
+            if self.refusals <= self.server.dials - self.server.accepted:
+                self.refusals += times
+                faults.append(refuse_connect(times))
         self.server.inject(*faults)
 
     # --- what is waited for -------------------------------------------------------

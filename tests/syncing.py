@@ -35,8 +35,9 @@ from trialogue.conversation import (
 from trialogue.conversation.items import AudioPending, AudioUnintelligible
 from trialogue.dialects.openai.wire import items as wire_items
 from trialogue.errors import ResponseFailed, ServerError, TrialogueError
-from trialogue.realtime.ledger import RequestState, UpdateReport
+from trialogue.realtime.backoff import Backoff
 from trialogue.realtime.notices import ItemChanged
+from trialogue.realtime.requests import RequestState, UpdateReport
 from trialogue.testing import Call, Pace, Say, Settings, Turn, quiet
 from trialogue.testing.scheduling import seeded
 from wire import Fault, Provider, Wire, WiredModel
@@ -46,6 +47,8 @@ __all__ = ["Act", "Edit", "Pass", "Plan", "Run", "Step", "tell"]
 PATIENCE: Final = 90.0
 """Virtual seconds in which everything that was begun is over: 15 s for an answer that
 does not come, as much for its repetition, then a fresh connection."""
+MOST_LOSSES: Final = 100
+"""In a row: a plan may cut as often as it likes, and it is not about giving up."""
 VOICE_MS: Final = 300
 PROMPT: Final = "Say something"
 
@@ -179,7 +182,10 @@ class Run:
         model = WiredModel(self.provider)
         with trio.move_on_after(3600) as limit:
             async with open_agent_session(
-                model, audio=(None, NullOutput()), seed=1
+                model,
+                audio=(None, NullOutput()),
+                backoff=Backoff(attempts=MOST_LOSSES),
+                seed=1,
             ) as self.session:
                 await self._hold()
         self.check(not limit.cancelled_caught, "it hung")

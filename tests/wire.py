@@ -195,6 +195,12 @@ class Wire:
         if self.gone:
             raise ConnectionLost("the wire was cut")
 
+    def report(self, code: str) -> None:
+        """The server tells of an error that nothing asked for."""
+        now = trio.current_time()
+        self._emit(self.machine.reject(code, "No more.", None, now))
+        self._due.set()
+
     def cut(self) -> None:
         """The connection is gone, and all that is on its way."""
         self.gone = True

@@ -75,7 +75,6 @@ from trialogue.realtime.client_secrets import ClientSecret, create_client_secret
 from trialogue.realtime.connection import Timing
 from trialogue.realtime.credentials import Secret
 from trialogue.realtime.history import History
-from trialogue.realtime.ledger import RequestReport, RequestState, UpdateReport
 from trialogue.realtime.limits import Limits
 from trialogue.realtime.metrics import (
     Durations,
@@ -89,6 +88,7 @@ from trialogue.realtime.notices import RawServerEvent
 from trialogue.realtime.openai import OpenAIRealtime
 from trialogue.realtime.opening import open_session
 from trialogue.realtime.replies import ReplyOutcome
+from trialogue.realtime.requests import RequestReport, RequestState, UpdateReport
 from trialogue.realtime.retrieving import RetrievedItem
 from trialogue.realtime.session import RealtimeSession
 from trialogue.realtime.settings import SessionSettings

@@ -16,7 +16,7 @@ from trialogue.agents.events import (
 )
 from trialogue.conversation.items import FunctionCall, FunctionCallOutput
 from trialogue.errors import ServerError
-from trialogue.realtime.ledger import RequestState
+from trialogue.realtime.requests import RequestState
 from trialogue.testing import (
     Call,
     Fault,

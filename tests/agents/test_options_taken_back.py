@@ -6,7 +6,7 @@ import pytest
 
 from stage import on_stage, running, until
 from trialogue import Agent, RunContext, SessionOptions
-from trialogue.realtime.ledger import RequestState
+from trialogue.realtime.requests import RequestState
 from trialogue.testing import lose, swallow
 
 

@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from stage import (
+    PROMPT,
     Greeter,
     Line,
     Prompted,
@@ -344,7 +345,8 @@ async def test_whoever_waits_is_let_go_when_the_block_is_left(
                     told.append(await stage.session.wait_for_playout())
 
                 with trio.move_on_after(2):
-                    await stage.session.run(Prompted())
+                    await stage.session.run(Agent("You are Mo."))
+                await stage.session.realtime.generate_reply(instructions=PROMPT)
                 nursery.start_soon(wait)
                 await trio.testing.wait_all_tasks_blocked()
     assert told == [False]

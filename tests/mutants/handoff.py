@@ -73,7 +73,7 @@ def failed_agent_talks_on(patch: Patch) -> None:
 @mutant("H4", "a lost update is never said again, on this connection or another")
 def unanswered_update_is_forgotten(patch: Patch) -> None:
     patch.source(
-        "trialogue.realtime.ledger:Request.deadline",
+        "trialogue.realtime.requests:Request.deadline",
         "return self.written_at + self.patience",
         "return float('inf')",
     )

@@ -35,9 +35,9 @@ def every_rejection_is_queued_again(patch: Patch) -> None:
 @mutant("R2", "an error that names an unknown event is held against what waits")
 def unknown_event_is_blamed_on_others(patch: Patch) -> None:
     patch.source(
-        "trialogue.realtime.ledger:Ledger._at_fault",
+        "trialogue.realtime.blaming:at_fault",
         "if error.event_id is not None:",
-        "if error.event_id in self._owed:",
+        "if error.event_id in {r.event_id for r in owed}:",
     )
 
 

@@ -63,8 +63,8 @@ def other_history_is_an_edit(patch: Patch) -> None:
 @mutant("S5", "an error that only quotes the item's id is nobody's")
 def quoted_ids_are_not_looked_for(patch: Patch) -> None:
     patch.source(
-        "trialogue.realtime.ledger:Ledger._at_fault",
-        "self._first(lambda r: _names(r) in error.refs and _fits(r, error))",
+        "trialogue.realtime.blaming:at_fault",
+        "_first(seen, lambda r: names(r) in error.refs and _fits(r, error))",
         "None",
     )
 
@@ -81,7 +81,7 @@ def rejection_does_not_settle(patch: Patch) -> None:
 @mutant("S6", "what comes later changes an outcome that was told")
 def outcome_changes(patch: Patch) -> None:
     patch.source(
-        "trialogue.realtime.ledger:Request.settle",
+        "trialogue.realtime.requests:Request.settle",
         "if self.state is RequestState.PENDING:",
         "if True:",
     )

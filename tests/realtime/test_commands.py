@@ -20,9 +20,9 @@ from trialogue import (
 )
 from trialogue.conversation.items import AudioPending
 from trialogue.dialects.options import SessionOptions
-from trialogue.realtime.ledger import RequestState
 from trialogue.realtime.listener import Listener
 from trialogue.realtime.notices import ErrorNotice
+from trialogue.realtime.requests import RequestState
 from trialogue.testing import (
     Call,
     Network,

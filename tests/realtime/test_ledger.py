@@ -16,12 +16,11 @@ from trialogue.conversation.items import FunctionCallOutput, Message, TextConten
 from trialogue.dialects import commands as cmd
 from trialogue.dialects.events import ErrorClass, ErrorReported
 from trialogue.errors import SessionUpdateError
-from trialogue.realtime.ledger import (
-    Ledger,
+from trialogue.realtime.ledger import Ledger, Tracker
+from trialogue.realtime.requests import (
     Request,
     RequestReport,
     RequestState,
-    Tracker,
     UpdateReport,
 )
 

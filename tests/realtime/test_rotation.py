@@ -52,6 +52,7 @@ from trialogue.testing import (
     silent_connect,
     voice,
 )
+from wire import Provider, WiredModel
 
 if TYPE_CHECKING:
     from trialogue.realtime.session import RealtimeSession
@@ -477,6 +478,22 @@ async def test_a_standby_that_is_lost_is_replaced_in_silence(
         await trio.sleep(5)
         assert len(server.live) == 2
         assert reasons(events) == []
+        assert (await session.generate_reply()).outcome == "completed"
+
+
+@pytest.mark.behaviour("R4")
+async def test_a_standby_that_is_refused_for_good_costs_the_conversation_nothing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The connection that serves tells for itself; no other is had again soon."""
+    provider = Provider(short, Utterances(), Settings(oddities=False), seed=0)
+    async with open_session(WiredModel(provider), standby=True) as session:
+        await until(lambda: len(provider.wires) == 2 and session.settled, 5)
+        await trio.sleep(1)
+        provider.wires[1].report("insufficient_quota")
+        await until(lambda: provider.wires[1].gone, 5)
+        await trio.sleep(30)
+        assert len(provider.wires) == 2
         assert (await session.generate_reply()).outcome == "completed"
 
 

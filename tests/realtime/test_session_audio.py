@@ -11,7 +11,6 @@ import trio
 from stage import collecting, model_of, realtime_stage, until
 from trialogue.dialects.options import ServerVAD, SessionOptions, Transcription
 from trialogue.errors import ServerError, SubscriberLagged
-from trialogue.realtime.ledger import RequestState
 from trialogue.realtime.notices import (
     AudioDropped,
     ErrorNotice,
@@ -25,6 +24,7 @@ from trialogue.realtime.notices import (
     UserTranscript,
 )
 from trialogue.realtime.opening import open_session
+from trialogue.realtime.requests import RequestState
 from trialogue.testing import (
     Network,
     RealtimeServer,

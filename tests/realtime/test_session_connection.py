@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import random
-import re
 import socket
 from collections import Counter
 from functools import partial
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
+from faulty_streams import Garbling, Jammed
 from stage import collecting, model_of, realtime_stage, until
 from trialogue import OpenAIRealtime
 from trialogue.conversation.items import Message, TextContent
@@ -20,7 +20,6 @@ from trialogue.dialects.options import SessionOptions
 from trialogue.errors import ConnectionLost, ConnectRefused, SessionClosed
 from trialogue.realtime.backoff import Backoff
 from trialogue.realtime.connection import Timing
-from trialogue.realtime.ledger import RequestState
 from trialogue.realtime.listener import Listener
 from trialogue.realtime.notices import (
     ConnectionEnded,
@@ -28,6 +27,7 @@ from trialogue.realtime.notices import (
     MalformedFrame,
 )
 from trialogue.realtime.opening import open_session
+from trialogue.realtime.requests import RequestState
 from trialogue.testing import (
     Network,
     RealtimeServer,
@@ -48,8 +48,8 @@ from trialogue.tools.spec import ToolSpec
 
 if TYPE_CHECKING:
     from trialogue.conversation.context import ChatContext
-    from trialogue.realtime.ledger import UpdateReport
     from trialogue.realtime.replies import ReplyOutcome, Response
+    from trialogue.realtime.requests import UpdateReport
     from trialogue.realtime.session import RealtimeSession
 
 QUIET = {"owed": 0, "queued": 0, "posted": 0, "active": 0, "turn": 0}
@@ -533,26 +533,6 @@ async def test_a_session_that_failed_refuses_work_and_says_why(
 # --- malformed frames ----------------------------------------------------------
 
 
-class Garbling(trio.abc.Stream):
-    """Spoils the JSON of certain events on their way to the client."""
-
-    def __init__(self, stream: trio.abc.Stream, kind: str) -> None:
-        self._stream = stream
-        self._head = re.compile(rb'\{("type": ?"' + re.escape(kind.encode()) + rb'")')
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        return self._head.sub(rb"[\1", await self._stream.receive_some(max_bytes))
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
 @pytest.mark.behaviour("C10")
 async def test_a_malformed_frame_is_passed_over_and_its_text_kept_to_itself(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
@@ -669,27 +649,6 @@ async def test_callers_cancelled_at_random_cut_neither_frames_nor_batches() -> N
     assert counts[3] > 5
 
 
-class Jammed(trio.abc.Stream):
-    """A stream that takes nothing while it is jammed, like a socket with no room."""
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self._stream = stream
-        self.jam = False
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await until(lambda: not self.jam)
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        return await self._stream.receive_some(max_bytes)
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
 @pytest.mark.behaviour("C12")
 async def test_a_batch_that_was_not_written_is_withdrawn_and_never_leaves(
     autojump_clock: trio.testing.MockClock,
@@ -707,7 +666,7 @@ async def test_a_batch_that_was_not_written_is_withdrawn_and_never_leaves(
         async with open_session(model) as session:
             first = with_notes(session.chat_ctx, "item_a", "item_b")
             assert (await session.update_chat_ctx(first)).ok
-            streams[0].jam = True
+            streams[0].jam()
             stuck = await session.update_session(
                 instructions="Being written.", ack_timeout=1.0
             )
@@ -720,7 +679,7 @@ async def test_a_batch_that_was_not_written_is_withdrawn_and_never_leaves(
             assert [r.state for r in report.requests] == [RequestState.NOT_SENT] * 3
             with trio.move_on_after(1.0):
                 await session.generate_reply(instructions="Never either.")
-            streams[0].jam = False
+            streams[0].free()
             await settle(session)
             assert seen_of(server, "Being written.") == ["session.update"]
             assert seen_of(server, "item_never") == []

@@ -11,10 +11,10 @@ from stage import collecting, realtime_stage, until
 from trialogue import OpenAIRealtime
 from trialogue.conversation.items import FunctionCall, Message, TextContent
 from trialogue.errors import ResponseFailed
-from trialogue.realtime.ledger import RequestState
 from trialogue.realtime.listener import CutItem, Listener
 from trialogue.realtime.notices import ErrorNotice, MalformedFrame, RawEvent
 from trialogue.realtime.opening import open_session
+from trialogue.realtime.requests import RequestState
 from trialogue.testing import Call, Fail, Network, RealtimeServer, Say, reject
 from trialogue.tools.spec import ToolSpec
 

@@ -19,13 +19,13 @@ from trialogue.conversation.items import (
 )
 from trialogue.dialects.options import ServerVAD, SessionOptions, Transcription
 from trialogue.errors import ConversionError
-from trialogue.realtime.ledger import RequestState
 from trialogue.realtime.notices import (
     ItemChanged,
     ReplyEnded,
     UnknownAnchorNotice,
     UserTranscript,
 )
+from trialogue.realtime.requests import RequestState
 from trialogue.testing import Say, Utterances, late, quiet, swallow
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from trialogue.errors import (
     SessionClosed,
     SessionUpdateError,
 )
-from trialogue.realtime.ledger import RequestState, UpdateReport
 from trialogue.realtime.notices import ErrorNotice, ItemChanged
 from trialogue.realtime.opening import open_session
+from trialogue.realtime.requests import RequestState, UpdateReport
 from trialogue.testing import (
     Network,
     RealtimeServer,

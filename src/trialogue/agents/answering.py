@@ -146,7 +146,8 @@ class Answering:
             self._session.publish(HandoffDiscarded(opened.target.name))
         if self._scope.closed and opened.detached:
             opened.miss()
-            text = deliver_note(self._session.realtime, opened)
+            held = self._session.running.active and not self._session.ending.asked
+            text = deliver_note(self._session.realtime, opened, reply=held)
             self._session.publish(
                 ToolNoted(
                     self._scope.name,
@@ -178,7 +179,11 @@ class Answering:
     async def _wait_for_siblings(self, group: CallGroup) -> None:
         with trio.move_on_after(UNDECIDED):
             await self._session.changed.until(lambda: not group.may_still_hand_off)
-        await self._session.changed.until(lambda: not self._scope.suspended)
+        # It may be decided by then, but not before the scope itself is agreed upon.
+        scope = self._scope
+        await self._session.changed.until(
+            lambda: scope.transition.settled.is_set() and not scope.suspended
+        )
         self._decide_or_answer(group)
 
     def _decide_or_answer(self, group: CallGroup) -> None:
@@ -235,14 +240,17 @@ def leave_outputs(realtime: RealtimeSession, outputs: Sequence[Item]) -> None:
         realtime.add_items(outputs)
 
 
-def deliver_note(realtime: RealtimeSession, opened: OpenCall) -> str:
+def deliver_note(realtime: RealtimeSession, opened: OpenCall, *, reply: bool) -> str:
     """A detached tool has finished under another agent: its result is a note.
+
+    Args:
+        reply: ask for a reply; False where no agent is there to speak.
 
     Returns:
         The text of the note.
     """
     note = note_of(realtime, opened)
-    realtime.answer([note], turn=None, reply=True)
+    realtime.answer([note], turn=None, reply=reply)
     return note.text
 
 

@@ -128,11 +128,13 @@ async def owned(source: AudioInput | None, output: AudioOutput) -> AsyncIterator
     try:
         yield
     finally:
-        for device in (source, output):
-            with trio.move_on_after(DEVICE, shield=True):
-                await _close(device)
+        try:
+            await _close(source)
+        finally:  # one that cannot be closed does not keep the other open
+            await _close(output)
 
 
 async def _close(device: AudioInput | AudioOutput | None) -> None:
     if device is not None:
-        await device.aclose()
+        with trio.move_on_after(DEVICE, shield=True):
+            await device.aclose()

@@ -9,7 +9,7 @@ import trio
 from trialogue.agents.agent import name_of
 from trialogue.agents.handoff import BUDGET, Transition, remedy
 from trialogue.agents.preparing import as_handoff, prepare
-from trialogue.agents.run_context import current_scope
+from trialogue.agents.run_context import scope_within
 from trialogue.errors import HandoffError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class HandingOver:
         if handoff is None:
             msg = f"handoff() needs an agent, not {target!r}"
             raise HandoffError(msg)
-        inside = current_scope.get()
+        inside = scope_within(self._session)
         if inside is not None and inside.encloses(trio.lowlevel.current_task()):
             raise remedy(handoff.agent)
         async with self._turnstile:
@@ -85,7 +85,7 @@ class HandingOver:
     def soon(self, target: Agent | Handoff) -> None:
         """See `AgentSession.handoff_soon`."""
         scope = self._session.running.current()
-        inside = current_scope.get()
+        inside = scope_within(self._session)
         if inside is not None and inside.encloses(trio.lowlevel.current_task()):
             scope = inside  # which may wait for one that it has delegated to
         handoff = as_handoff(target)

@@ -25,7 +25,7 @@ from trialogue.conversation.items import (
 )
 from trialogue.errors import HandoffError
 from trialogue.realtime.configuration import Configuration, must_replace
-from trialogue.realtime.ledger import report_on
+from trialogue.realtime.requests import report_on
 
 if TYPE_CHECKING:
     from trialogue.agents.calls import CallGroup

@@ -61,9 +61,9 @@ async def open_agent_session(
     """Open a conversation for agents; then `await session.run(agent)`.
 
     The block begins when the provider's first event was read. The session owns the
-    audio input and output and closes them. Leaving the block takes at most the close
-    deadline (`Timing.close`), whatever the server does. Further keywords are those of
-    `SessionSettings`.
+    audio input and output and closes them, also where it cannot be opened. Leaving the
+    block takes at most the close deadline (`Timing.close`), whatever the server does.
+    Further keywords are those of `SessionSettings`.
 
     Args:
         audio: the microphone and the loudspeaker; None for either is silence.
@@ -79,7 +79,7 @@ async def open_agent_session(
         drain: may end the session, and refuse it; see `Drain`.
 
     Raises:
-        ConfigurationError: a keyword can mean nothing; nothing was opened.
+        ConfigurationError: a keyword can mean nothing; nothing was dialled.
         DrainStarted: the drain takes no new sessions; nothing was dialled.
         ConnectRefused: wrong key, unknown model, refused upgrade; not retried.
         ConnectionLost: the provider could not be reached, or was lost for good.
@@ -88,17 +88,17 @@ async def open_agent_session(
         ConversionError: the conversation to begin with is beyond the limits.
     """
     source, output = audio[0], audio[1] or NullOutput()
-    session = AgentSession(
-        model,
-        output,
-        userdata=userdata,
-        on_handoff_error=on_handoff_error,
-        barge_in=barge_in,
-        away_after=away_after,
-        **settings,
-    )
-    holding = nullcontext() if drain is None else drain.holding(session)
     async with owned(source, output):
+        session = AgentSession(
+            model,
+            output,
+            userdata=userdata,
+            on_handoff_error=on_handoff_error,
+            barge_in=barge_in,
+            away_after=away_after,
+            **settings,
+        )
+        holding = nullcontext() if drain is None else drain.holding(session)
         with holding as held:
             async with session.block.around(source):
                 if held is not None:

@@ -59,6 +59,10 @@ class Stage(Listener):
         scope = self._scope(response)
         if scope is not None:
             scope.transition.note(response_created=response.created_at)
+        asked_for = response.reply is not None and response.reply.purpose == "program"
+        if self._session.scope is None and not asked_for:
+            # No agent is there any more; the provider answers for the last one.
+            self._session.realtime.replying.cut(response)
         self._session.presence.look()
 
     def audio(self, response: Response, item_id: str, pcm: bytes) -> None:
@@ -113,11 +117,10 @@ class Stage(Listener):
     ) -> Sequence[CutItem]:
         if response is None:
             stopped = self._playout.interrupt(spare=() if force else self._kept)
-            return [
-                CutItem(i.item_id, i.heard_ms, i.received_ms)
-                for i in stopped
-                if i.state != "done"
-            ]
+            cut = [i for i in stopped if i.state != "done"]
+            for one in cut:
+                self._received.pop(one.item_id, None)
+            return [CutItem(i.item_id, i.heard_ms, i.received_ms) for i in cut]
         return [
             item
             for item_id in response.items
@@ -129,6 +132,7 @@ class Stage(Listener):
         if received is None or self._playout.position(item_id).complete:
             return None
         heard = self._playout.discard(item_id)
+        del self._received[item_id]  # what is cut once more was heard no further
         return CutItem(item_id, heard.ms, received // 48)
 
     def heard_ms(self, response: Response) -> int:

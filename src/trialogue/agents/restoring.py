@@ -9,9 +9,14 @@ import attrs
 from trialogue.agents.handoff import Transition
 from trialogue.agents.policies import edit_made_by
 from trialogue.conversation.context import ChatContext
-from trialogue.conversation.items import FunctionCall, FunctionCallOutput
+from trialogue.conversation.items import (
+    FunctionCall,
+    FunctionCallOutput,
+    Message,
+    TextContent,
+)
 from trialogue.errors import ConnectionLost
-from trialogue.realtime.ledger import item_of
+from trialogue.realtime.requests import item_of
 from trialogue.tools import render
 from trialogue.tools.outcome import HandoffFailed, Transferred
 
@@ -61,6 +66,8 @@ def undone(realtime: RealtimeSession, failed: Transition) -> ChatContext:
         if output.id in edited:
             told = _truth(output, failed)
             edited = edited if told == output else edited.replace(told)
+        elif isinstance(output, Message):
+            edited = edited.insert(_truth(output, failed))  # a note, in its place
         elif (after := _place_of(output, edited)) is not None:
             edited = edited.insert(_truth(output, failed), after)
     return edited
@@ -101,8 +108,13 @@ def _place_of(output: Item, context: ChatContext) -> str | None:
 
 def _truth(output: Item, failed: Transition) -> Item:
     """Return the output as it reads once the handoff it speaks of has failed."""
-    transferred = render(Transferred(failed.name))
-    if isinstance(output, FunctionCallOutput) and output.output == transferred:
-        reason = f"{failed.name} could not take over"
-        return attrs.evolve(output, output=render(HandoffFailed(reason)))
-    return output
+    said = render(Transferred(failed.name))
+    truth = render(HandoffFailed(f"{failed.name} could not take over"))
+    match output:
+        case FunctionCallOutput(output=text) if text == said:
+            return attrs.evolve(output, output=truth)
+        case Message(text=text) if text.endswith(f": {said}"):
+            words = TextContent(text.removesuffix(said) + truth)
+            return attrs.evolve(output, content=(words,))
+        case _:
+            return output

@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from trialogue.agents.session import AgentSession
     from trialogue.realtime.replies import Turn
 
-__all__ = ["RunContext", "current_call", "current_scope", "current_turn"]
+__all__ = [
+    "RunContext",
+    "current_call",
+    "current_scope",
+    "current_turn",
+    "scope_within",
+    "turn_within",
+]
 
 current_scope: ContextVar[AgentScope | None] = ContextVar("current_scope", default=None)
 """The agent scope that the running task belongs to."""
@@ -29,6 +36,22 @@ current_turn: ContextVar[Turn | None] = ContextVar("current_turn", default=None)
 """The turn of the tool call that is running: its own replies do not wait for it."""
 current_call: ContextVar[OpenCall | None] = ContextVar("current_call", default=None)
 """The tool call that is running."""
+
+
+def scope_within(session: AgentSession) -> AgentScope | None:
+    """Return the scope of this session's that the running task belongs to, or None.
+
+    A tool may work on another session: there it is anybody, and nothing waits for it.
+    """
+    scope = current_scope.get()
+    return scope if scope is not None and scope.session is session else None
+
+
+def turn_within(session: AgentSession) -> Turn | None:
+    """Return the turn of this session's that the running task works for, or None."""
+    turn = current_turn.get()
+    owner: AgentScope | None = None if turn is None else turn.response.owner
+    return turn if owner is not None and owner.session is session else None
 
 
 @attrs.frozen
@@ -73,10 +96,11 @@ class RunContext(Generic[UserDataT]):
 
         For work that outlives a handoff use `ctx.session.nursery`.
         """
-        if self._scope is None or self._scope.nursery is None:
+        scope = self._scope
+        if scope is None or scope.nursery is None or scope.closed:
             msg = "this agent's scope is over; start it in ctx.session.nursery"
             raise RuntimeError(msg)
-        return self._scope.nursery
+        return scope.nursery
 
     def complete(self, value: Any = None) -> None:
         """Give `session.delegate` its value; synchronous, once, by the agent asked for.

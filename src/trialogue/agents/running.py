@@ -15,7 +15,7 @@ from trialogue.agents.preparing import as_handoff, prepare
 from trialogue.agents.restoring import restore
 from trialogue.agents.run_context import RunContext, current_scope, current_turn
 from trialogue.agents.scope import AgentScope
-from trialogue.errors import ConfigurationError, HandoffError
+from trialogue.errors import ConfigurationError, HandoffError, SessionClosed
 
 if TYPE_CHECKING:
     from trialogue.agents.agent import Agent
@@ -41,6 +41,7 @@ class Running:
         self._session = session
         self._on_handoff_error = on_handoff_error
         self._loop = trio.CancelScope()
+        self._held = False
         self.active = False
 
     @property
@@ -97,7 +98,9 @@ class Running:
         if self.active:
             msg = "this session is already running an agent; use session.handoff(agent)"
             raise HandoffError(msg)
-        self.active = True
+        if self._session.ending.asked:
+            return await self._over()
+        self.active = self._held = True
         try:
             with trio.CancelScope() as self._loop:
                 transition: Transition | None = await self._first(agent)
@@ -108,7 +111,18 @@ class Running:
             if self._session.scope is not None:
                 self.abandon(self._session.scope, "the run ended")
             self._session.scope = None
+            self._session.realtime.interrupt(force=True)  # nobody is there to speak
             self._session.changed.pulse()
+
+    async def _over(self) -> None:
+        """`end()` was called: another conversation takes another session.
+
+        It may have been called in the moment before the first one began.
+        """
+        if self._held:
+            msg = "end() has ended this session's conversation; open another session"
+            raise SessionClosed(msg)
+        await trio.lowlevel.checkpoint()
 
     def abandon(self, scope: AgentScope, why: str) -> None:
         """No agent follows this one: whoever waits for a handoff is told."""

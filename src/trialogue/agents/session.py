@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from trialogue.dialects.events import Usage
     from trialogue.realtime.broadcast import Subscription
     from trialogue.realtime.commanding import MessageContent
-    from trialogue.realtime.ledger import UpdateReport
     from trialogue.realtime.metrics import Metrics
     from trialogue.realtime.model import RealtimeModel
     from trialogue.realtime.replies import ReplyOutcome
+    from trialogue.realtime.requests import UpdateReport
     from trialogue.realtime.settings import SessionSettings
     from trialogue.tools import FunctionTool, ToolSet
 
@@ -154,9 +154,15 @@ class AgentSession(Generic[UserDataT]):
         """Hold the conversation, beginning with this agent, until it is over.
 
         It is over after `end()`, or when the audio input has ended and nothing is owed
-        any more. Each handoff replaces the agent's scope, and nothing else.
+        any more. Each handoff replaces the agent's scope, and nothing else. When it
+        returns, is cancelled or raises, nobody speaks any more: what was being said is
+        cut, and what the provider still says on its own is not heard.
+
+        If `end()` came before it, it returns at once, and nobody has begun.
 
         Raises:
+            SessionClosed: the session takes no more work, or a conversation was held in
+                it and `end()` has ended it.
             ConfigurationError: the agent cannot be prepared; nothing was sent.
             HandoffError: a handoff failed and the previous agent could not go on.
             HandoffLoop: agents handed over to each other without a word from the user.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trialogue.agents.run_context import current_scope, current_turn
+from trialogue.agents.run_context import scope_within, turn_within
 from trialogue.dialects.commands import CreateResponse
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def asked_of(session: AgentSession) -> dict[str, Any]:
     Returns:
         What `RealtimeSession.reply` and `stream_reply` want to know of that.
     """
-    inside = current_scope.get()
+    inside = scope_within(session)
     own = inside if inside is not None and not inside.closed else None
     scope = own or session.running.current()
     scope.asked = True
@@ -28,7 +28,7 @@ def asked_of(session: AgentSession) -> dict[str, Any]:
         # From outside it is asked of whoever is wanted: the next agent, once a
         # handoff is decided.
         "config": None if own is None else own.config,
-        "within": current_turn.get(),
+        "within": turn_within(session),
         "silence": lambda: own is None or not own.handed_over,
     }
 

@@ -91,10 +91,19 @@ class ToolRuns:
                 await self._work(opened, tool, ctx, arguments)
             except ToolError as error:
                 opened.settle(Failed(str(error)))
-            except (HandoffError, SessionClosed):
+            except HandoffError:
                 raise
             except Exception as error:
+                if isinstance(error, SessionClosed) and self._session.realtime.over:
+                    raise  # this one's; another session's is the tool's own affair
                 self._crashed(opened, error)
+            except BaseExceptionGroup as errors:
+                # A nursery of the tool's was cancelled, and a clean-up in it failed.
+                cancelled, failed = errors.split(trio.Cancelled)
+                if cancelled is None or not isinstance(failed, ExceptionGroup):
+                    raise
+                self._crashed(opened, failed)
+                raise cancelled from None
         if opened.scope.cancelled_caught:
             opened.settle(Interrupted())
         # NB: no checkpoint between the tool's end and its outcome: "finished but not

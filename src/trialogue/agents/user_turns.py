@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from trialogue.errors import ConfigurationError
-from trialogue.realtime.ledger import RequestState
+from trialogue.realtime.requests import RequestState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trialogue.realtime.ledger import UpdateReport
+    from trialogue.realtime.requests import UpdateReport
     from trialogue.realtime.session import RealtimeSession
 
 __all__ = ["UserTurns"]

@@ -33,8 +33,8 @@ from trialogue.realtime.configuration import (
     speed_of,
     update_for,
 )
-from trialogue.realtime.ledger import Request, RequestState
 from trialogue.realtime.replaying import encode_replay
+from trialogue.realtime.requests import Request, RequestState
 
 if TYPE_CHECKING:
     from trialogue.conversation.changes import Change

@@ -32,7 +32,7 @@ from trialogue.dialects.commands import (
     TruncateItem,
 )
 from trialogue.errors import ConnectionLost, ConversionError, ServerError
-from trialogue.realtime.ledger import (
+from trialogue.realtime.requests import (
     Request,
     RequestReport,
     RequestState,

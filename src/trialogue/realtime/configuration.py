@@ -23,8 +23,8 @@ from trialogue.dialects.options import (
     given,
 )
 from trialogue.errors import TrialogueError
-from trialogue.realtime.ledger import Request
 from trialogue.realtime.model import RealtimeModel
+from trialogue.realtime.requests import Request
 from trialogue.tools.spec import ToolSpec
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ import trio
 from trialogue.dialects.commands import AppendAudio, UpdateSession
 from trialogue.errors import ConnectionLost, ProtocolError
 from trialogue.realtime.input_ring import SAMPLE_RATE, AudioClock, InputRing
-from trialogue.realtime.ledger import Ledger, Request, RequestState, changes_items
+from trialogue.realtime.ledger import Ledger
 from trialogue.realtime.lifetime import Lifetime
+from trialogue.realtime.requests import Request, RequestState, changes_items
 from trialogue.realtime.signal import Signal
 
 if TYPE_CHECKING:
@@ -229,7 +230,9 @@ class Connection:
         # NB: what a connection begins with is as long as the conversation, and is
         # bounded by it: it says nothing of whether the peer still reads.
         begins = self.sent_config is None
-        batch.counted = 0 if begins else len(batch.requests)
+        # Nor does an edit of all of it: alone, no batch is more than the outbox holds.
+        most = max(1, self._limits.outbox_frames // 2)
+        batch.counted = 0 if begins else min(len(batch.requests), most)
         self._queued += batch.counted
         if self._queued > self._limits.outbox_frames:
             self.end(ConnectionLost("the peer has stopped reading: outbox full"))

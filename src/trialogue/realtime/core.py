@@ -39,10 +39,6 @@ from trialogue.realtime.connection import Connection, Timing, Traffic
 from trialogue.realtime.history import History
 from trialogue.realtime.intake import Intake
 from trialogue.realtime.interrupting import provider_interrupts
-from trialogue.realtime.ledger import (
-    Request,
-    item_of,
-)
 from trialogue.realtime.limits import Limits
 from trialogue.realtime.listener import Listener
 from trialogue.realtime.listening import Listening
@@ -54,6 +50,7 @@ from trialogue.realtime.notices import (
     raw_event,
 )
 from trialogue.realtime.replying import Replying
+from trialogue.realtime.requests import Request, item_of
 from trialogue.realtime.signal import Signal
 from trialogue.realtime.spending import Spending
 from trialogue.realtime.supervisor import Supervisor

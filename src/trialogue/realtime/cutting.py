@@ -153,7 +153,7 @@ class Cutting:
             if isinstance(item, Message)
             and (nothing or (cut and not hearing.began(response, item.id)))
             and view
-            and item.id in view
+            and view.staying(item.id)
         ]
 
     def _calls_cut_off(

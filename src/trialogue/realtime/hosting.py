@@ -33,10 +33,8 @@ if TYPE_CHECKING:
 
     from trialogue.conversation.context import ChatContext
     from trialogue.realtime.configuration import Configuration
-    from trialogue.realtime.ledger import (
-        Request,
-    )
     from trialogue.realtime.replies import Reply, ReplyOutcome, Tap, Turn
+    from trialogue.realtime.requests import Request
     from trialogue.realtime.streaming import ReplyStream
     from trialogue.realtime.wishes import Wish
 

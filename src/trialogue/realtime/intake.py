@@ -51,7 +51,6 @@ from trialogue.dialects.events import (
 )
 from trialogue.errors import ConnectRefused, ServerError
 from trialogue.realtime.configuration import Configuration
-from trialogue.realtime.ledger import RequestState
 from trialogue.realtime.listening import ANSWER_DUE, WORDS_DUE
 from trialogue.realtime.notices import (
     ErrorNotice,
@@ -66,14 +65,15 @@ from trialogue.realtime.notices import (
 )
 from trialogue.realtime.probing import Probe, cannot_tell, imply, is_held, is_missing
 from trialogue.realtime.replies import Reply
+from trialogue.realtime.requests import RequestState
 from trialogue.realtime.retrieving import Retrieval
 
 if TYPE_CHECKING:
     from trialogue.conversation.changes import Change
     from trialogue.conversation.items import Item
     from trialogue.realtime.connection import Connection
-    from trialogue.realtime.ledger import Request
     from trialogue.realtime.parts import SessionParts
+    from trialogue.realtime.requests import Request
 
 __all__ = ["Intake"]
 
@@ -368,7 +368,11 @@ class Intake:
         self._settle_doubts(connection)
         about = None if request is None else request.command
         session.logbook.error(connection.generation, event, about)
-        if event.error_class is ErrorClass.TERMINAL:
+        terminal = event.error_class is ErrorClass.TERMINAL
+        if terminal and connection is session.supervisor.spare:
+            # The connection that serves goes on; if it is refused too, it tells.
+            connection.end(ConnectRefused(event.message, reason=event.code))
+        elif terminal:
             session.fail(
                 ServerError(
                     event.message,

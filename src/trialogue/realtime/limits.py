@@ -68,6 +68,8 @@ class Limits:
         outbox_frames: control frames that wait to be written; with more than that the
             peer has stopped reading, and the connection ends. The batch that a new
             connection begins with does not count: it is as long as what is replayed.
+            Any other counts as half of them at most: an edit may be as long as the
+            conversation.
         subscriber_events: events that a subscriber may leave unread, unless it names
             its own `buffer`.
 

@@ -11,7 +11,6 @@ import trio
 
 from trialogue.dialects.events import Usage
 from trialogue.realtime.input_ring import SAMPLE_RATE
-from trialogue.realtime.ledger import RequestState
 from trialogue.realtime.notices import (
     ConnectionOpened,
     MalformedFrame,
@@ -19,15 +18,16 @@ from trialogue.realtime.notices import (
     UserStartedSpeaking,
     UserStoppedSpeaking,
 )
+from trialogue.realtime.requests import RequestState
 
 if TYPE_CHECKING:
     from trialogue.dialects.events import ResponseDone
     from trialogue.realtime.broadcast import Broadcast
     from trialogue.realtime.connection import Connection, Traffic
-    from trialogue.realtime.ledger import Request
     from trialogue.realtime.listening import Listening
     from trialogue.realtime.replies import Response
     from trialogue.realtime.replying import Replying
+    from trialogue.realtime.requests import Request
 
 __all__ = [
     "Durations",

@@ -19,7 +19,7 @@ from trialogue.dialects.commands import (
     RetrieveItem,
     TruncateItem,
 )
-from trialogue.realtime.ledger import Request, RequestState, item_of
+from trialogue.realtime.requests import Request, RequestState, item_of
 
 if TYPE_CHECKING:
     from trialogue.conversation.changes import Change

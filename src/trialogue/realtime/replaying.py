@@ -15,8 +15,8 @@ from trialogue.conversation.items import (
 )
 from trialogue.dialects.commands import Command, CreateItem, CreateUserAudio
 from trialogue.errors import ConversionError
-from trialogue.realtime.ledger import item_of
 from trialogue.realtime.notices import ErrorNotice, ReplayTruncated
+from trialogue.realtime.requests import item_of
 from trialogue.realtime.syncing import creation
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from trialogue.conversation.record import Record
     from trialogue.realtime.connection import Connection
     from trialogue.realtime.history import History
-    from trialogue.realtime.ledger import Request
     from trialogue.realtime.listener import Listener
     from trialogue.realtime.listening import Listening
+    from trialogue.realtime.requests import Request
 
 __all__ = ["encode_replay"]
 

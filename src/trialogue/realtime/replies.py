@@ -16,7 +16,7 @@ from trialogue.dialects.commands import CreateResponse
 from trialogue.dialects.events import ResponseDone, Usage
 from trialogue.errors import TrialogueError
 from trialogue.realtime.configuration import Configuration
-from trialogue.realtime.ledger import Request
+from trialogue.realtime.requests import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,12 +10,12 @@ import trio
 from trialogue.conversation.items import Item
 from trialogue.dialects.commands import RetrieveItem
 from trialogue.errors import AnswerTimeout, ConnectionLost, ServerError
-from trialogue.realtime.ledger import RequestState
+from trialogue.realtime.requests import RequestState
 
 if TYPE_CHECKING:
     from trialogue.dialects.events import ItemRetrieved
     from trialogue.realtime.connection import Connection
-    from trialogue.realtime.ledger import Request
+    from trialogue.realtime.requests import Request
 
 __all__ = ["Retrieval", "RetrievedItem", "retrieve"]
 
@@ -77,16 +77,19 @@ async def retrieve(session: Session, item_id: str, seconds: float) -> RetrievedI
         trio.CancelScope(deadline=deadline),
     ):
         await pending.settled()
-    return _result(request, retrieval, seconds)
+    return _result(request, retrieval, seconds, gone=not connection.live)
 
 
-def _result(request: Request, retrieval: Retrieval, seconds: float) -> RetrievedItem:
+def _result(
+    request: Request, retrieval: Retrieval, seconds: float, *, gone: bool
+) -> RetrievedItem:
     if retrieval.found is not None:
         return retrieval.found
     if request.error is not None:
         error = request.error
         raise ServerError(error.message, code=error.code, event_id=request.event_id)
-    if request.state is RequestState.LOST:
+    unwritten = request.state is RequestState.NOT_SENT
+    if request.state is RequestState.LOST or (unwritten and gone):
         msg = "the connection ended before the item came; ask again on the next one"
         raise ConnectionLost(msg)
     msg = f"the item did not come within {seconds:g} s; give it a longer ack_timeout"

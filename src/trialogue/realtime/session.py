@@ -19,14 +19,10 @@ from trialogue.errors import (
 )
 from trialogue.realtime.commanding import Commanding
 from trialogue.realtime.hosting import Hosting
-from trialogue.realtime.ledger import (
-    RequestReport,
-    RequestState,
-    UpdateReport,
-)
 from trialogue.realtime.notices import (
     AudioDropped,
 )
+from trialogue.realtime.requests import RequestReport, RequestState, UpdateReport
 from trialogue.realtime.retrieving import retrieve
 from trialogue.realtime.streaming import DEFAULT_LIMITS, StreamLimits
 from trialogue.realtime.wishes import ReplyOptions, wish_for

@@ -19,7 +19,7 @@ from trialogue.dialects.commands import (
     DeleteItem,
 )
 from trialogue.dialects.events import ErrorClass
-from trialogue.realtime.ledger import RequestState
+from trialogue.realtime.requests import RequestState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from trialogue.conversation.record import Record
     from trialogue.conversation.view import View
     from trialogue.dialects.events import ErrorReported
-    from trialogue.realtime.ledger import Request
+    from trialogue.realtime.requests import Request
 
     SoundOf = Callable[[str], bytes | None]
     """Gives the sound of a committed turn, while it is kept."""

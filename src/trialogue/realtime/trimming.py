@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from trialogue.conversation.trimming import overdue
 from trialogue.dialects.commands import DeleteItem
-from trialogue.realtime.ledger import item_of
 from trialogue.realtime.notices import HistoryTrimmed
+from trialogue.realtime.requests import item_of
 
 if TYPE_CHECKING:
     from trialogue.conversation.changes import Change

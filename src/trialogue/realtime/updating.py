@@ -12,12 +12,7 @@ from trialogue.dialects.commands import Creation, DeleteItem
 from trialogue.dialects.options import UNCHANGED, SessionOptions, Unchanged
 from trialogue.errors import ConfigurationError
 from trialogue.realtime.configuration import Configuration
-from trialogue.realtime.ledger import (
-    Request,
-    RequestState,
-    UpdateReport,
-    report_on,
-)
+from trialogue.realtime.requests import Request, RequestState, UpdateReport, report_on
 from trialogue.realtime.syncing import Sync, followers_of_missing, plan_sync
 
 if TYPE_CHECKING:
