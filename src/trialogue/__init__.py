@@ -102,6 +102,7 @@ from trialogue.realtime.streaming import (
 from trialogue.realtime.wirelog import WireLog
 from trialogue.realtime.wishes import ReplyOptions
 from trialogue.tools import (
+    AnyTool,
     FunctionTool,
     NoReply,
     ToolSet,
@@ -115,6 +116,7 @@ __all__ = [
     "Agent",
     "AgentSession",
     "AnswerTimeout",
+    "AnyTool",
     "AudioFormat",
     "AzureRealtime",
     "Backoff",

@@ -12,8 +12,8 @@ import trio
 from stage import Prompted, on_stage, outputs, prompted, running, until
 from trialogue import (
     Agent,
+    AnyTool,
     ConfigurationError,
-    FunctionTool,
     RunContext,
     SessionClosed,
     ToolSet,
@@ -55,7 +55,7 @@ class Shelf(ToolSet):
         self.tasks: list[object] = []
         self.tools = [self.tool(tool) for tool in tools]
 
-    def tool(self, name: str) -> FunctionTool[..., Any]:
+    def tool(self, name: str) -> AnyTool:
         async def look_up(title: str = "") -> str:
             """Look up a book."""
             await trio.sleep(0.1)
@@ -64,7 +64,7 @@ class Shelf(ToolSet):
         return function_tool(name=name)(look_up)
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[list[FunctionTool[..., Any]]]:
+    async def open(self) -> AsyncIterator[list[AnyTool]]:
         await trio.sleep(self.opens)
         if self.broken:
             msg = "the shelf is on fire"
@@ -203,7 +203,7 @@ async def test_sets_that_are_made_alike_are_one(
     opened: list[str] = []
 
     @tool_set
-    async def library(city: str) -> AsyncIterator[list[FunctionTool[..., Any]]]:
+    async def library(city: str) -> AsyncIterator[list[AnyTool]]:
         opened.append(city)
 
         @function_tool(name=f"look_up_{city}")
@@ -382,7 +382,7 @@ async def test_what_is_given_in_place_of_a_set_is_refused(
     autojump_clock: MockClock, tools: Any, words: str
 ) -> None:
     @tool_set(name="made")
-    async def made() -> AsyncIterator[list[FunctionTool[..., Any]]]:
+    async def made() -> AsyncIterator[list[AnyTool]]:
         yield []
 
     agent = Agent("Be brief.", tools=tools(made, Shelf("shelf", [])))
@@ -442,7 +442,7 @@ async def test_what_closing_a_set_raises_is_raised_when_all_are_closed(
     log: list[str] = []
 
     @tool_set
-    async def torn() -> AsyncIterator[list[FunctionTool[..., Any]]]:
+    async def torn() -> AsyncIterator[list[AnyTool]]:
         yield []
         raise OSError("torn")
 
@@ -480,6 +480,45 @@ async def test_the_session_ends_while_a_set_is_being_opened(
         assert trio.current_time() - began < 1
     assert len(caught) == 1
     assert log == []
+
+
+@pytest.mark.behaviour("G20", "G22")
+async def test_at_whatever_moment_a_session_is_cancelled_no_set_is_left_open(
+    autojump_clock: MockClock,
+) -> None:
+    """Sixty moments, in openings, handoffs and closings; leaving is bounded."""
+    ended: list[str] = []
+
+    @tool_set
+    async def slow(name: str) -> AsyncIterator[list[AnyTool]]:
+        await trio.sleep(0.2)
+        ended.append(f"+{name}")
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep_forever)
+                yield []
+                await trio.sleep(0.1)
+                nursery.cancel_scope.cancel()
+        finally:
+            ended.append(f"-{name}")
+
+    async def talk() -> None:
+        async with on_stage() as stage, trio.open_nursery() as nursery:
+            nursery.start_soon(stage.session.run, Clerk(slow("a")))
+            await until(lambda: stage.session.agent is not None)
+            await stage.session.handoff(Clerk(slow("a"), slow("b")))
+            await stage.session.handoff(Clerk(slow("b"), slow("c")))
+            stage.session.end(now=True)
+
+    opened: list[str] = []
+    for moment in range(60):
+        ended.clear()
+        with trio.move_on_after(moment * 0.03) as scope:
+            await talk()
+        assert trio.current_time() - scope.deadline < 2.5
+        opened = [name for name in ended if name.startswith("+")]
+        assert sorted(ended) == sorted([*opened, *(f"-{n[1:]}" for n in opened)])
+    assert opened == ["+a", "+b", "+c"]
 
 
 # --- tools that come and go --------------------------------------------------------

@@ -18,7 +18,7 @@ from trialogue.mcp import MCPServerStreamableHttp
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from trialogue import FunctionTool
+    from trialogue import AnyTool
 
 pytest.importorskip("mcp_types", reason="the package `mcp`, 2.3 or later, is missing")
 
@@ -217,9 +217,7 @@ def at(server: Web, **options: Any) -> MCPServerStreamableHttp:
     return MCPServerStreamableHttp(server.url, name="web", **options)
 
 
-async def call(
-    tools: Sequence[FunctionTool[..., Any]], name: str, /, **arguments: Any
-) -> str:
+async def call(tools: Sequence[AnyTool], name: str, /, **arguments: Any) -> str:
     """Call a tool as a session does; what the model is told."""
     (tool,) = [tool for tool in tools if tool.name == name]
     try:

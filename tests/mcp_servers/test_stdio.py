@@ -20,7 +20,7 @@ from trialogue.mcp import MCPServerStdio
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trialogue import FunctionTool
+    from trialogue import AnyTool
 
 pytest.importorskip("mcp_types", reason="the package `mcp`, 2.3 or later, is missing")
 
@@ -37,9 +37,7 @@ def raw(plan: dict[str, Any] | None = None, **options: Any) -> MCPServerStdio:
     return MCPServerStdio(sys.executable, arguments, name="raw", **options)
 
 
-async def call(
-    tools: Sequence[FunctionTool[..., Any]], name: str, /, **arguments: Any
-) -> str:
+async def call(tools: Sequence[AnyTool], name: str, /, **arguments: Any) -> str:
     """Call a tool as a session does; what the model is told."""
     (tool,) = [tool for tool in tools if tool.name == name]
     try:

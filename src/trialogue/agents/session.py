@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from trialogue.realtime.replies import ReplyOutcome
     from trialogue.realtime.requests import UpdateReport
     from trialogue.realtime.settings import SessionSettings
-    from trialogue.tools import FunctionTool, ToolSet
+    from trialogue.tools import AnyTool, ToolSet
 
 __all__ = ["AgentSession"]
 
@@ -209,9 +209,7 @@ class AgentSession(Generic[UserDataT]):
         """
         return await self._delegating.delegate(agent)
 
-    async def open_tool_set(
-        self, tool_set: ToolSet
-    ) -> tuple[FunctionTool[..., Any], ...]:
+    async def open_tool_set(self, tool_set: ToolSet) -> tuple[AnyTool, ...]:
         """Open a tool set now, for agents that come later; it stays open to the end.
 
         Without this it is opened when the first agent that lists it is prepared, and

@@ -8,7 +8,7 @@ above the session's nursery, so that whoever uses a set has ended before it is c
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -22,7 +22,7 @@ from trialogue.errors import (
     TrialogueError,
 )
 from trialogue.realtime.unwrapping import single
-from trialogue.tools import FunctionTool, ToolsByName, ToolSet, collect
+from trialogue.tools import AnyTool, FunctionTool, ToolsByName, ToolSet, collect
 from trialogue.tools.tool_set import name_of_set
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class ToolSets:
             self._add(tools, one)
         return tools
 
-    async def open(self, tool_set: ToolSet) -> tuple[FunctionTool[..., Any], ...]:
+    async def open(self, tool_set: ToolSet) -> tuple[AnyTool, ...]:
         """Open a set, unless it is open; return the tools that are in it now."""
         held = self._asked_for(tool_set)
         await self._opened(held)

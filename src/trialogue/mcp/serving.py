@@ -15,7 +15,7 @@ from trialogue.mcp.connection import Connection, Forgotten
 from trialogue.mcp.listing import read
 from trialogue.mcp.results import text_of
 from trialogue.realtime.unwrapping import single
-from trialogue.tools import FunctionTool, ToolOptions
+from trialogue.tools import ToolOptions
 from trialogue.tools.declared import declared_tool
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class _Served:
         else:
             log.warning("its new list of tools is not taken: %s", missing)
 
-    def _tool(self, tool: ListedTool) -> FunctionTool[..., Any]:
+    def _tool(self, tool: ListedTool) -> AnyTool:
         async def call(ctx: object, arguments: dict[str, Any]) -> str:
             return await self._call(tool.name, arguments)
 

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeAlias, overload
 import attrs
 
 from trialogue.errors import ConfigurationError
+from trialogue.tools.function_tool import FunctionTool
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
-    from trialogue.tools.function_tool import FunctionTool
-
 __all__ = ["OPEN_TIMEOUT", "AnyTool", "ToolSet", "name_of_set", "tool_set"]
 
 P = ParamSpec("P")
-AnyTool: TypeAlias = "FunctionTool[..., Any]"
+AnyTool: TypeAlias = FunctionTool[..., Any]
+"""A tool of whatever signature."""
 
 OPEN_TIMEOUT = 10.0
 """Seconds that a tool set may take to open, unless it says otherwise."""
