@@ -121,6 +121,14 @@ class Connection:
                         await self.list_tools()
                         await self._carry_calls()
                     self._requests.cancel_scope.cancel(reason=self.why)
+        except BaseExceptionGroup as group:
+            # What breaks while it is cancelled is not to come out beside that.
+            cancelled, rest = group.split(trio.Cancelled)
+            if rest is not None and not isinstance(rest, ExceptionGroup):
+                raise
+            self.error = rest
+            if cancelled is not None:
+                raise cancelled from None
         except Exception as error:
             self.error = error
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import os
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import PurePath
@@ -179,7 +180,7 @@ class MCPServerStdio(MCPServer):
     env: Mapping[str, Credential] = attrs.field(
         default=None, kw_only=True, converter=_credentials
     )
-    cwd: str | PurePath | None = attrs.field(default=None, kw_only=True)
+    cwd: str | os.PathLike[str] | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "name", self.name or PurePath(self.command).name)
