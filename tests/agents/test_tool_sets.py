@@ -138,7 +138,7 @@ async def test_a_set_is_opened_once_for_all_the_agents_that_list_it(
             await stage.session.handoff(Reader(shelf))
             await until(lambda: len(outputs(stage)) == 2)
             assert log == ["shelf opened"]
-        assert log == ["shelf opened"]  # a session can run another agent
+        assert log == ["shelf opened"]  # until the block is left
     assert log == ["shelf opened", "shelf closed"]
     assert shelf.tasks[0] is shelf.tasks[1]
     assert [text for _, text in outputs(stage)] == ["shelf has books"] * 2
