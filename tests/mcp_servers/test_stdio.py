@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from stage import until
-from trialogue import Secret, ToolError, ToolSetError
+from stage import Prompted, on_stage, outputs, prompted, until
+from trialogue import RunContext, Secret, ToolError, ToolSetError
+from trialogue.events import ApprovalRequested, ReplyEnded, ToolSetFailed
 from trialogue.mcp import MCPServerStdio
+from trialogue.testing import Call
+from trialogue.tools import ToolOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -295,6 +298,37 @@ async def test_a_list_that_changes_is_looked_at_again_and_a_lie_is_not_taken() -
             await trio.sleep(1.5)
             assert [tool.name for tool in tools] == kept
             assert (await call(tools, "echo")) == "{}"
+
+
+# --- in a conversation -------------------------------------------------------------
+
+
+@pytest.mark.behaviour("G23", "G24")
+async def test_a_conversation_goes_on_when_its_server_dies() -> None:
+    """The model reads what became of each call; one was not to be run at all."""
+    options = {"process_id": ToolOptions(needs_approval=True)}
+    server = raw(tool_options=options)
+
+    async def approve(ctx: RunContext, request: ApprovalRequested) -> bool:
+        await trio.lowlevel.checkpoint()
+        return request.tool != "process_id"
+
+    with trio.fail_after(PATIENT):
+        async with (
+            on_stage(
+                prompted(Call("process_id"), Call("die")), approve=approve
+            ) as stage,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(stage.session.run, Prompted(tools=[server]))
+            await until(lambda: len(stage.of(ReplyEnded)) == 2, PATIENT)
+            told = [output for _, output in outputs(stage)]
+            assert told[0].startswith("not approved")
+            assert told[1].startswith(LOST)
+            tools = await stage.session.open_tool_set(server)
+            assert await call(tools, "echo", a=1) == '{"a": 1}'
+            assert not stage.of(ToolSetFailed)
+            stage.session.end(now=True)
 
 
 # --- secrets -----------------------------------------------------------------------
