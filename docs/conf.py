@@ -32,6 +32,7 @@ myst_enable_extensions = ["deflist"]
 NAMESPACES: Final = (
     "trialogue",
     "trialogue.events",
+    "trialogue.mcp",
     "trialogue.audio",
     "trialogue.conversation",
     "trialogue.tools",
