@@ -481,6 +481,26 @@ async def test_a_guardrail_that_fails_has_tripped(
         assert trip.seconds == pytest.approx(0.7, abs=0.01)
 
 
+@pytest.mark.behaviour("G12")
+async def test_a_check_that_refuses_to_end_has_not_let_it_pass(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """What it says when its time is over counts for nothing."""
+
+    @output_guardrail(timeout=0.5)
+    async def deaf(ctx: RunContext, text: str) -> Trip | None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(1.0)
+        return None
+
+    async with on_stage(prompted(Say(WORDS, ms=MS))) as stage:
+        async with running(stage, Talker(deaf)):
+            await until(lambda: stage.of(GuardrailTripped))
+            await trio.sleep(5)
+        assert one_trip(stage).reason == "it took longer than 0.5 s"
+        assert played(stage)[0] < 2000
+
+
 # --- what follows ------------------------------------------------------------------
 
 

@@ -32,6 +32,7 @@ from trialogue import (
 )
 from trialogue.events import (
     AgentEntered,
+    ApprovalRequested,
     GuardrailTripped,
     HandoffStarted,
     ReplyEnded,
@@ -510,3 +511,59 @@ async def test_a_detached_tool_is_checked_under_the_next_agent_as_well(
         assert [e.agent for e in stage.of(AgentEntered)] == ["Bank", "Weather"]
         assert [ms for _, ms in spoken(stage)] == [None, None]
         assert one_trip(stage).agent == "Bank"
+
+
+@pytest.mark.behaviour("G16", "T10")
+async def test_nobody_is_asked_to_approve_what_a_guardrail_refuses(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """It is looked at before; what passes waits for its approval, and is not run."""
+
+    class Careful(Bank):
+        @function_tool(needs_approval=True)
+        async def pay(self, ctx: RunContext, amount: float) -> str:
+            """Pay, if somebody agrees."""
+            self.paid.append(amount)
+            return "paid"
+
+    for amount, asked in ((500, []), (50, ["pay"])):
+        requests_seen: list[str] = []
+
+        async def approve(
+            ctx: RunContext,
+            request: ApprovalRequested,
+            seen: list[str] = requests_seen,
+        ) -> bool:
+            seen.append(request.tool)
+            return True
+
+        agent = Careful(limited(100, 0.2))
+        await called(Call("pay", {"amount": amount}), agent=agent, approve=approve)
+        assert requests_seen == asked
+        assert agent.paid == ([50] if asked else [])
+
+
+@pytest.mark.behaviour("G12", "G17")
+@pytest.mark.parametrize("before", [True, False], ids=["input", "output"])
+async def test_a_check_that_refuses_to_end_lets_nothing_pass(
+    autojump_clock: trio.testing.MockClock, before: bool
+) -> None:
+    """The call is answered a moment after its time; what comes later is nothing."""
+
+    async def deaf(ctx: RunContext, what: Any) -> Trip | None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(10)
+        return None
+
+    place = tool_input_guardrail if before else tool_output_guardrail
+    agent = Bank(place(timeout=1.0)(deaf))
+    async with on_stage(prompted(Call("pay", {"amount": 5}))) as stage:
+        async with running(stage, agent):
+            await until(lambda: outputs(stage))
+            assert trio.current_time() < 4
+            await trio.sleep(20)
+            assert stage.session.realtime.open_work == QUIET
+        ((_, text),) = outputs(stage)
+        assert text == (NOT_RUN if before else WITHHELD)
+        assert agent.paid == ([] if before else [5])
+        assert CARD not in everything_sent(stage)

@@ -106,7 +106,9 @@ def watching_cuts(patch: Patch) -> None:
 @mutant("G12", "a check that overruns its time has passed")
 def overrun_is_a_pass(patch: Patch) -> None:
     patch.source(
-        "trialogue.agents.checking:check", "if within.cancelled_caught:", "if False:"
+        "trialogue.agents.checking:check",
+        "if trip is None and within.cancel_called:",
+        "if False:",
     )
 
 

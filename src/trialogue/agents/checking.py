@@ -45,7 +45,7 @@ async def check(guardrail: Guardrail, ctx: RunContext, what: Any) -> Tripped | N
     try:
         with trio.move_on_after(guardrail.timeout) as within:
             trip = _a_trip(await guardrail.check(ctx, what))
-        if within.cancelled_caught:
+        if trip is None and within.cancel_called:  # also if it would not be stopped
             trip = Trip(f"it took longer than {guardrail.timeout:g} s")
     except BaseExceptionGroup as group:
         cancelled, rest = group.split(trio.Cancelled)
