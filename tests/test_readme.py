@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import json
 import re
@@ -58,8 +59,20 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
 
 def programs() -> tuple[str, str]:
     """The two programs: one with agents, one with a session alone."""
-    agents, alone = blocks("python")
+    agents, alone, _ = blocks("python")
     return agents, alone
+
+
+def test_the_test_of_the_example_passes() -> None:
+    """As printed, with the agents of the first program."""
+    tree = ast.parse(programs()[0])
+    kinds = (ast.ClassDef, ast.Import, ast.ImportFrom)
+    tree.body = [node for node in tree.body if isinstance(node, kinds)]
+    names: dict[str, Any] = {"__name__": "test_weather"}
+    for source in (ast.unparse(tree), blocks("python")[2]):
+        exec(compile(source, "README.md", "exec", dont_inherit=True), names)
+
+    names["test_sunny_tells_the_weather"]()
 
 
 @pytest.mark.parametrize("program", programs(), ids=["agents", "alone"])

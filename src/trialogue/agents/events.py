@@ -12,9 +12,12 @@ __all__ = [
     "AgentEntered",
     "AgentStateChanged",
     "AgentTranscript",
+    "ApprovalRequested",
+    "ApprovalSettled",
     "DelegationEnded",
     "DelegationStarted",
     "DelegationTimings",
+    "GuardrailTripped",
     "HandoffCompleted",
     "HandoffDiscarded",
     "HandoffFailed",
@@ -25,6 +28,7 @@ __all__ = [
     "ToolFailed",
     "ToolFinished",
     "ToolNoted",
+    "ToolStalled",
     "ToolStarted",
     "UserStateChanged",
 ]
@@ -99,6 +103,42 @@ class AgentTranscript:
 
 
 @attrs.frozen
+class ApprovalRequested:
+    """A call waits for somebody's word before it is run.
+
+    `session.approve(call_id)` or `session.deny(call_id)` says it, in whatever task.
+
+    Attributes:
+        arguments: as the model gave them: the JSON of an object.
+        deadline: when it is refused for want of a word (Trio's clock).
+    """
+
+    agent: str
+    tool: str
+    call_id: str
+    arguments: str = attrs.field(repr=False)
+    deadline: float
+
+
+@attrs.frozen
+class ApprovalSettled:
+    """A call does not wait for approval any more.
+
+    Attributes:
+        outcome: "approved"; "denied"; "expired", for nobody decided in time;
+            "withdrawn", for the user interrupted (a tool that asks for that), the agent
+            handed over, or the session ended.
+        reason: why it was denied, as the model is told.
+    """
+
+    agent: str
+    tool: str
+    call_id: str
+    outcome: Literal["approved", "denied", "expired", "withdrawn"]
+    reason: str = attrs.field(default="", repr=False)
+
+
+@attrs.frozen
 class ToolStarted:
     """A tool begins to run."""
 
@@ -115,9 +155,10 @@ class ToolFinished:
     Attributes:
         agent: for whom it ran; None if nobody answers for it.
         outcome: "Returned", "Failed" (a `ToolError`), "Crashed", "TimedOut",
-            "Interrupted", "UnknownTool", "BadArguments", "Transferred", "Conflict",
-            "HandoffFailed", "HandedOff" (stopped, or never run) or "InProgress" (a
-            detached tool that goes on: `ToolNoted` will follow).
+            "Interrupted", "UnknownTool", "BadArguments", "Denied" (not approved),
+            "Blocked" (a guardrail tripped), "StepLimitReached", "Transferred",
+            "Conflict", "HandoffFailed", "HandedOff" (stopped, or never run) or
+            "InProgress" (a detached tool that goes on: `ToolNoted` will follow).
         output: what the model is told.
         seconds: how long the tool ran; None if it was not run.
     """
@@ -158,6 +199,23 @@ class ToolFailed:
     call_id: str
     problem: str
     error: BaseException | None = None
+
+
+@attrs.frozen
+class ToolStalled:
+    """A tool was stopped and does not end; everything else goes on without it.
+
+    Its call is answered, and what still comes of it is dropped. The task ends with the
+    session's block at the latest, which waits for it.
+
+    Attributes:
+        stack: where it is, outermost first.
+    """
+
+    agent: str
+    tool: str
+    call_id: str
+    stack: tuple[str, ...]
 
 
 @attrs.frozen
@@ -241,6 +299,39 @@ class DelegationEnded:
     to: str
     outcome: Literal["completed", "failed", "cancelled"]
     timings: DelegationTimings
+
+
+@attrs.frozen
+class GuardrailTripped:
+    """A guardrail found what must not be, failed, or took too long.
+
+    Attributes:
+        guardrail: its name.
+        place: what it checks: "output", "input", "tool_input" or "tool_output".
+        reason: what it found, or how it failed.
+        agent: who had said it, was spoken to, or had called; None if nobody is current.
+        text: what was checked: the message, or the turn, as far as it was known then,
+            the arguments of the call, or its output.
+        item_id: the message, or the user's turn; None for calls.
+        call_id: the call; None for speech.
+        response_id: the reply that it belongs to, or for a turn of the user's, that
+            answered it; None if there was none by then.
+        heard_ms: how much of that reply had been heard; 0 for a written one.
+        seconds: how long the check took.
+        error: what the check raised, if that is why it tripped.
+    """
+
+    guardrail: str
+    place: Literal["output", "input", "tool_input", "tool_output"]
+    reason: str
+    agent: str | None
+    text: str = attrs.field(repr=False)
+    item_id: str | None
+    call_id: str | None
+    response_id: str | None
+    heard_ms: int | None
+    seconds: float
+    error: BaseException | None = None
 
 
 @attrs.frozen

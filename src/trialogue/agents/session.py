@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack
 
 import trio
 
+from trialogue.agents.approving import Approving
 from trialogue.agents.block import Block
 from trialogue.agents.delegating import Delegating
 from trialogue.agents.ending import Ending
+from trialogue.agents.guarding import Guarding
 from trialogue.agents.handing_over import HandingOver
 from trialogue.agents.logbook import note
 from trialogue.agents.playing import Stage
@@ -17,7 +19,9 @@ from trialogue.agents.presence import Presence
 from trialogue.agents.recording import Recorder
 from trialogue.agents.running import Running
 from trialogue.agents.speaking import asked_of
+from trialogue.agents.step_limit import StepLimit
 from trialogue.agents.steps import Steps
+from trialogue.agents.tool_settings import ToolSettings
 from trialogue.agents.user_turns import UserTurns
 from trialogue.agents.userdata import UserDataT
 from trialogue.agents.waiting import heard_to_the_end
@@ -28,10 +32,12 @@ from trialogue.realtime.streaming import DEFAULT_LIMITS, ReplyStream, StreamLimi
 from trialogue.realtime.wishes import ReplyOptions, wish_for
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
 
     from trialogue.agents.agent import Agent, Handoff
-    from trialogue.agents.events import HandoffTimings
+    from trialogue.agents.events import ApprovalRequested, HandoffTimings
+    from trialogue.agents.guardrails import Guardrail
     from trialogue.agents.scope import AgentScope
     from trialogue.agents.states import AgentState, UserState
     from trialogue.audio.base import AudioOutput
@@ -71,12 +77,15 @@ class AgentSession(Generic[UserDataT]):
         on_handoff_error: Literal["restore", "raise"] = "restore",
         barge_in: Literal["provider", "client"] = "provider",
         away_after: float | None = 15.0,
+        guardrails: Sequence[Guardrail] = (),
+        tools: ToolSettings | None = None,
         **settings: Unpack[SessionSettings],
     ) -> None:
         self.model = model
         self.userdata = userdata
         self.scope: AgentScope | None = None
         self.playout = Playout(output)
+        self.guarding = Guarding(self, guardrails)
         wall = settings.get("wall") or time.time
         stage = Stage(self, self.playout, barge_in)
         self.realtime = RealtimeSession(model, listener=stage, **settings)
@@ -97,6 +106,9 @@ class AgentSession(Generic[UserDataT]):
             self.presence,
             self.ending,
         )
+        self.tool_settings = tools or ToolSettings()
+        self.step_limit = StepLimit(self.tool_settings.max_tool_steps)
+        self.approving = Approving(self, self.tool_settings)
         self._handing_over = HandingOver(self)
         self._delegating = Delegating(self)
 
@@ -227,6 +239,34 @@ class AgentSession(Generic[UserDataT]):
         """
         return await self._delegating.delegate(agent)
 
+    # --- approvals -----------------------------------------------------------
+
+    @property
+    def approvals(self) -> tuple[ApprovalRequested, ...]:
+        """The calls that wait for approval (`needs_approval`), the oldest first."""
+        return self.approving.requests
+
+    def approve(self, call_id: str) -> None:
+        """Have a call run that waits for approval. Synchronous, from any task.
+
+        Raises:
+            ApprovalError: no such call waits; `outcome` says so if it is settled.
+            SessionClosed: the session takes no more work.
+        """
+        self.approving.approve(call_id)
+
+    def deny(self, call_id: str, reason: str = "") -> None:
+        """Refuse a call that waits for approval. Synchronous, from any task.
+
+        Args:
+            reason: what the model is told of it: "not approved: …".
+
+        Raises:
+            ApprovalError: no such call waits; `outcome` says so if it is settled.
+            SessionClosed: the session takes no more work.
+        """
+        self.approving.deny(call_id, reason)
+
     # --- speech and conversation ---------------------------------------------
 
     async def generate_reply(
@@ -243,7 +283,8 @@ class AgentSession(Generic[UserDataT]):
         or the user cuts short returns "interrupted" with what was heard.
         """
         wish = wish_for(self.realtime.replying.new_key(), **options)
-        return await self.realtime.reply(wish, if_busy=if_busy, **asked_of(self))
+        asked = asked_of(self, aloud=not wish.command.out_of_band)
+        return await self.realtime.reply(wish, if_busy=if_busy, **asked)
 
     def open_reply(
         self,
@@ -258,9 +299,8 @@ class AgentSession(Generic[UserDataT]):
         ever; what the streams give comes beside that.
         """
         wish = wish_for(self.realtime.replying.new_key(), **options)
-        return self.realtime.stream_reply(
-            wish, if_busy=if_busy, limits=limits, **asked_of(self)
-        )
+        asked = asked_of(self, aloud=not wish.command.out_of_band)
+        return self.realtime.stream_reply(wish, if_busy=if_busy, limits=limits, **asked)
 
     # --- the user ------------------------------------------------------------
 
@@ -291,8 +331,9 @@ class AgentSession(Generic[UserDataT]):
     async def start_user_turn(self) -> None:
         """The user presses the button: what follows is a turn, until it is committed.
 
-        The agent's speech stops in the step in which this is called (`interrupt`), and
-        the microphone is listened to from then on. What was said before and belongs to
+        The agent's speech stops in the step in which this is called (`interrupt`), as
+        do tools with `on_interrupt="cancel"`, and the microphone is listened to from
+        then on. What was said before and belongs to
         no turn is dropped.
 
         Raises:

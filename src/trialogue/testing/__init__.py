@@ -4,6 +4,7 @@ The server is a product of its own: programs built on trialogue can be tested ag
 without a key, a network or a real clock.
 """
 
+from trialogue.testing.agent_run import AgentRun, Exchange
 from trialogue.testing.connection import Connection, LogEntry
 from trialogue.testing.faults import (
     Fault,
@@ -21,8 +22,11 @@ from trialogue.testing.faults import (
     stall,
     swallow,
 )
+from trialogue.testing.happenings import Happenings
 from trialogue.testing.machine import Committed, Keeping, Pace, ResponseRecord, Settings
 from trialogue.testing.network import Network
+from trialogue.testing.observed import ModelReply, ToolCall
+from trialogue.testing.running import run_agent
 from trialogue.testing.scheduling import CancelAtStep, seeded
 from trialogue.testing.script import (
     Brain,
@@ -36,22 +40,30 @@ from trialogue.testing.script import (
     Stop,
     Turn,
 )
+from trialogue.testing.scripted import Answer, ScriptError
 from trialogue.testing.server import RealtimeServer, open_realtime_server
+from trialogue.testing.settling import TurnUnfinished
 from trialogue.testing.speech import Cue, Utterances, quiet, voice
+from trialogue.testing.virtual_time import hold_clock, in_virtual_time
 from trialogue.testing.watermark import Mark, config_hash, decode
 
 __all__ = [
+    "AgentRun",
+    "Answer",
     "Brain",
     "Call",
     "CancelAtStep",
     "Committed",
     "Connection",
     "Cue",
+    "Exchange",
     "Fail",
     "Fault",
+    "Happenings",
     "Keeping",
     "LogEntry",
     "Mark",
+    "ModelReply",
     "Network",
     "Pace",
     "Pause",
@@ -61,9 +73,12 @@ __all__ = [
     "Rule",
     "Rules",
     "Say",
+    "ScriptError",
     "Settings",
     "Stop",
+    "ToolCall",
     "Turn",
+    "TurnUnfinished",
     "Utterances",
     "close",
     "config_hash",
@@ -71,6 +86,8 @@ __all__ = [
     "decode",
     "duplicate",
     "hold",
+    "hold_clock",
+    "in_virtual_time",
     "late",
     "lose",
     "open_realtime_server",
@@ -78,6 +95,7 @@ __all__ = [
     "refuse_connect",
     "refuse_upgrade",
     "reject",
+    "run_agent",
     "seeded",
     "silence",
     "silent_connect",

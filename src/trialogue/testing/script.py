@@ -95,7 +95,7 @@ class Stop:
 
 _PARTS: Final = (Say, Call, Pause, Fail, Stop)
 Part: TypeAlias = Say | Call | Pause | Fail | Stop
-Reply: TypeAlias = Sequence[Part] | Part | str
+Reply: TypeAlias = Sequence[Part | str] | Part | str
 
 
 @attrs.frozen(kw_only=True)
@@ -116,6 +116,10 @@ class Turn:
         metadata: what the client attached to it.
         connection: the index of the connection, counted by the server.
         ordinal: how many responses were begun on this connection before.
+        agent: the name of the agent that asks, where that is known (`run_agent` knows
+            it, a server alone does not), else None.
+        in_conversation: False for an out-of-band response.
+        response_id: what the response will be called.
     """
 
     items: tuple[Item, ...] = ()
@@ -130,16 +134,33 @@ class Turn:
     metadata: Mapping[str, str] | None = None
     connection: int = 0
     ordinal: int = 0
+    agent: str | None = None
+    in_conversation: bool = True
+    response_id: str = ""
 
 
 Brain: TypeAlias = Callable[[Turn], Reply]
 
 
 def parts_of(reply: Reply) -> tuple[Part, ...]:
-    """Return a reply as parts; a bare string is said."""
-    if isinstance(reply, str):
-        return (Say(reply),)
-    return (reply,) if isinstance(reply, _PARTS) else tuple(reply)
+    """Return a reply as parts; a bare string is said.
+
+    Raises:
+        TypeError: there is something in it that a model cannot do.
+    """
+    if isinstance(reply, (str, *_PARTS)):
+        return (_part(reply),)
+    return tuple(map(_part, reply))
+
+
+def _part(value: object) -> Part:
+    if isinstance(value, str):
+        return Say(value)
+    if isinstance(value, _PARTS):
+        return value
+    names = ", ".join(kind.__name__ for kind in _PARTS)
+    msg = f"a reply is made of text and of {names}, not of {value!r}"
+    raise TypeError(msg)
 
 
 def echo(turn: Turn) -> Reply:
@@ -157,7 +178,8 @@ class Rule:
 
     Attributes:
         reply: the parts, or a function that makes them of the turn.
-        agent: a text that the instructions in force contain.
+        agent: the name of the agent, where that is known (see `Turn.agent`), else a
+            text that the instructions in force contain.
         user: a pattern searched for in what the user said last; it does not hold while
             a tool output waits to be answered, unless `output` is given as well.
         output: a pattern searched for in the tool output that waits.
@@ -179,11 +201,16 @@ class Rule:
     def matches(self, turn: Turn) -> bool:
         """Whether every condition holds."""
         return (
-            (self.agent is None or self.agent in turn.instructions)
+            self._is_for(turn)
             and (self.override is None or self.override in (turn.override or ""))
             and self.asked_by in (None, turn.asked_by)
             and self._hears(turn)
         )
+
+    def _is_for(self, turn: Turn) -> bool:
+        if self.agent is None or turn.agent is not None:
+            return self.agent in (None, turn.agent)
+        return self.agent in turn.instructions
 
     def _hears(self, turn: Turn) -> bool:
         if self.output is not None:

@@ -6,7 +6,7 @@ exception that the program did not address to the model is never part of it (T2)
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias, assert_never
+from typing import Any, Final, Literal, TypeAlias, assert_never
 
 import attrs
 
@@ -16,8 +16,10 @@ from trialogue.tools.plain import NotPlain, to_plain
 __all__ = [
     "MAX_OUTPUT_BYTES",
     "BadArguments",
+    "Blocked",
     "Conflict",
     "Crashed",
+    "Denied",
     "Failed",
     "HandedOff",
     "HandoffFailed",
@@ -25,6 +27,7 @@ __all__ = [
     "Interrupted",
     "NoReply",
     "Returned",
+    "StepLimitReached",
     "TimedOut",
     "ToolOutcome",
     "Transferred",
@@ -94,6 +97,20 @@ class BadArguments:
 
 
 @attrs.frozen
+class Denied:
+    """The call needed approval and was given none; the reason is for the model."""
+
+    reason: str = ""
+
+
+@attrs.frozen
+class StepLimitReached:
+    """The call was not run: so many responses in a row have called tools."""
+
+    most: int
+
+
+@attrs.frozen
 class TimedOut:
     """The tool took longer than its own timeout and was cancelled."""
 
@@ -134,6 +151,20 @@ class Conflict:
 
 
 @attrs.frozen
+class Blocked:
+    """A guardrail tripped.
+
+    Attributes:
+        what: it was the "call", so that the tool was not run; the "result", which is
+            withheld; or the "reply" that the call is part of, which was stopped.
+        message: what the model is told instead of a plain sentence.
+    """
+
+    what: Literal["call", "result", "reply"]
+    message: str | None = None
+
+
+@attrs.frozen
 class InProgress:
     """The tool goes on; its result follows as a note."""
 
@@ -144,12 +175,15 @@ ToolOutcome: TypeAlias = (
     | Crashed
     | UnknownTool
     | BadArguments
+    | Denied
+    | StepLimitReached
     | TimedOut
     | Interrupted
     | HandedOff
     | Transferred
     | HandoffFailed
     | Conflict
+    | Blocked
     | InProgress
 )
 
@@ -194,7 +228,7 @@ def _returned(value: Any, max_bytes: int) -> tuple[str, str | None]:
         text = plain if isinstance(plain, str) else dumps(plain)
     except NotPlain as error:
         return "", _unsendable(error.type_name)
-    except ValueError:  # integers beyond what the codec takes, for one
+    except Exception:  # integers beyond what the codec takes; a property that raises
         return "", _unsendable(type(value).__qualname__)
     size = len(text.encode())
     if size <= max_bytes:
@@ -217,12 +251,15 @@ def _sentence(
     | Crashed
     | UnknownTool
     | BadArguments
+    | Denied
+    | StepLimitReached
     | TimedOut
     | Interrupted
     | HandedOff
     | Transferred
     | HandoffFailed
     | Conflict
+    | Blocked
     | InProgress,
 ) -> str:
     match outcome:
@@ -234,6 +271,13 @@ def _sentence(
             return _unknown(name, known)
         case BadArguments(message=message):
             return f"the arguments are wrong: {message}"
+        case Denied(reason=reason):
+            return f"not approved: {reason}" if reason else "not approved"
+        case StepLimitReached(most=most):
+            return (
+                f"not run: {most} steps with tools in a row are the limit; tell the "
+                "user what you know, and go on when the user has spoken"
+            )
         case TimedOut(seconds=seconds):
             return f"the tool did not finish within {seconds:g} s and was stopped"
         case Interrupted():
@@ -250,10 +294,19 @@ def _sentence(
                 f"no handoff: {agents} were asked for at the same time; "
                 "choose one and transfer to it"
             )
+        case Blocked(what=what, message=message):
+            return message or _BLOCKED[what]
         case InProgress():
             return "in progress: the result will follow"
         case _:
             assert_never(outcome)
+
+
+_BLOCKED: Final = {
+    "call": "not run: this call is not allowed",
+    "result": "the tool has run, but its result is withheld: it is not allowed",
+    "reply": "not run: the reply that it is part of was stopped",
+}
 
 
 def _unknown(name: str, known: tuple[str, ...]) -> str:

@@ -67,6 +67,8 @@ class Request:
             metadata=record.metadata,
             connection=connection,
             ordinal=ordinal,
+            in_conversation=record.in_conversation,
+            response_id=record.id,
         )
 
 
