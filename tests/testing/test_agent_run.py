@@ -36,6 +36,7 @@ from trialogue.testing import (
     Turn,
     cut,
     in_virtual_time,
+    lose,
     refuse_connect,
     run_agent,
 )
@@ -241,6 +242,34 @@ async def test_a_call_that_was_not_run_is_told_of() -> None:
             turn.called("look_up")
         with pytest.raises(AssertionError, match="look_up was called"):
             turn.not_called("look_up")
+
+
+@in_virtual_time
+async def test_a_detached_tool_is_waited_for_when_a_test_says_so() -> None:
+    async with run_agent(Desk()) as run:
+        calls: Reply = [Call("search"), Call("to_refunds")]
+        turn = await run.say("Search, and my money.", calls, "Refunds, hello.")
+        turn.handed_off_to(Refunds)
+        assert turn.called("search").outcome == "InProgress"
+        later = await run.wait(30, "It was found.")
+
+        later.said("found", agent=Refunds)
+        call = turn.called("search")
+        assert call.outcome == "Returned"
+        assert call.seconds == pytest.approx(20)
+        assert "found" in str(call.output)
+
+
+@in_virtual_time
+async def test_a_transcript_that_does_not_come_is_not_waited_for_forever() -> None:
+    async with run_agent(Desk()) as run:
+        kind = "conversation.item.input_audio_transcription.completed"
+        run.server.inject(lose(kind))
+        began = trio.current_time()
+        turn = await run.say("Hello?", "Hello.")
+
+        turn.said("hello")
+        assert 5 < trio.current_time() - began < 15
 
 
 @in_virtual_time

@@ -49,14 +49,25 @@ class Cast:
 
     def name_of(self, turn: Turn) -> str | None:
         """Return the name of the agent that asks."""
-        current = None if self.session is None else self.session.scope
-        if current is None:
-            return None
-        for scope in reversed(list(current.lineage())):
-            self._names[scope.transition.prepared.instructions] = scope.name
+        self._look()
         # Instructions of a single reply stand behind the agent's own.
         known = [text for text in self._names if turn.instructions.startswith(text)]
-        return self._names[max(known, key=len)] if any(known) else current.name
+        if any(known):
+            return self._names[max(known, key=len)]
+        current = None if self.session is None else self.session.scope
+        return None if current is None else current.name
+
+    async def watch(self) -> None:
+        """Get to know whoever is current, for however short a time."""
+        if self.session is not None:
+            await self.session.changed.until(self._look)
+
+    def _look(self) -> bool:
+        """Learn who is current; nobody is the last."""
+        current = None if self.session is None else self.session.scope
+        for scope in [] if current is None else reversed(list(current.lineage())):
+            self._names[scope.transition.prepared.instructions] = scope.name
+        return False
 
     def pulse(self) -> None:
         """Whoever waits looks again."""
@@ -170,6 +181,7 @@ async def run_agent(
         with holding_for_threads(), single():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_hold, agents, agent, settling)
+                nursery.start_soon(cast.watch)
                 nursery.start_soon(settling.watch)
                 nursery.start_soon(_stay_here, agents)
                 run = AgentRun(
