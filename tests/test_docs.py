@@ -29,6 +29,7 @@ NAMESPACES = (
     "trialogue.audio",
     "trialogue.conversation",
     "trialogue.events",
+    "trialogue.records",
     "trialogue.testing",
     "trialogue.tools",
 )

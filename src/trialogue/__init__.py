@@ -11,6 +11,7 @@ import logging
 
 from trialogue._version import __version__ as __version__
 from trialogue.agents.agent import Agent, Handoff
+from trialogue.agents.approving import ApprovalHandler
 from trialogue.agents.draining import Drain, DrainReport, StuckSession, StuckTask
 from trialogue.agents.opening import open_agent_session
 from trialogue.agents.policies import last_turns
@@ -49,6 +50,7 @@ from trialogue.dialects.options import (
 )
 from trialogue.errors import (
     AnswerTimeout,
+    ApprovalError,
     ConfigurationError,
     ConnectionLost,
     ConnectRefused,
@@ -100,6 +102,7 @@ from trialogue.realtime.streaming import (
 )
 from trialogue.realtime.wirelog import WireLog
 from trialogue.realtime.wishes import ReplyOptions
+from trialogue.records.report import Report
 from trialogue.tools import FunctionTool, NoReply, ToolSpec, function_tool
 
 __all__ = [
@@ -107,6 +110,8 @@ __all__ = [
     "Agent",
     "AgentSession",
     "AnswerTimeout",
+    "ApprovalError",
+    "ApprovalHandler",
     "AudioFormat",
     "AzureRealtime",
     "Backoff",
@@ -150,6 +155,7 @@ __all__ = [
     "ReplyOutcome",
     "ReplyReader",
     "ReplyStream",
+    "Report",
     "RequestReport",
     "RequestState",
     "ResponseBusy",

@@ -1,4 +1,4 @@
-"""`python -m trialogue`: the demo, and the local server."""
+"""`python -m trialogue`: the demo, the local server, and pages of records."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ trialogue {__version__}: realtime speech-to-speech agents on Trio
 usage: python -m trialogue demo [...]    a spoken conversation with two agents, and how
                                          long each handoff took; no key, no network
        python -m trialogue serve [...]   the local realtime server, to test against
+       python -m trialogue report FILE   a conversation's record as a page to look at
 
-`python -m trialogue demo --help` and `python -m trialogue serve --help` say more.
+Each of them says more with `--help`.
 """
 
 
@@ -31,6 +32,10 @@ def main(argv: list[str]) -> int:
 
             add_demo_script()
             return serve(rest)
+        case ["report", *rest]:
+            from trialogue.records.cli import main as report
+
+            return report(rest)
         case [] | ["-h" | "--help"]:
             print(_HELP, end="")
             return 0

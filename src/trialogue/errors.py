@@ -10,6 +10,7 @@ from typing import Any
 
 __all__ = [
     "AnswerTimeout",
+    "ApprovalError",
     "ConfigurationError",
     "ConnectRefused",
     "ConnectionLost",
@@ -189,6 +190,23 @@ class DelegationError(TrialogueError):
 
 class ToolError(TrialogueError):
     """Raise it in a tool to tell the model, verbatim, why the tool did not succeed."""
+
+
+class ApprovalError(TrialogueError):
+    """`approve` or `deny` came for a call that does not wait for it (any more).
+
+    Attributes:
+        call_id: the call that was meant.
+        outcome: how its approval was settled ("approved", "denied", "expired",
+            "withdrawn"); None if nobody knows of such a call.
+    """
+
+    def __init__(
+        self, message: str, *, call_id: str, outcome: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.call_id = call_id
+        self.outcome = outcome
 
 
 class SessionClosed(TrialogueError):

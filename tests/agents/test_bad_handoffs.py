@@ -195,11 +195,11 @@ async def test_a_run_begins_with_an_agent_not_with_a_handoff(
         assert stage.sent() == []
 
 
-@pytest.mark.behaviour("T9")
+@pytest.mark.behaviour("T9", "H7")
 async def test_a_tool_that_awaits_a_handoff_is_told_to_return_the_agent(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It would wait for its own end; the mistake comes out of `run`."""
+    """It would wait for its own end; the mistake costs its call, and is logged."""
 
     class Waits(Prompted):
         @function_tool
@@ -208,11 +208,18 @@ async def test_a_tool_that_awaits_a_handoff_is_told_to_return_the_agent(
             await ctx.session.handoff(Weather())
             return "unreachable"
 
+    agent = Waits()
     async with on_stage(prompted(Call("transfer"))) as stage:
-        with pytest.raises(HandoffError, match=r"return the agent \(Weather\)") as told:
-            with trio.fail_after(10):
-                await stage.session.run(Waits())
-        assert told.value.next == "Weather"
+        async with running(stage, agent, seconds=30):
+            await until(lambda: len(stage.of(ReplyEnded)) == 2)
+            assert stage.session.agent is agent
+        (failed,) = stage.of(ToolFailed)
+        assert isinstance(failed.error, HandoffError)
+        assert "return the agent (Weather)" in str(failed.error)
+        assert failed.error.next == "Weather"
+        assert "return the agent (Weather)" in caplog.text
+        ((_, told),) = outputs(stage)
+        assert told == "handoff failed: Weather could not take over"
         assert len(stage.sent("session.update")) == 1
 
 

@@ -339,6 +339,8 @@ WORK: dict[str, Callable[[AgentSession], Any]] = {
     "update_chat_ctx": lambda s: s.update_chat_ctx(s.chat_ctx),
     "update_instructions": lambda s: s.update_instructions("Be brief."),
     "nursery": lambda s: s.nursery,
+    "approve": lambda s: s.approve("call"),
+    "deny": lambda s: s.deny("call", "no"),
     "realtime.update_session": lambda s: s.realtime.update_session(instructions="x"),
     "realtime.update_instructions": lambda s: s.realtime.update_instructions("x"),
     "realtime.update_tools": lambda s: s.realtime.update_tools([]),
@@ -356,6 +358,7 @@ HARMLESS: dict[str, Callable[[AgentSession], Any]] = {
     "interrupt": lambda s: s.interrupt(),
     "wait_for_playout": lambda s: s.wait_for_playout(),
     "chat_ctx": lambda s: s.chat_ctx,
+    "approvals": lambda s: s.approvals,
     "repr": repr,
 }
 

@@ -113,6 +113,7 @@ async def test_running_conversations_end_and_their_speech_plays_out(
 
     assert report.clean
     assert report.ended == tuple(s.realtime.id for s in sessions)
+    assert not any(s.cut_short for s in sessions)
     assert report.seconds < 6
     assert house.ends.count("left") == 3
     assert [output.played for output in house.outputs] == [4 * 24_000] * 3
@@ -140,6 +141,7 @@ async def test_what_has_not_ended_is_cut_at_the_deadline(
 
     assert report.ended == ()
     assert report.cut == (session.realtime.id,)
+    assert session.cut_short
     assert not report.clean
     assert 5 <= report.seconds <= 5 + CLOSE
     assert house.ends == ["left"]
@@ -191,9 +193,13 @@ async def test_a_drain_that_was_started_refuses_before_anything_is_dialled(
 
 
 async def test_a_session_that_is_still_dialling_is_refused(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its block never begins, and the drain does not wait for the provider."""
+    """Its block never begins, and the drain does not wait for the provider.
+
+    That is no failure, and the log does not call it one.
+    """
+    caplog.set_level("INFO", logger="trialogue")
     server = RealtimeServer(lambda turn: SHORT, faults=[silent_connect()])
     async with server.serving(), trio.open_nursery() as nursery:
         house = House(server, nursery)
@@ -204,6 +210,8 @@ async def test_a_session_that_is_still_dialling_is_refused(
 
     assert house.ends == ["refused"]
     assert report.seconds <= CLOSE
+    assert [r.levelname for r in caplog.records if "refused" in r.message] == ["INFO"]
+    assert "failed" not in caplog.text
 
 
 async def test_conversations_may_come_to_an_end_of_their_own(

@@ -26,6 +26,7 @@ from trialogue.agents.events import (
     HandoffStarted,
     ScopeStalled,
     ToolFinished,
+    ToolStalled,
 )
 from trialogue.realtime.notices import ReplyEnded, UserStartedSpeaking
 from trialogue.testing import Call, Network, Say
@@ -107,7 +108,11 @@ def answers(stage: Any) -> list[str]:
 
 async def new_agent_spoke(stage: Any, agent: type[Agent] = Weather) -> None:
     await until(lambda: isinstance(stage.session.agent, agent))
-    await until(lambda: stage.of(ReplyEnded)[-1].agent == agent.__name__)
+
+    def spoken() -> bool:
+        return [e.agent for e in stage.of(ReplyEnded)][-1:] == [agent.__name__]
+
+    await until(spoken)
 
 
 # --- any mix -----------------------------------------------------------------------
@@ -355,36 +360,73 @@ async def test_a_detached_tool_without_a_handoff_answers_like_any_other(
         assert answers(stage) == ["booking is done"]
 
 
-# --- tools that refuse to end ------------------------------------------------------
+# --- what refuses to end -----------------------------------------------------------
 
 
-async def test_a_tool_that_ignores_cancellation_is_named_and_the_handoff_goes_on(
+@pytest.mark.behaviour("T7", "H3")
+async def test_a_tool_that_ignores_cancellation_is_named_and_left_behind(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """After a second the new agent enters without it; what it returns is dropped."""
+
+    class Stubborn(Worker):
+        @function_tool
+        async def dig_in(self, ctx: RunContext) -> Agent:
+            """Refuse to be cancelled."""
+            with trio.CancelScope(shield=True):
+                await trio.sleep(8)
+            self.done["dig_in"] = trio.current_time()
+            return Greeter()
+
+    agent = Stubborn()
+    async with on_stage(prompted(goes("transfer", 0.5), Call("dig_in"))) as stage:
+        async with running(stage, agent):
+            await until(lambda: stage.of(ToolStalled))
+            stalled_at = trio.current_time()
+            await new_agent_spoke(stage)
+            assert not agent.done
+            await trio.sleep(20)
+            assert agent.done
+            assert isinstance(stage.session.agent, Weather)
+        (timings,) = stage.session.handoffs
+        # Its sibling may hand over as well, and so was waited for.
+        assert stalled_at == pytest.approx(timings.committed + 1.0, abs=0.05)
+        (stalled,) = stage.of(ToolStalled)
+        assert (stalled.agent, stalled.tool) == ("Stubborn", "dig_in")
+        assert any("dig_in" in frame for frame in stalled.stack)
+        assert not stage.of(ScopeStalled)
+        assert answers(stage) == ["transferred to Weather", "stopped: handed off"]
+        assert [event.outcome for event in stage.of(ToolFinished)] == [
+            "Transferred",
+            "HandedOff",
+        ]
+
+
+@pytest.mark.behaviour("H3")
+async def test_a_hook_that_ignores_cancellation_is_named_and_the_handoff_waits(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """An event names it and its place after 1 s; nobody enters before it ends."""
 
     class Stubborn(Worker):
-        @function_tool
-        async def dig_in(self, ctx: RunContext) -> str:
-            """Refuse to be cancelled."""
+        async def on_enter(self, ctx: RunContext) -> None:
             with trio.CancelScope(shield=True):
                 await trio.sleep(8)
-            return "dug"
+            self.done["on_enter"] = trio.current_time()
 
-    async with on_stage(prompted(Call("dig_in"), goes("transfer", 1))) as stage:
-        async with running(stage, Stubborn()):
+    agent = Stubborn()
+    async with on_stage() as stage:
+        async with running(stage, agent), trio.open_nursery() as nursery:
+            await until(lambda: stage.session.agent is agent)
+            nursery.start_soon(stage.session.handoff, Weather())
             await until(lambda: stage.of(ScopeStalled))
             stalled_at = trio.current_time()
-            (stalled,) = stage.of(ScopeStalled)
-            assert stage.session.agent is not None
-            assert not isinstance(stage.session.agent, Weather)
+            assert stage.session.agent is agent
             await new_agent_spoke(stage)
-        committed = stage.session.handoffs[0].committed
-        assert stalled_at == pytest.approx(committed + 1.0, abs=0.05)
-        assert (stalled.agent, stalled.task) == ("Stubborn", "tool dig_in")
-        assert any("dig_in" in frame for frame in stalled.stack)
-        assert answers(stage) == ["dug", "transferred to Weather"]
-        assert [event.outcome for event in stage.of(ToolFinished)] == [
-            "Returned",
-            "Transferred",
-        ]
+        (stalled,) = stage.of(ScopeStalled)
+        (timings,) = stage.session.handoffs
+        assert stalled_at == pytest.approx(timings.committed + 1.0, abs=0.05)
+        assert (stalled.agent, stalled.task) == ("Stubborn", "Stubborn.on_enter")
+        assert any("on_enter" in frame for frame in stalled.stack)
+        assert timings.burst_written is not None
+        assert timings.burst_written >= agent.done["on_enter"]

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from stage import Prompted, Weather, on_stage, outputs, prompted, running, speak, until
-from trialogue import Agent, RunContext, ToolError, function_tool
+from trialogue import Agent, RunContext, SessionOptions, ToolError, function_tool
 from trialogue.agents.events import ToolFailed, ToolFinished, ToolStarted
 from trialogue.realtime.notices import (
     ReplyEnded,
@@ -235,6 +235,7 @@ async def test_a_result_that_cannot_be_sent_is_announced_to_the_program(
         assert "return str or JSON-able data" in failed.problem
 
 
+@pytest.mark.behaviour("T7")
 async def test_a_tool_that_times_out_leaves_nothing_behind(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -351,6 +352,27 @@ async def test_a_tool_that_opts_in_is_stopped_by_the_user_and_the_others_are_kep
         assert [name for name, _ in agent.ended] == ["quick"]
 
 
+@pytest.mark.behaviour("T3", "U6")
+async def test_a_tool_that_opts_in_is_stopped_by_the_users_button_as_well(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Where the program finds the turns nobody hears the user begin."""
+    manual = {"options": SessionOptions(turn_detection=None)}
+    brain = prompted(Call("quick"), Call("fickle"), Say("Let me see." * 20))
+    async with on_stage(brain, microphone=True, model=manual) as stage:
+        agent = Bench()
+        async with running(stage, agent):
+            await until(lambda: len(agent.began) == 2)
+            await until(lambda: stage.output.pcm)
+            await stage.session.start_user_turn()
+            await until(lambda: len(outputs(stage)) == 2)
+            await stage.session.clear_user_turn()
+        assert [output for _, output in outputs(stage)] == [
+            "quick is done",
+            "stopped: the user interrupted",
+        ]
+
+
 @pytest.mark.behaviour("T5")
 async def test_a_slow_tool_delays_neither_the_voice_nor_the_barge_in(
     autojump_clock: trio.testing.MockClock,
@@ -455,6 +477,7 @@ async def test_a_tool_of_the_old_agents_name_is_not_run_by_the_new_agent(
         assert "not run: handed off" in dict(outputs(stage)).values()
 
 
+@pytest.mark.behaviour("T9")
 async def test_a_tool_may_have_something_said_while_it_works(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -483,6 +506,7 @@ async def test_a_tool_may_have_something_said_while_it_works(
         ]
 
 
+@pytest.mark.behaviour("T9")
 async def test_a_tool_may_wait_for_what_was_said_to_be_heard(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -507,6 +531,7 @@ async def test_a_tool_may_wait_for_what_was_said_to_be_heard(
         assert [output for _, output in outputs(stage)] == ["heard"]
 
 
+@pytest.mark.behaviour("T9")
 @pytest.mark.parametrize("now", [False, True])
 async def test_a_tool_may_end_the_session(
     autojump_clock: trio.testing.MockClock, now: bool
@@ -528,6 +553,31 @@ async def test_a_tool_may_end_the_session(
         assert len(creates(stage)) == 1
         seconds = len(stage.output.pcm) / 48_000
         assert (seconds < 0.5) if now else (seconds == pytest.approx(3.84, abs=0.01))
+
+
+@pytest.mark.behaviour("T9")
+async def test_a_tool_that_ends_the_session_need_not_end_itself(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """It may wait for the goodbye to be heard, and for whatever it likes."""
+
+    class Ending(Prompted):
+        heard: bool | None = None
+
+        @function_tool
+        async def hang_up(self, ctx: RunContext) -> str:
+            """Say goodbye."""
+            ctx.session.end()
+            self.heard = await ctx.wait_for_playout()
+            await trio.sleep_forever()
+
+    agent = Ending()
+    async with on_stage(prompted(Say("Goodbye." * 8), Call("hang_up"))) as stage:
+        with trio.fail_after(30):
+            await stage.session.run(agent)
+        await until(lambda: outputs(stage))
+        assert agent.heard
+        assert [output for _, output in outputs(stage)] == ["stopped: handed off"]
 
 
 async def test_the_outcome_of_every_call_is_an_event(

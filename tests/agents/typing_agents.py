@@ -17,6 +17,7 @@ from trialogue import (
     last_turns,
     open_agent_session,
 )
+from trialogue.events import ApprovalRequested
 
 
 @attrs.define
@@ -47,6 +48,55 @@ class Loose(Agent):
     async def on_enter(self, ctx: RunContext) -> None:
         assert_type(ctx.userdata, Any)
         assert_type(ctx.session, AgentSession[Any])
+
+
+def is_much(ctx: RunContext[Caller], arguments: dict[str, Any]) -> bool:
+    return bool(arguments["euros"] > 100)
+
+
+async def is_much_later(ctx: RunContext[Caller], arguments: dict[str, Any]) -> bool:
+    return is_much(ctx, arguments)
+
+
+def forgets_the_arguments(ctx: RunContext[Caller]) -> bool:
+    return True
+
+
+class Bank(Agent):
+    """Has some of its calls approved."""
+
+    @function_tool(needs_approval=is_much)
+    async def pay(self, ctx: RunContext[Caller], euros: int) -> str:
+        return ctx.userdata.name
+
+    @function_tool(needs_approval=is_much_later)
+    async def pay_later(self, euros: int) -> str:
+        return ""
+
+    @function_tool(needs_approval=True)
+    async def pay_all(self) -> None: ...
+
+
+async def decide(ctx: RunContext[Caller], request: ApprovalRequested) -> bool:
+    assert_type(ctx.session, AgentSession[Caller])
+    assert_type(request.arguments, str)
+    return request.tool == "pay"
+
+
+async def decides_on_nothing(ctx: RunContext[Caller]) -> bool:
+    return True
+
+
+async def approve(model: OpenAIRealtime) -> None:
+    async with open_agent_session(model, userdata=Caller(), approve=decide) as session:
+        assert_type(session, AgentSession[Caller])
+        assert_type(session.approvals, tuple[ApprovalRequested, ...])
+        for request in session.approvals:
+            session.deny(request.call_id, reason="no")
+
+    assert_type(await Bank().pay_later(euros=3), str)
+    function_tool(needs_approval=forgets_the_arguments)  # type: ignore[arg-type]  # pyright: ignore
+    open_agent_session(model, approve=decides_on_nothing)  # type: ignore[arg-type]  # pyright: ignore
 
 
 def greet(ctx: RunContext[Caller]) -> str:

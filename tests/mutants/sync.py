@@ -127,8 +127,8 @@ def undeleted_item_is_its_replacement(patch: Patch) -> None:
 def fatal_code_on_an_item_is_survived(patch: Patch) -> None:
     patch.source(
         "trialogue.realtime.intake:Intake._error",
-        "if event.error_class is ErrorClass.TERMINAL:",
-        "if event.error_class is ErrorClass.TERMINAL and request is None:",
+        "elif terminal:",
+        "elif terminal and request is None:",
     )
 
 

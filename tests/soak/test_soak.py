@@ -14,7 +14,23 @@ if TYPE_CHECKING:
 MOST_GROWTH = 48
 """Objects of one class, more at the end than after a quarter of the run: less than one
 for every tenth turn of a short run."""
-BOUNDED_LATER = {"Item": 256, "Rechunker": 256, "HandoffTimings": 1000}
+BOUNDED_LATER = {
+    "Item": 256,
+    "Rechunker": 256,
+    "HandoffTimings": 1000,
+    # The record of the conversation: a thousand of each kind, and where items are.
+    "ItemTrace": 4000,
+    "ItemRecord": 4000,
+    "TurnRecord": 1000,
+    "AgentRecord": 1000,
+    "SpeechRecord": 1000,
+    "ReplyRecord": 1000,
+    "Usage": 1000,
+    "ToolRecord": 1000,
+    "HandoffRecord": 1000,
+    "ConnectionRecord": 1000,
+    "NoteRecord": 2000,
+}
 """Memories with a bound of their own, which a quarter of a short run does not fill."""
 REQUESTS = 600
 """Requests of the replay that brought up the connection which serves: as many as it

@@ -19,12 +19,14 @@ from trialogue.tools.outcome import (
     BadArguments,
     Conflict,
     Crashed,
+    Denied,
     Failed,
     HandedOff,
     HandoffFailed,
     InProgress,
     Interrupted,
     Returned,
+    StepLimitReached,
     TimedOut,
     Transferred,
     UnknownTool,
@@ -62,6 +64,13 @@ class Visit:
         (
             BadArguments("$.city: expected a string, got a number"),
             "the arguments are wrong: $.city: expected a string, got a number",
+        ),
+        (Denied("too much"), "not approved: too much"),
+        (Denied(), "not approved"),
+        (
+            StepLimitReached(3),
+            "not run: 3 steps with tools in a row are the limit; tell the user what "
+            "you know, and go on when the user has spoken",
         ),
         (TimedOut(2.5), "the tool did not finish within 2.5 s and was stopped"),
         (Interrupted(), "stopped: the user interrupted"),

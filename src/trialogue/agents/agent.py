@@ -93,7 +93,11 @@ class Agent(Generic[ResultT_co]):
         return None
 
     async def on_exit(self, ctx: RunContext) -> None:
-        """Called when it is no longer current and its scope is empty; bounded."""
+        """Called when it is no longer current and its scope is empty; bounded.
+
+        Beside the handoff: if that fails the agent goes on without another `on_enter`,
+        and this is called again when it leaves for good.
+        """
 
 
 def name_of(agent: Agent) -> str:

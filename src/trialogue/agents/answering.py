@@ -22,7 +22,7 @@ from trialogue.conversation.items import (
 )
 from trialogue.tools import failure as tool_failure
 from trialogue.tools import render
-from trialogue.tools.outcome import Crashed, InProgress
+from trialogue.tools.outcome import Crashed, HandedOff, InProgress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,6 +53,22 @@ class Answering:
         groups = self._groups.values()
         return [call for group in groups for call in group.calls if not call.answered]
 
+    @property
+    def attending(self) -> set[trio.lowlevel.Task]:
+        """The tasks of the agent's that wait for a tool."""
+        return self._runs.attending
+
+    def runs_in(self, task: trio.lowlevel.Task) -> bool:
+        """Whether a task is a tool's that ends with the agent."""
+        return any(call.task is task and not call.detached for call in self.open)
+
+    def withdraw(self) -> None:
+        """The agent is left: nothing that is not approved by now will be run."""
+        for call in self.open:
+            if call.started_at is None and call.running:
+                call.settle(HandedOff())
+                self._session.approving.withdraw(call)
+
     def dispatch(self, response: Response, call: FunctionCall) -> None:
         """A call is complete: run its tool. Synchronous, from the reader's step."""
         group = self._groups.get(response.id)
@@ -61,6 +77,8 @@ class Answering:
             ended = response.ended.is_set()  # a call can come late
             group = CallGroup(response, turn, complete=ended)
             self._groups[response.id] = group
+            if not self._scope.leaving:
+                group.beyond = self._session.step_limit.take()
         opened = OpenCall(call, self._scope.tools.get(call.name))
         group.calls.append(opened)
         if self._scope.leaving:
@@ -111,7 +129,7 @@ class Answering:
                 continue
             if call.running and call.returned_at is None:
                 call.interrupted = True
-                call.scope.cancel(reason="the user interrupted")
+                call.stop("the user interrupted")
 
     def close(self) -> None:
         """Settle each open call, in the very step in which the scope is over."""
@@ -120,6 +138,7 @@ class Answering:
             slot.close_turn(group.turn)
         decision, delegation = self._scope.decision, self._scope.delegation
         outputs: list[Item] = []
+        self.withdraw()
         for call in self.open:
             call.close(None if decision is None else decision.name)
             outputs.append(self._answer(call))
@@ -144,10 +163,12 @@ class Answering:
         late = self._scope.closed or self._scope.leaving
         if opened.target is not None and late:
             self._session.publish(HandoffDiscarded(opened.target.name))
-        if self._scope.closed and opened.detached:
+        if opened.noted:
             opened.miss()
             held = self._session.running.active and not self._session.ending.asked
-            text = deliver_note(self._session.realtime, opened, reply=held)
+            text = deliver_note(
+                self._session.realtime, opened, reply=held and opened.wants_reply
+            )
             self._session.publish(
                 ToolNoted(
                     self._scope.name,
@@ -211,7 +232,19 @@ class Answering:
             self._answer(call) for call in group.calls if not call.answered
         ]
         reply = group.wants_reply() and not self._session.ending.asked
-        self._session.realtime.answer(outputs, turn=group.turn, reply=reply)
+        if group.beyond == 1:
+            self._session.log.warning("the limit of tool steps is reached")
+        elif group.beyond:
+            reply = False  # it was told, and calls on all the same
+        if not reply:
+            self._session.step_limit.reset()
+        self._session.realtime.answer(
+            outputs,
+            turn=group.turn,
+            reply=reply,
+            required=group.requires_reply(),
+            use_tools=not group.beyond,
+        )
 
     @property
     def _most(self) -> int:
@@ -244,13 +277,14 @@ def deliver_note(realtime: RealtimeSession, opened: OpenCall, *, reply: bool) ->
     """A detached tool has finished under another agent: its result is a note.
 
     Args:
-        reply: ask for a reply; False where no agent is there to speak.
+        reply: ask for a reply about it, of whoever is current.
 
     Returns:
         The text of the note.
     """
     note = note_of(realtime, opened)
-    realtime.answer([note], turn=None, reply=reply)
+    required = opened.reply == "required"
+    realtime.answer([note], turn=None, reply=reply, required=required)
     return note.text
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
+from trialogue.agents.stalling import STALLED
 from trialogue.conversation.items import FunctionCall, FunctionCallOutput
 from trialogue.tools import FunctionTool, ToolOutcome, render
 from trialogue.tools.outcome import (
@@ -20,8 +23,11 @@ from trialogue.tools.outcome import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from trialogue.agents.preparing import Prepared
     from trialogue.realtime.replies import Response, Turn
+    from trialogue.tools.options import Reply
 
 __all__ = ["CallGroup", "OpenCall"]
 
@@ -37,6 +43,15 @@ class OpenCall:
         settled_at: when the outcome was known.
         detached: it runs in the session's nursery and outlives its agent.
         put_off: it was answered "in progress"; what comes of it follows as a note.
+        noted: it is detached and its agent has left: the result follows as a note.
+        given_up: it was stopped and does not end; what comes of it is dropped.
+        scope, task: in which the tool runs; cancel it by `stop`.
+        ended: nothing of the tool runs any more.
+        timer: ends the tool when its time is over.
+        patience: the wait for its end, which is cancelled if stopping does not help.
+        spare: seconds that the session allows, where the tool does not say. They do
+            not count while it delegates: that is a conversation.
+        error: what ends the whole run.
     """
 
     call: FunctionCall
@@ -48,13 +63,27 @@ class OpenCall:
     settled_at: float | None = None
     detached: bool = False
     put_off: bool = False
+    noted: bool = False
+    given_up: bool = False
     answered: bool = False
     interrupted: bool = False
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, repr=False)
+    timer: trio.CancelScope = attrs.field(factory=trio.CancelScope, repr=False)
+    patience: trio.CancelScope = attrs.field(factory=trio.CancelScope, repr=False)
+    ended: trio.Event = attrs.field(factory=trio.Event, repr=False)
+    task: trio.lowlevel.Task | None = attrs.field(default=None, repr=False)
+    seconds_allowed: float = math.inf
+    spare: float | None = None
+    error: Exception | None = attrs.field(default=None, repr=False)
 
     @property
     def running(self) -> bool:
         return self.outcome is None
+
+    @property
+    def over(self) -> bool:
+        """Whether the outcome is final; "in progress" is not."""
+        return not (self.outcome is None or isinstance(self.outcome, InProgress))
 
     @property
     def seconds(self) -> float | None:
@@ -64,16 +93,65 @@ class OpenCall:
         return self.settled_at - self.started_at
 
     @property
+    def reply(self) -> Reply:
+        """What the tool says about a reply to its result."""
+        return "auto" if self.tool is None else self.tool.options.reply
+
+    @property
+    def wants_reply(self) -> bool:
+        """Whether the output calls for a reply."""
+        if self.reply != "auto":
+            return self.reply == "required"
+        return not (isinstance(self.outcome, Returned) and not self.outcome.wants_reply)
+
+    @property
     def may_hand_off(self) -> bool:
         return self.tool is not None and self.tool.may_hand_off
 
     def settle(self, outcome: ToolOutcome) -> bool:
         """Fix the outcome; only the first counts. True if this was it."""
-        if self.outcome is not None and not isinstance(self.outcome, InProgress):
+        if self.over:
             return False
         self.outcome = outcome
         self.settled_at = trio.current_time()
         return True
+
+    def begin(self, seconds: float | None, spare: float) -> None:
+        """The tool begins to run, and may take so long.
+
+        Args:
+            seconds: its own limit; None if it names none.
+            spare: the session's limit for such a tool.
+        """
+        self.started_at = trio.current_time()
+        self.spare = spare if seconds is None else None
+        self.allow(spare if seconds is None else seconds)
+
+    def allow(self, seconds: float) -> None:
+        """It may take so long from now on; no more once it is being stopped."""
+        if not (self.scope.cancel_called or self.timer.cancel_called):
+            self.seconds_allowed = seconds
+            self.timer.deadline = trio.current_time() + seconds
+            self.patience.deadline = self.timer.deadline + STALLED
+
+    @contextmanager
+    def conversing(self) -> Iterator[None]:
+        """It delegates: the session's limit begins anew afterwards."""
+        spare = self.spare
+        if spare is None:
+            yield
+            return
+        self.allow(math.inf)
+        try:
+            yield
+        finally:
+            self.allow(spare)
+
+    def stop(self, reason: str) -> None:
+        """Cancel the tool, and wait no longer for its end than a moment."""
+        self.scope.cancel(reason=reason)
+        late = trio.current_time() + STALLED
+        self.patience.deadline = min(self.patience.deadline, late)
 
     def miss(self) -> None:
         """The agent that it returned does not take over."""
@@ -88,12 +166,13 @@ class OpenCall:
         """
         if self.target is not None and self.target.name != taken:
             self.miss()
-        if self.detached:
-            self.settle(InProgress())
+        started = self.started_at is not None
+        if self.detached and started:
+            self.noted = self.settle(InProgress())
         elif self.interrupted:
             self.settle(Interrupted())
         else:
-            self.settle(HandedOff(started=self.tool is not None))
+            self.settle(HandedOff(started=started))
 
     def output(self, item_id: str, *, max_bytes: int) -> FunctionCallOutput:
         """Return the output for the model, as an item of that id."""
@@ -105,11 +184,16 @@ class OpenCall:
 
 @attrs.define(eq=False)
 class CallGroup:
-    """The calls of one response, in its order."""
+    """The calls of one response, in its order.
+
+    Attributes:
+        beyond: how many steps it is beyond the step limit; its calls are not run then.
+    """
 
     response: Response
     turn: Turn
     calls: list[OpenCall] = attrs.field(factory=list)
+    beyond: int = 0
     complete: bool = False
     answered: bool = False
     waiting: bool = False
@@ -157,10 +241,8 @@ class CallGroup:
 
     def wants_reply(self) -> bool:
         """Whether the outputs call for a reply."""
-        return any(_wants_reply(call) for call in self.calls)
+        return any(call.wants_reply for call in self.calls)
 
-
-def _wants_reply(call: OpenCall) -> bool:
-    if call.tool is not None and call.tool.options.reply == "none":
-        return False
-    return not (isinstance(call.outcome, Returned) and not call.outcome.wants_reply)
+    def requires_reply(self) -> bool:
+        """Whether one has to come, although the user has been answered meanwhile."""
+        return any(call.reply == "required" for call in self.calls)

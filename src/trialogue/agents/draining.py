@@ -94,6 +94,7 @@ class Held:
 
     def cut(self) -> None:
         """Its block ends now."""
+        self.session.ending.cut_short = True
         self.session.end(now=True)
         self.session.realtime.body.cancel(reason="the drain's deadline has passed")
 
@@ -152,7 +153,7 @@ class Drain:
         After `grace` seconds each session is asked to end as by `AgentSession.end`:
         what was generated is played out, `run` returns. What has not ended after
         `seconds` is cut: its block is left as if a cancel scope around it had been
-        cancelled, and raises nothing.
+        cancelled, raises nothing, and its session is `cut_short`.
 
         It returns when all have ended, or `Timing.close` and two seconds after the
         deadline: code that refuses to be cancelled is named in the report, and in the

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import trio
 
@@ -28,6 +28,7 @@ class Ending:
     Attributes:
         asked: somebody called `end()`.
         by: when the conversation is over at the latest (Trio's clock).
+        cut_short: a drain has cut it at its deadline.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Ending:
         self._input_ended_at = math.inf
         self.asked = False
         self.by = math.inf
+        self.cut_short = False
 
     def ask(self, *, now: bool) -> None:
         """See `AgentSession.end`."""
@@ -55,6 +57,13 @@ class Ending:
         """The microphone gives no more; return when that was."""
         self._input_ended_at = trio.current_time()
         return self._input_ended_at
+
+    @property
+    def how(self) -> Literal["ended", "input_ended", "left"]:
+        """What the end has come from, once the block is left."""
+        if self.asked:
+            return "ended"
+        return "left" if self._input_ended_at == math.inf else "input_ended"
 
     async def wait(self) -> None:
         """Wait until the conversation is over."""

@@ -12,6 +12,8 @@ __all__ = [
     "AgentEntered",
     "AgentStateChanged",
     "AgentTranscript",
+    "ApprovalRequested",
+    "ApprovalSettled",
     "DelegationEnded",
     "DelegationStarted",
     "DelegationTimings",
@@ -25,6 +27,7 @@ __all__ = [
     "ToolFailed",
     "ToolFinished",
     "ToolNoted",
+    "ToolStalled",
     "ToolStarted",
     "UserStateChanged",
 ]
@@ -99,6 +102,42 @@ class AgentTranscript:
 
 
 @attrs.frozen
+class ApprovalRequested:
+    """A call waits for somebody's word before it is run.
+
+    `session.approve(call_id)` or `session.deny(call_id)` says it, in whatever task.
+
+    Attributes:
+        arguments: as the model gave them: the JSON of an object.
+        deadline: when it is refused for want of a word (Trio's clock).
+    """
+
+    agent: str
+    tool: str
+    call_id: str
+    arguments: str = attrs.field(repr=False)
+    deadline: float
+
+
+@attrs.frozen
+class ApprovalSettled:
+    """A call does not wait for approval any more.
+
+    Attributes:
+        outcome: "approved"; "denied"; "expired", for nobody decided in time;
+            "withdrawn", for the user interrupted (a tool that asks for that), the agent
+            handed over, or the session ended.
+        reason: why it was denied, as the model is told.
+    """
+
+    agent: str
+    tool: str
+    call_id: str
+    outcome: Literal["approved", "denied", "expired", "withdrawn"]
+    reason: str = attrs.field(default="", repr=False)
+
+
+@attrs.frozen
 class ToolStarted:
     """A tool begins to run."""
 
@@ -115,9 +154,10 @@ class ToolFinished:
     Attributes:
         agent: for whom it ran; None if nobody answers for it.
         outcome: "Returned", "Failed" (a `ToolError`), "Crashed", "TimedOut",
-            "Interrupted", "UnknownTool", "BadArguments", "Transferred", "Conflict",
-            "HandoffFailed", "HandedOff" (stopped, or never run) or "InProgress" (a
-            detached tool that goes on: `ToolNoted` will follow).
+            "Interrupted", "UnknownTool", "BadArguments", "Denied" (not approved),
+            "StepLimitReached", "Transferred", "Conflict", "HandoffFailed", "HandedOff"
+            (stopped, or never run) or "InProgress" (a detached tool that goes on:
+            `ToolNoted` will follow).
         output: what the model is told.
         seconds: how long the tool ran; None if it was not run.
     """
@@ -158,6 +198,23 @@ class ToolFailed:
     call_id: str
     problem: str
     error: BaseException | None = None
+
+
+@attrs.frozen
+class ToolStalled:
+    """A tool was stopped and does not end; everything else goes on without it.
+
+    Its call is answered, and what still comes of it is dropped. The task ends with the
+    session's block at the latest, which waits for it.
+
+    Attributes:
+        stack: where it is, outermost first.
+    """
+
+    agent: str
+    tool: str
+    call_id: str
+    stack: tuple[str, ...]
 
 
 @attrs.frozen

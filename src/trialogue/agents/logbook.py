@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 from trialogue.agents.events import (
     AgentEntered,
+    ApprovalRequested,
+    ApprovalSettled,
     DelegationEnded,
     DelegationStarted,
     HandoffCompleted,
     HandoffDiscarded,
     HandoffFailed,
     HandoffStarted,
+    ToolStalled,
 )
 
 if TYPE_CHECKING:
@@ -41,5 +44,13 @@ def note(log: SessionLog, event: object) -> None:
             log.info("agent %s delegates to %s", agent, to)
         case DelegationEnded(agent, to, outcome):
             log.info("agent %s is current again, after %s: %s", agent, to, outcome)
+        case ApprovalRequested(agent, tool, call_id):
+            log.info("%s of agent %s waits for approval: %s", tool, agent, call_id)
+        case ApprovalSettled(_, tool, call_id, outcome):
+            log.info("%s: %s, %s", tool, outcome, call_id)
+        case ToolStalled(agent, tool, _, stack):
+            where = stack[-1] if stack else "no frame"
+            text = "tool %s of agent %s was stopped and does not end: it is at %s"
+            log.warning(text, tool, agent, where)
         case _:
             pass

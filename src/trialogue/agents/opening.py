@@ -6,13 +6,16 @@ from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from trialogue.agents.block import owned
+from trialogue.agents.recording import recorded
 from trialogue.agents.session import AgentSession
+from trialogue.agents.tool_settings import ToolSettings
 from trialogue.audio.memory import NullOutput
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
+    from trialogue.agents.approving import ApprovalHandler
     from trialogue.agents.draining import Drain
     from trialogue.agents.userdata import UserDataT
     from trialogue.audio.base import AudioInput, AudioOutput
@@ -31,6 +34,10 @@ def open_agent_session(
     on_handoff_error: Literal["restore", "raise"] = "restore",
     barge_in: Literal["provider", "client"] = "provider",
     away_after: float | None = 15.0,
+    approve: ApprovalHandler | None = None,
+    approval_timeout: float = 60.0,
+    tool_timeout: float | None = 60.0,
+    max_tool_steps: int | None = 3,
     drain: Drain | None = None,
     **settings: Unpack[SessionSettings],
 ) -> AbstractAsyncContextManager[AgentSession[None]]: ...
@@ -43,6 +50,10 @@ def open_agent_session(
     on_handoff_error: Literal["restore", "raise"] = "restore",
     barge_in: Literal["provider", "client"] = "provider",
     away_after: float | None = 15.0,
+    approve: ApprovalHandler | None = None,
+    approval_timeout: float = 60.0,
+    tool_timeout: float | None = 60.0,
+    max_tool_steps: int | None = 3,
     drain: Drain | None = None,
     **settings: Unpack[SessionSettings],
 ) -> AbstractAsyncContextManager[AgentSession[UserDataT]]: ...
@@ -55,6 +66,10 @@ async def open_agent_session(
     on_handoff_error: Literal["restore", "raise"] = "restore",
     barge_in: Literal["provider", "client"] = "provider",
     away_after: float | None = 15.0,
+    approve: ApprovalHandler | None = None,
+    approval_timeout: float = 60.0,
+    tool_timeout: float | None = 60.0,
+    max_tool_steps: int | None = 3,
     drain: Drain | None = None,
     **settings: Unpack[SessionSettings],
 ) -> AsyncIterator[AgentSession[Any]]:
@@ -76,6 +91,15 @@ async def open_agent_session(
             spare a reply (`allow_interruptions=False`).
         away_after: seconds of silence on both sides after which the user counts as
             away (`UserStateChanged`); None for never.
+        approve: decides on each call of a tool with `needs_approval`: an async function
+            of the context and the `ApprovalRequested`. True approves; False, or a
+            `ToolError` whose text the model is told, does not. Without one, or beside
+            it, `session.approve` and `session.deny` do.
+        approval_timeout: seconds after which a call is refused for want of a word.
+        tool_timeout: seconds that a call may take whose tool names no `timeout` and is
+            not detached; the time in which it delegates is not counted. None for any.
+        max_tool_steps: how many responses in a row may call tools, across handoffs;
+            the calls of the next are not run, and the model is told. None for any.
         drain: may end the session, and refuse it; see `Drain`.
 
     Raises:
@@ -96,10 +120,16 @@ async def open_agent_session(
             on_handoff_error=on_handoff_error,
             barge_in=barge_in,
             away_after=away_after,
+            tools=ToolSettings(
+                approve=approve,
+                approval_timeout=approval_timeout,
+                tool_timeout=tool_timeout,
+                max_tool_steps=max_tool_steps,
+            ),
             **settings,
         )
         holding = nullcontext() if drain is None else drain.holding(session)
-        with holding as held:
+        with holding as held, recorded(session):
             async with session.block.around(source):
                 if held is not None:
                     held.opened = True

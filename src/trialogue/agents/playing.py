@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Literal
 
+import trio
+
 from trialogue.agents.events import AgentTranscript, ToolFinished
 from trialogue.conversation.items import FunctionCall, FunctionCallOutput
 from trialogue.errors import ConfigurationError
 from trialogue.realtime.listener import CutItem, Listener
+from trialogue.realtime.notices import UserStartedSpeaking, UserStoppedSpeaking
 from trialogue.tools import render
 from trialogue.tools.outcome import HandedOff
 
@@ -46,14 +49,23 @@ class Stage(Listener):
         self._received: OrderedDict[str, int] = OrderedDict()
         self._kept: set[str] = set()
         self._last_refused: str | None = None
-        playout.on_started = self._played
-        playout.on_finished = self._played
+        playout.on_started = self._began
+        playout.on_finished = self._finished
         playout.on_refused = self._refused
 
     @staticmethod
     def _scope(response: Response) -> AgentScope | None:
         owner: AgentScope | None = response.owner
         return owner
+
+    def published(self, event: object) -> None:
+        now, voice = trio.current_time(), None
+        listening = self._session.realtime.listening
+        if isinstance(event, UserStartedSpeaking):
+            voice = listening.turn_began_at(now)
+        elif isinstance(event, UserStoppedSpeaking):
+            voice = listening.turn_ended_at(now)
+        self._session.recorder.observe(event, now, voice)
 
     def response_created(self, response: Response) -> None:
         scope = self._scope(response)
@@ -67,6 +79,9 @@ class Stage(Listener):
 
     def audio(self, response: Response, item_id: str, pcm: bytes) -> None:
         key = (response.generation, response.id)
+        if item_id not in self._received:
+            name = getattr(self._scope(response), "name", None)
+            self._session.recorder.spoken(item_id, response.id, name)
         self._received[item_id] = self._received.get(item_id, 0) + len(pcm)
         if not response.interruptible:
             self._kept.add(item_id)
@@ -106,6 +121,7 @@ class Stage(Listener):
 
     def response_done(self, response: Response) -> None:
         self._playout.end_reply((response.generation, response.id))
+        self._session.step_limit.ended(response)
         scope = self._scope(response)
         if scope is not None:
             scope.calls.response_done(response)
@@ -117,6 +133,8 @@ class Stage(Listener):
     ) -> Sequence[CutItem]:
         if response is None:
             stopped = self._playout.interrupt(spare=() if force else self._kept)
+            for each in stopped:
+                self._stopped(each.item_id, each.heard_ms, done=each.state == "done")
             cut = [i for i in stopped if i.state != "done"]
             for one in cut:
                 self._received.pop(one.item_id, None)
@@ -132,6 +150,7 @@ class Stage(Listener):
         if received is None or self._playout.position(item_id).complete:
             return None
         heard = self._playout.discard(item_id)
+        self._stopped(item_id, heard.ms, done=heard.complete)
         del self._received[item_id]  # what is cut once more was heard no further
         return CutItem(item_id, heard.ms, received // 48)
 
@@ -162,6 +181,7 @@ class Stage(Listener):
 
     def user_turn(self, item_id: str) -> None:
         self._session.steps.user_spoke()
+        self._session.step_limit.reset()
         self._session.presence.acted()
 
     def connection_changed(self) -> None:
@@ -172,7 +192,24 @@ class Stage(Listener):
 
     # --- what the playout tells ----------------------------------------------
 
-    def _played(self, item_id: str) -> None:
+    def _began(self, item_id: str) -> None:
+        at = self._playout.first_audio_time(item_id)
+        now = trio.current_time() if at is None else at
+        self._session.recorder.speech_began(item_id, now)
+        self._moved()
+
+    def _finished(self, item_id: str) -> None:
+        self._session.recorder.speech_ended(item_id, trio.current_time())
+        self._moved()
+
+    def _stopped(self, item_id: str, heard_ms: int, *, done: bool) -> None:
+        recorder, now = self._session.recorder, trio.current_time()
+        at = self._playout.first_audio_time(item_id)
+        if at is not None:  # it may be cut before its beginning was told
+            recorder.speech_began(item_id, at)
+        recorder.speech_ended(item_id, now, cut=not done, heard_ms=heard_ms)
+
+    def _moved(self) -> None:
         self._session.presence.look()
         self._session.changed.pulse()
 

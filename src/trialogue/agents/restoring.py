@@ -108,13 +108,11 @@ def _place_of(output: Item, context: ChatContext) -> str | None:
 
 def _truth(output: Item, failed: Transition) -> Item:
     """Return the output as it reads once the handoff it speaks of has failed."""
-    said = render(Transferred(failed.name))
+    transferred = render(Transferred(failed.name))
     truth = render(HandoffFailed(f"{failed.name} could not take over"))
-    match output:
-        case FunctionCallOutput(output=text) if text == said:
-            return attrs.evolve(output, output=truth)
-        case Message(text=text) if text.endswith(f": {said}"):
-            words = TextContent(text.removesuffix(said) + truth)
-            return attrs.evolve(output, content=(words,))
-        case _:
-            return output
+    if isinstance(output, FunctionCallOutput) and output.output == transferred:
+        return attrs.evolve(output, output=truth)
+    if isinstance(output, Message) and output.text.endswith(f": {transferred}"):
+        words = TextContent(output.text.removesuffix(transferred) + truth)
+        return attrs.evolve(output, content=(words,))
+    return output

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import trio
@@ -122,10 +122,13 @@ class AgentScope:
 
     def encloses(self, task: trio.lowlevel.Task) -> bool:
         """Whether a task ends with this scope: it cannot wait for that."""
-        nursery = task.parent_nursery
-        while nursery is not None and nursery is not self.nursery:
-            nursery = nursery.parent_task.parent_nursery
-        return nursery is not None and not self.closed
+        current: trio.lowlevel.Task | None = task
+        while current is not None and not self.calls.runs_in(current):
+            nursery = current.parent_nursery
+            if nursery is self.nursery:
+                break
+            current = None if nursery is None else nursery.parent_task
+        return current is not None and not self.closed
 
     # --- life ----------------------------------------------------------------
 
@@ -237,6 +240,7 @@ class AgentScope:
             return False
         self.decision = transition
         self.handed_over = True
+        self.calls.withdraw()
         if any(self._finishes(call) for call in self.calls.open):
             self.nursery.start_soon(self._finish_calls)
         else:
@@ -272,9 +276,14 @@ class AgentScope:
         """A call, or a hook, waits for an agent that it delegates to."""
         self._delegating.append(call)
         try:
-            yield
+            with nullcontext() if call is None else call.conversing():
+                yield
         finally:
             self._delegating.remove(call)
+
+    def waits_for_delegate(self, call: OpenCall) -> bool:
+        """Whether a call waits for an agent that it delegates to."""
+        return call in self._delegating
 
     def resume(self) -> None:
         """It is current again: what waited for that goes on, in this step."""
@@ -300,6 +309,7 @@ class AgentScope:
         """The value was given: leave as soon as whoever gave it has returned."""
         assert self.nursery is not None
         self.handed_over = True
+        self.calls.withdraw()
         self.nursery.start_soon(self._finish_calls, self._giver_of_value(call))
         self.session.changed.pulse()
 

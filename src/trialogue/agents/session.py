@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack
 
+import trio
+
+from trialogue.agents.approving import Approving
 from trialogue.agents.block import Block
 from trialogue.agents.delegating import Delegating
 from trialogue.agents.ending import Ending
@@ -11,9 +15,12 @@ from trialogue.agents.handing_over import HandingOver
 from trialogue.agents.logbook import note
 from trialogue.agents.playing import Stage
 from trialogue.agents.presence import Presence
+from trialogue.agents.recording import Recorder
 from trialogue.agents.running import Running
 from trialogue.agents.speaking import asked_of
+from trialogue.agents.step_limit import StepLimit
 from trialogue.agents.steps import Steps
+from trialogue.agents.tool_settings import ToolSettings
 from trialogue.agents.user_turns import UserTurns
 from trialogue.agents.userdata import UserDataT
 from trialogue.agents.waiting import heard_to_the_end
@@ -26,10 +33,8 @@ from trialogue.realtime.wishes import ReplyOptions, wish_for
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
-    import trio
-
     from trialogue.agents.agent import Agent, Handoff
-    from trialogue.agents.events import HandoffTimings
+    from trialogue.agents.events import ApprovalRequested, HandoffTimings
     from trialogue.agents.scope import AgentScope
     from trialogue.agents.states import AgentState, UserState
     from trialogue.audio.base import AudioOutput
@@ -43,6 +48,7 @@ if TYPE_CHECKING:
     from trialogue.realtime.replies import ReplyOutcome
     from trialogue.realtime.requests import UpdateReport
     from trialogue.realtime.settings import SessionSettings
+    from trialogue.records.report import Report
 
 __all__ = ["AgentSession"]
 
@@ -68,14 +74,18 @@ class AgentSession(Generic[UserDataT]):
         on_handoff_error: Literal["restore", "raise"] = "restore",
         barge_in: Literal["provider", "client"] = "provider",
         away_after: float | None = 15.0,
+        tools: ToolSettings | None = None,
         **settings: Unpack[SessionSettings],
     ) -> None:
         self.model = model
         self.userdata = userdata
         self.scope: AgentScope | None = None
         self.playout = Playout(output)
+        wall = settings.get("wall") or time.time
         stage = Stage(self, self.playout, barge_in)
         self.realtime = RealtimeSession(model, listener=stage, **settings)
+        self.recorder = Recorder(self.realtime.id, wall)
+        self._final: tuple[float, ChatContext, Metrics] | None = None
         self.log = SessionLog("trialogue.agents", self.realtime.id)
         self.changed = self.realtime.changed
         self.steps = Steps(self.realtime, self.publish)
@@ -91,6 +101,9 @@ class AgentSession(Generic[UserDataT]):
             self.presence,
             self.ending,
         )
+        self.tool_settings = tools or ToolSettings()
+        self.step_limit = StepLimit(self.tool_settings.max_tool_steps)
+        self.approving = Approving(self, self.tool_settings)
         self._handing_over = HandingOver(self)
         self._delegating = Delegating(self)
 
@@ -133,6 +146,22 @@ class AgentSession(Generic[UserDataT]):
     def metrics(self) -> Metrics:
         """What the session has done, cost and taken up to now: one snapshot."""
         return self.realtime.metrics
+
+    def report(self) -> Report:
+        """Return the record of the conversation up to now, as an immutable value.
+
+        At any time: also after the end, outside of Trio as well. Making one of an hour
+        takes some milliseconds; the record is kept in any case, in bounded memory.
+        """
+        now, context, metrics = self._final or self._now()
+        return self.recorder.report(now, self.realtime.model.name, context, metrics)
+
+    def remember(self) -> None:
+        """The session is over: what Trio's clock is needed for is fixed."""
+        self._final = self._now()
+
+    def _now(self) -> tuple[float, ChatContext, Metrics]:
+        return trio.current_time(), self.chat_ctx, self.metrics
 
     def publish(self, event: object) -> None:
         """Hand an event to the subscribers."""
@@ -205,6 +234,34 @@ class AgentSession(Generic[UserDataT]):
         """
         return await self._delegating.delegate(agent)
 
+    # --- approvals -----------------------------------------------------------
+
+    @property
+    def approvals(self) -> tuple[ApprovalRequested, ...]:
+        """The calls that wait for approval (`needs_approval`), the oldest first."""
+        return self.approving.requests
+
+    def approve(self, call_id: str) -> None:
+        """Have a call run that waits for approval. Synchronous, from any task.
+
+        Raises:
+            ApprovalError: no such call waits; `outcome` says so if it is settled.
+            SessionClosed: the session takes no more work.
+        """
+        self.approving.approve(call_id)
+
+    def deny(self, call_id: str, reason: str = "") -> None:
+        """Refuse a call that waits for approval. Synchronous, from any task.
+
+        Args:
+            reason: what the model is told of it: "not approved: …".
+
+        Raises:
+            ApprovalError: no such call waits; `outcome` says so if it is settled.
+            SessionClosed: the session takes no more work.
+        """
+        self.approving.deny(call_id, reason)
+
     # --- speech and conversation ---------------------------------------------
 
     async def generate_reply(
@@ -269,8 +326,9 @@ class AgentSession(Generic[UserDataT]):
     async def start_user_turn(self) -> None:
         """The user presses the button: what follows is a turn, until it is committed.
 
-        The agent's speech stops in the step in which this is called (`interrupt`), and
-        the microphone is listened to from then on. What was said before and belongs to
+        The agent's speech stops in the step in which this is called (`interrupt`), as
+        do tools with `on_interrupt="cancel"`, and the microphone is listened to from
+        then on. What was said before and belongs to
         no turn is dropped.
 
         Raises:
@@ -359,6 +417,15 @@ class AgentSession(Generic[UserDataT]):
             Whether all of it was heard to its end.
         """
         return await heard_to_the_end(self.playout)
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether a drain has cut the conversation at its deadline.
+
+        The block of one that was cut is left without an exception; code behind it that
+        takes the conversation for a whole one looks at this.
+        """
+        return self.ending.cut_short
 
     def end(self, *, now: bool = False) -> None:
         """End the conversation; synchronous, so that a tool may call it.

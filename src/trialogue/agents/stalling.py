@@ -25,7 +25,9 @@ async def watch_emptying(session: AgentSession, scope: AgentScope) -> None:
     with trio.move_on_after(STALLED, shield=True):
         await scope.emptied.wait()
     if not scope.emptied.is_set() and scope.nursery is not None:
-        for task in scope.nursery.child_tasks:
+        # Whoever waits for a tool is about to be done with it, or is at the next look.
+        hooks = scope.nursery.child_tasks - scope.calls.attending
+        for task in hooks:
             session.log.warning(
                 "%s of agent %s was cancelled and does not end",
                 task.name,

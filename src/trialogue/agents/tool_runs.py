@@ -1,12 +1,20 @@
-"""Running one tool call: its arguments, its time, and what came of it."""
+"""Running one tool call: its arguments, its time, and what came of it.
+
+A tool runs in the session's nursery, and a task in its agent's scope waits for it: it
+stops the tool when the scope is left, and is not left before the tool has ended. Only
+a tool that was stopped and does not end (it blocks in a thread, say) is left behind
+after a moment, so that it costs its own call an error and nobody else anything.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from trialogue.agents.events import ToolFailed, ToolStarted
+from trialogue.agents.capturing import alone, capturing
+from trialogue.agents.events import ToolFailed, ToolStalled, ToolStarted
 from trialogue.agents.preparing import as_handoff, prepare
 from trialogue.agents.run_context import (
     RunContext,
@@ -14,16 +22,19 @@ from trialogue.agents.run_context import (
     current_scope,
     current_turn,
 )
-from trialogue.errors import HandoffError, SessionClosed, ToolError
+from trialogue.agents.stalling import STALLED, stack_of
+from trialogue.errors import HandoffError, HandoffLoop, SessionClosed, ToolError
 from trialogue.tools import ArgumentsError, FunctionTool, structure
 from trialogue.tools import failure as tool_failure
 from trialogue.tools.outcome import (
     BadArguments,
     Crashed,
     Failed,
+    HandedOff,
     HandoffFailed,
     Interrupted,
     Returned,
+    StepLimitReached,
     TimedOut,
     Transferred,
     UnknownTool,
@@ -34,6 +45,7 @@ if TYPE_CHECKING:
 
     from trialogue.agents.calls import CallGroup, OpenCall
     from trialogue.agents.scope import AgentScope
+    from trialogue.tools import ToolOutcome
 
 __all__ = ["ToolRuns"]
 
@@ -42,6 +54,9 @@ class ToolRuns:
     """Runs the tools of one agent; each run settles its call's outcome.
 
     `finished` is told in the very step in which a run is over.
+
+    Attributes:
+        attending: the tasks of the agent's that wait for a tool.
     """
 
     def __init__(
@@ -50,12 +65,18 @@ class ToolRuns:
         self._scope = scope
         self._session = scope.session
         self._finished = finished
+        self.attending: set[trio.lowlevel.Task] = set()
 
     def start(self, group: CallGroup, opened: OpenCall) -> None:
         """Start a call's tool, or settle at once what cannot be run."""
         call, tool = opened.call, opened.tool
         if tool is None:
             opened.settle(UnknownTool(call.name, tuple(self._scope.tools)))
+            return
+        if group.beyond:
+            most = self._session.step_limit.most
+            assert most is not None
+            opened.settle(StepLimitReached(most))
             return
         limits = self._session.realtime.limits
         try:
@@ -65,15 +86,76 @@ class ToolRuns:
         except ArgumentsError as error:
             opened.settle(BadArguments(str(error)))
             return
-        started = ToolStarted(self._scope.name, call.name, call.call_id, call.arguments)
-        self._session.publish(started)
-        opened.started_at = trio.current_time()
         opened.detached = tool.options.on_handoff == "detach"
+        if tool.options.needs_approval is False:
+            self._begin(opened, tool)
         nursery = self._session.nursery if opened.detached else self._scope.nursery
         assert nursery is not None
         nursery.start_soon(
-            self._run, group, opened, tool, arguments, name=f"tool {call.name}"
+            self._attend, group, opened, tool, arguments, name=f"call of {call.name}"
         )
+
+    def _begin(self, opened: OpenCall, tool: FunctionTool[..., Any]) -> None:
+        call = opened.call
+        started = ToolStarted(self._scope.name, call.name, call.call_id, call.arguments)
+        self._session.publish(started)
+        spare = math.inf if opened.detached else self._session.tool_settings.limit
+        opened.begin(tool.options.timeout, spare)
+
+    # --- the agent's part ----------------------------------------------------
+
+    async def _attend(
+        self,
+        group: CallGroup,
+        opened: OpenCall,
+        tool: FunctionTool[..., Any],
+        arguments: dict[str, Any],
+    ) -> None:
+        task = trio.lowlevel.current_task()
+        self.attending.add(task)
+        self._session.nursery.start_soon(
+            self._run, group, opened, tool, arguments, name=f"tool {opened.call.name}"
+        )
+        try:
+            with opened.patience:
+                await opened.ended.wait()
+        finally:
+            opened.scope.cancel(reason="the agent is left")
+            # NB: shielded and bounded; how a delegation ends is bounded by its scope.
+            late = opened.patience.cancelled_caught
+            while not opened.ended.is_set() and (not late or self._delegates(opened)):
+                with trio.move_on_after(STALLED, shield=True):
+                    await opened.ended.wait()
+                late = True
+            if not opened.ended.is_set():
+                self._give_up(group, opened)
+            self.attending.discard(task)
+        if opened.error is not None:
+            raise opened.error
+
+    def _delegates(self, opened: OpenCall) -> bool:
+        return self._scope.waits_for_delegate(opened)
+
+    def _give_up(self, group: CallGroup, opened: OpenCall) -> None:
+        """It was stopped and does not end: it is named, and left behind."""
+        call, task = opened.call, opened.task
+        stack = () if task is None else stack_of(task)
+        opened.given_up = True
+        self._session.publish(
+            ToolStalled(self._scope.name, call.name, call.call_id, stack)
+        )
+        if opened.patience.cancelled_caught:
+            opened.settle(self._given_up(opened))
+            self._finished(group, opened)
+
+    def _given_up(self, opened: OpenCall) -> ToolOutcome:
+        if opened.interrupted:
+            return Interrupted()
+        if opened.started_at is None:
+            return self._session.approving.expired
+        return TimedOut(opened.seconds_allowed)
+
+    # --- the tool's own ------------------------------------------------------
 
     async def _run(
         self,
@@ -85,30 +167,20 @@ class ToolRuns:
         current_scope.set(None if opened.detached else self._scope)
         current_turn.set(group.turn)
         current_call.set(opened)
+        opened.task = trio.lowlevel.current_task()
         ctx = RunContext(self._session, self._scope.agent, opened.call, self._scope)
-        with opened.scope:
-            try:
+        try:
+            with capturing(lambda error: self._raised(opened, error)), opened.scope:
                 await self._work(opened, tool, ctx, arguments)
-            except ToolError as error:
-                opened.settle(Failed(str(error)))
-            except HandoffError:
-                raise
-            except Exception as error:
-                if isinstance(error, SessionClosed) and self._session.realtime.over:
-                    raise  # this one's; another session's is the tool's own affair
-                self._crashed(opened, error)
-            except BaseExceptionGroup as errors:
-                # A nursery of the tool's was cancelled, and a clean-up in it failed.
-                cancelled, failed = errors.split(trio.Cancelled)
-                if cancelled is None or not isinstance(failed, ExceptionGroup):
-                    raise
-                self._crashed(opened, failed)
-                raise cancelled from None
-        if opened.scope.cancelled_caught:
-            opened.settle(Interrupted())
-        # NB: no checkpoint between the tool's end and its outcome: "finished but not
-        # answered" does not exist.
-        self._finished(group, opened)
+            if opened.interrupted and opened.scope.cancelled_caught:
+                opened.settle(Interrupted())
+            # NB: no checkpoint between the tool's end and its outcome: "finished but
+            # not answered" does not exist.
+            if opened.over and not opened.given_up:
+                self._finished(group, opened)
+        finally:
+            opened.task = None
+            opened.ended.set()
 
     async def _work(
         self,
@@ -117,11 +189,22 @@ class ToolRuns:
         ctx: RunContext,
         arguments: dict[str, Any],
     ) -> None:
-        seconds = tool.options.timeout
-        limit = float("inf") if seconds is None else seconds
-        with trio.move_on_after(limit) as timeout:
+        if opened.started_at is None:
+            approving, name = self._session.approving, self._scope.name
+            refusal = await approving.wait(ctx, name, opened, tool)
+            if opened.over:
+                return  # it was given up meanwhile
+            if refusal is None and self._scope.leaving:
+                refusal = HandedOff()  # after the commit nobody runs it (T11)
+            if refusal is not None:
+                opened.settle(refusal)
+                return
+            self._begin(opened, tool)
+        with opened.timer:
             value = await tool.invoke(ctx, arguments)
             opened.returned_at = trio.current_time()
+            if opened.over:
+                return  # it was given up meanwhile
             handoff = as_handoff(value)
             if handoff is None:
                 opened.settle(Returned.of(value))
@@ -130,15 +213,28 @@ class ToolRuns:
             else:
                 opened.target = await prepare(self._session, handoff)
                 opened.settle(Transferred(opened.target.name))
-        if timeout.cancelled_caught and seconds is not None:
-            opened.settle(TimedOut(seconds))
+        if opened.timer.cancelled_caught:
+            opened.settle(TimedOut(opened.seconds_allowed))
+
+    def _raised(self, opened: OpenCall, error: Exception) -> None:
+        meant = alone(error)
+        if isinstance(meant, ToolError):
+            opened.settle(Failed(str(meant)))
+        elif isinstance(meant, HandoffLoop):
+            opened.error = error
+        elif isinstance(meant, SessionClosed) and self._session.realtime.over:
+            pass  # everything ends, and the call with it
+        else:
+            self._crashed(opened, error)
 
     def _crashed(self, opened: OpenCall, error: Exception) -> None:
-        call = opened.call
+        call, meant = opened.call, alone(error)
         self._session.log.error("the tool %s failed", call.name, exc_info=error)
-        handing_over = opened.returned_at is not None
-        if handing_over:
+        if opened.returned_at is not None:
             opened.settle(HandoffFailed("the agent could not be prepared"))
+        elif isinstance(meant, HandoffError):
+            # A delegation, say: whoever asked for it is current again.
+            opened.settle(HandoffFailed(f"{meant.next or 'it'} could not take over"))
         else:
             opened.settle(Crashed(error))
         problem = tool_failure(Crashed(error)) or ""

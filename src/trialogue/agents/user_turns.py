@@ -62,6 +62,7 @@ class UserTurns:
         self._check_manual("start_user_turn")
         self.open = True
         self._realtime.interrupt()
+        self._realtime.listener.user_started_speaking()
         self.on_change()
         # NB: what is dropped ends with what came before this very step.
         if self._realtime.listening.uncommitted:

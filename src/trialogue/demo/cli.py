@@ -51,6 +51,7 @@ class Options:
     """What the command line asks for."""
 
     output: Path
+    report: Path | None
     json: Path | None
     table_only: bool
     quiet: bool
@@ -132,6 +133,12 @@ def _add_conversation(parser: argparse.ArgumentParser) -> None:
         choices=[name for _, name in CALLER_SCRIPT if name],
         help="silence one sentence of the caller; may be given again",
     )
+    group.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="the record of the conversation: a page, or JSON if FILE ends in .json",
+    )
     group.add_argument("--quiet", action="store_true", help="no live transcript")
     group.add_argument(
         "--model",
@@ -186,6 +193,8 @@ def _not_negative(text: str) -> float:
 
 
 def _check(parser: argparse.ArgumentParser, options: Options) -> None:
+    if options.table_only and options.report is not None:
+        parser.error("--report is of the conversation: leave out --table-only")
     if options.model is None:
         if options.base_url is not None:
             parser.error("--base-url needs --model")
@@ -234,8 +243,16 @@ def _real_model(text: str, base_url: str | None) -> OpenAIRealtime:
 
 async def _converse(model: OpenAIRealtime, options: Options) -> None:
     tell = _ignore if options.quiet else _show
-    await converse(model, tell, muted=options.mute, recording=options.output)
+    await converse(
+        model,
+        tell,
+        muted=options.mute,
+        recording=options.output,
+        record=options.report,
+    )
     print(f"recorded in {options.output}, caller left, agents right", flush=True)
+    if options.report is not None:
+        print(f"its record is in {options.report}", flush=True)
 
 
 def _show(line: Line) -> None:

@@ -21,7 +21,7 @@ from trialogue.agents.events import (
 )
 from trialogue.audio import SAMPLE_WIDTH, MemoryOutput, PcmInput
 from trialogue.demo.agents import Greeter
-from trialogue.demo.recording import write_stereo
+from trialogue.demo.recording import write_record, write_stereo
 from trialogue.demo.speech import caller_pcm
 from trialogue.realtime.notices import ConnectionEnded, ReplyEnded, UserTranscript
 from trialogue.realtime.unwrapping import single
@@ -29,7 +29,7 @@ from trialogue.realtime.unwrapping import single
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from trialogue import RealtimeModel
+    from trialogue import AgentSession, RealtimeModel
     from trialogue.realtime.broadcast import Subscription
 
 __all__ = ["Line", "converse"]
@@ -74,6 +74,7 @@ async def converse(
     *,
     muted: Collection[str] = (),
     recording: Path | None = None,
+    record: Path | None = None,
 ) -> None:
     """Hold the conversation to its end; about half a minute on a real clock.
 
@@ -83,15 +84,20 @@ async def converse(
         muted: clips of the caller that are silent, see `caller_pcm`.
         recording: a stereo WAV file to write, caller left and agents right, also if the
             conversation was cut short.
+        record: a file for the conversation's record: a page, or JSON if its name ends
+            in ".json"; also if the conversation was cut short.
 
     Raises:
-        ConfigurationError: the recording cannot be written; nothing was sent.
+        ConfigurationError: a file cannot be written; nothing was sent.
         TrialogueError: the session failed.
     """
     pcm = caller_pcm(muted)
     caller, agents = PcmInput(pcm), MemoryOutput()
     if recording is not None:
         write_stereo(recording, b"", None, agents)  # find out now whether it can be
+    if record is not None:
+        write_record(record, None)
+    session: AgentSession[None] | None = None
     narrator = _Narrator(tell, trio.current_time())
     try:
         with single():
@@ -105,6 +111,8 @@ async def converse(
                 nursery.cancel_scope.cancel()
                 narrator.catch_up(events)
     finally:
+        if record is not None and session is not None:
+            write_record(record, session.report())
         if recording is not None:
             said = pcm[: caller.position * SAMPLE_WIDTH]
             write_stereo(recording, said, caller.started_at, agents)

@@ -12,9 +12,10 @@ from trialogue.errors import ConfigurationError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from trialogue import Report
     from trialogue.audio import MemoryOutput
 
-__all__ = ["stereo", "write_stereo"]
+__all__ = ["stereo", "write_record", "write_stereo"]
 
 
 def write_stereo(
@@ -47,6 +48,26 @@ def write_stereo(
         raise ConfigurationError(
             f"cannot write the recording {path}: {error}"
         ) from error
+
+
+def write_record(path: Path, report: Report | None) -> None:
+    """Write a report as a page, or as JSON if that is what the file is called.
+
+    Args:
+        path: the file, replaced if it exists.
+        report: None makes an empty file, to find out whether it can be written.
+
+    Raises:
+        ConfigurationError: it cannot.
+    """
+    as_json = path.suffix == ".json"
+    text = ""
+    if report is not None:
+        text = report.to_json() if as_json else report.to_html()
+    try:
+        path.write_bytes(text.encode())
+    except OSError as error:
+        raise ConfigurationError(f"cannot write the record {path}: {error}") from error
 
 
 def stereo(left: bytes, right: bytes) -> bytes:

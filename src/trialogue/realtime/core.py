@@ -217,6 +217,7 @@ class SessionCore:
         """Hand an event to the subscribers."""
         self.meter.observe(event)
         self.logbook.observe(event)
+        self.listener.published(event)
         self._broadcast.publish(event)
 
     def pulse(self) -> None:

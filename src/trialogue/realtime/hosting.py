@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+import attrs
+
 from trialogue.conversation.edits import Delete
 from trialogue.conversation.items import (
     FunctionCall,
@@ -182,8 +184,23 @@ class Hosting(SessionCore):
         """Have a fresh connection take over from the present one."""
         self.supervisor.replace()
 
-    def answer(self, items: Sequence[Item], *, turn: Turn | None, reply: bool) -> None:
-        """Post tool outputs in this very step, and the follow-up they call for."""
+    def answer(
+        self,
+        items: Sequence[Item],
+        *,
+        turn: Turn | None,
+        reply: bool,
+        required: bool = False,
+        use_tools: bool = True,
+    ) -> None:
+        """Post tool outputs in this very step, and the follow-up they call for.
+
+        Args:
+            turn: the turn that ends with it, if one does.
+            reply: whether they call for one.
+            required: it has to come, although the user is answered meanwhile.
+            use_tools: False has it made without tools, where the model can do that.
+        """
         self.add_items([i for i in items if not self._was_taken_out(i)])
         if turn is not None:
             self.replying.slot.close_turn(turn)
@@ -191,7 +208,11 @@ class Hosting(SessionCore):
         model_replies = self.model.capabilities.auto_tool_reply_generation
         if reply and wanted is not None and not model_replies:
             command = CreateResponse(self.new_id())
-            self.replying.ask(command=command, config=wanted, purpose="tools")
+            if not use_tools and self.model.capabilities.per_response_tool_choice:
+                command = attrs.evolve(command, tool_choice="none")
+            self.replying.ask(
+                command=command, config=wanted, purpose="tools", required=required
+            )
         else:
             self.replying.advance()
 

@@ -29,6 +29,9 @@ class Listener:
     plays = False
     stops_for_voice = False
 
+    def published(self, event: object) -> None:
+        """An event was handed to the subscribers; it may come in any of our steps."""
+
     def response_created(self, response: Response) -> None:
         """A response began that may be heard."""
 

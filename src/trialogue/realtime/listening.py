@@ -200,6 +200,12 @@ class Listening:
             return now
         return now - max(0, self.ring.end - self._turn_end) / SAMPLE_RATE
 
+    def turn_began_at(self, now: float) -> float:
+        """When the turn's beginning was pushed, by the same measure."""
+        if self._turn_start is None:
+            return now
+        return now - max(0, self.ring.end - self._turn_start) / SAMPLE_RATE
+
     def committed(
         self, item_id: str, upto: int, due: float, words_by: float = -math.inf
     ) -> None:

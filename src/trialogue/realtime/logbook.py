@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from trialogue._redaction import without_keys
+from trialogue.errors import DrainStarted
 from trialogue.realtime.notices import (
     AudioDropped,
     ConnectionEnded,
@@ -110,7 +111,10 @@ class Logbook:
             self._log.warning(text, ", ".join(subscription.names), missed)
 
     def failed(self, error: TrialogueError) -> None:
-        """The session cannot go on."""
+        """The session cannot go on, or is not to begin."""
+        if isinstance(error, DrainStarted):
+            self._log.info("the session was refused: %s", error)
+            return
         code = getattr(error, "code", None)
         text, told = "the session failed: %s (code %s)", _short(str(error))
         self._log.error(text, told, _short(code))

@@ -12,7 +12,7 @@ from typing import Any, Final
 from trialogue._codec import dumps, loads
 from trialogue._redaction import without_keys
 
-__all__ = ["MOST", "redacted"]
+__all__ = ["MOST", "names_a_secret", "redacted"]
 
 MOST: Final = 4000
 """Characters of one redacted frame that are kept."""
@@ -58,6 +58,11 @@ def redacted(text: str, *, texts: bool = False) -> str:
     return shown if len(shown) <= MOST else f"{shown[:MOST]}… <{len(shown)} characters>"
 
 
+def names_a_secret(name: str) -> bool:
+    """Whether a field is called as fields are that hold keys, passwords or tokens."""
+    return _SECRETS.match(name) is not None
+
+
 def _without_sound(data: Any) -> Any:
     """Sound that comes in pieces is called `delta`, as words are; the type tells."""
     sounds = isinstance(data, dict) and "audio.delta" in str(data.get("type"))
@@ -69,7 +74,7 @@ def _without_sound(data: Any) -> Any:
 
 
 def _shown(value: Any, name: str, *, texts: bool, depth: int) -> Any:
-    if _SECRETS.match(name) and value is not None and not _is_number(value):
+    if names_a_secret(name) and value is not None and not _is_number(value):
         return "<hidden>"
     if isinstance(value, str):
         return _text(value, name, texts=texts)

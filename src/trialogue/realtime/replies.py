@@ -149,6 +149,7 @@ class Reply:
             response then serves it.
         answers_user: it answers a turn of the user's; if it is taken back, somebody
             else has to.
+        required: it is made although the user has been answered meanwhile.
         unwanted: nobody waits any more; cancel what may still appear.
         tap: takes it while it is made, if anybody does.
         interruptible: the user may stop it, by voice or otherwise (U4).
@@ -169,6 +170,7 @@ class Reply:
     carried: bool = False
     held_for_user: bool = False
     answers_user: bool = False
+    required: bool = False
     unwanted: bool = False
     attempts: int = 0
     outcome: ReplyOutcome | None = None

@@ -172,6 +172,8 @@ class Responding(Asking):
         """The answer to the user's turn serves whoever waited for the user to end."""
         for reply in tuple(self.slot.queue):
             served = response.reply
+            if reply.required:
+                continue
             if reply.purpose != "program":
                 self.slot.drop(reply)
                 reply.finish(ReplyOutcome("superseded", response_id=response.id))
@@ -179,7 +181,10 @@ class Responding(Asking):
                 self.slot.drop(reply)
                 reply.response, response.reply = response, reply
         posted = self.slot.posted
-        if posted is not None and posted.purpose == "tools" and self._knows_outputs():
+        tools = posted is not None and posted.purpose == "tools"
+        if posted is None or not tools or posted.required:
+            return
+        if self._knows_outputs():
             # Should it be made after all, or asked for again, it would say it twice.
             posted.unwanted = True
             posted.finish(ReplyOutcome("superseded", response_id=response.id))

@@ -21,7 +21,13 @@ from typing import (
 
 from trialogue.errors import ConfigurationError
 from trialogue.tools.definition import ToolDefinition, define
-from trialogue.tools.options import OnHandoff, OnInterrupt, Reply, ToolOptions
+from trialogue.tools.options import (
+    NeedsApproval,
+    OnHandoff,
+    OnInterrupt,
+    Reply,
+    ToolOptions,
+)
 from trialogue.tools.spec import ToolSpec
 
 if TYPE_CHECKING:
@@ -222,6 +228,7 @@ def function_tool(
     on_interrupt: OnInterrupt = "keep",
     on_handoff: OnHandoff = "cancel",
     reply: Reply = "auto",
+    needs_approval: NeedsApproval = False,
 ) -> _Decorator: ...
 def function_tool(
     func: Callable[..., Coroutine[Any, Any, Any]] | None = None,
@@ -234,6 +241,7 @@ def function_tool(
     on_interrupt: OnInterrupt = "keep",
     on_handoff: OnHandoff = "cancel",
     reply: Reply = "auto",
+    needs_approval: NeedsApproval = False,
 ) -> FunctionTool[..., Any] | _Decorator:
     """Make a tool of an async function or method: `@function_tool`, bare or called.
 
@@ -252,13 +260,14 @@ def function_tool(
         on_interrupt: "keep" or "cancel".
         on_handoff: "cancel", "finish" or "detach".
         reply: "auto", "none" or "required".
+        needs_approval: a bool, or a function of the context and the arguments.
 
     Raises:
         ConfigurationError: not an async function, an option out of range, a name that
             providers refuse, or a signature without a schema. Annotations that name
             something not defined yet are read when `spec` is first asked for.
     """
-    options = ToolOptions(timeout, on_interrupt, on_handoff, reply)
+    options = ToolOptions(timeout, on_interrupt, on_handoff, reply, needs_approval)
 
     def decorate(func: Callable[P, Coroutine[Any, Any, R]], /) -> FunctionTool[P, R]:
         if isinstance(func, FunctionTool):

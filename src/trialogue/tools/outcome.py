@@ -18,6 +18,7 @@ __all__ = [
     "BadArguments",
     "Conflict",
     "Crashed",
+    "Denied",
     "Failed",
     "HandedOff",
     "HandoffFailed",
@@ -25,6 +26,7 @@ __all__ = [
     "Interrupted",
     "NoReply",
     "Returned",
+    "StepLimitReached",
     "TimedOut",
     "ToolOutcome",
     "Transferred",
@@ -94,6 +96,20 @@ class BadArguments:
 
 
 @attrs.frozen
+class Denied:
+    """The call needed approval and was given none; the reason is for the model."""
+
+    reason: str = ""
+
+
+@attrs.frozen
+class StepLimitReached:
+    """The call was not run: so many responses in a row have called tools."""
+
+    most: int
+
+
+@attrs.frozen
 class TimedOut:
     """The tool took longer than its own timeout and was cancelled."""
 
@@ -144,6 +160,8 @@ ToolOutcome: TypeAlias = (
     | Crashed
     | UnknownTool
     | BadArguments
+    | Denied
+    | StepLimitReached
     | TimedOut
     | Interrupted
     | HandedOff
@@ -194,7 +212,7 @@ def _returned(value: Any, max_bytes: int) -> tuple[str, str | None]:
         text = plain if isinstance(plain, str) else dumps(plain)
     except NotPlain as error:
         return "", _unsendable(error.type_name)
-    except ValueError:  # integers beyond what the codec takes, for one
+    except Exception:  # integers beyond what the codec takes; a property that raises
         return "", _unsendable(type(value).__qualname__)
     size = len(text.encode())
     if size <= max_bytes:
@@ -217,6 +235,8 @@ def _sentence(
     | Crashed
     | UnknownTool
     | BadArguments
+    | Denied
+    | StepLimitReached
     | TimedOut
     | Interrupted
     | HandedOff
@@ -234,6 +254,13 @@ def _sentence(
             return _unknown(name, known)
         case BadArguments(message=message):
             return f"the arguments are wrong: {message}"
+        case Denied(reason=reason):
+            return f"not approved: {reason}" if reason else "not approved"
+        case StepLimitReached(most=most):
+            return (
+                f"not run: {most} steps with tools in a row are the limit; tell the "
+                "user what you know, and go on when the user has spoken"
+            )
         case TimedOut(seconds=seconds):
             return f"the tool did not finish within {seconds:g} s and was stopped"
         case Interrupted():

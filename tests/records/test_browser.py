@@ -1,0 +1,88 @@
+"""The page in a browser, where there is one: its lanes, read from the document (M6)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import attrs
+import pytest
+
+from pages import lanes_told, read_page
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reported import Held
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
+SECONDS = 120
+POLICY = "violates the following Content Security Policy directive"
+"""What a browser says of what it has not done."""
+
+in_browser = pytest.mark.skipif(
+    BROWSER is None, reason=f"no browser here: none of {', '.join(BROWSERS)}"
+)
+
+
+def document(page: Path, profile: Path) -> subprocess.CompletedProcess[str]:
+    """Open a page without a window, and return its document as the browser has it."""
+    assert BROWSER is not None
+    root = ("--no-sandbox",) if getattr(os, "geteuid", lambda: 1)() == 0 else ()
+    quiet = (
+        *("--headless", "--disable-gpu", "--disable-quic", "--no-first-run"),
+        *("--disable-background-networking", "--disable-component-update"),
+        *("--disable-sync", "--disable-dev-shm-usage", "--enable-logging=stderr"),
+        f"--user-data-dir={profile}",
+    )
+    return subprocess.run(
+        [BROWSER, *root, *quiet, "--dump-dom", page.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+
+
+def opened(source: str, folder: Path) -> tuple[str, str]:
+    """The document of a page, and what the browser complained about."""
+    page = folder / "report.html"
+    page.write_text(source, encoding="utf-8")
+    ran = document(page, folder / "profile")
+    assert ran.stdout, f"the browser gave no document: {ran.stderr[-500:]}"
+    return ran.stdout, ran.stderr
+
+
+@in_browser
+@pytest.mark.behaviour("M6")
+def test_the_lanes_are_in_the_document_of_a_browser(held: Held, tmp_path: Path) -> None:
+    dom, complaints = opened(held.report.to_html(), tmp_path)
+    page = read_page(dom)
+    found = {
+        name: sorted((b for b in bars if b.kind != "outage"), key=attrs.astuple)
+        for name, bars in page.lanes.items()
+    }
+
+    assert found == lanes_told(held.report)
+    assert page.lanes == read_page(held.report.to_html()).lanes
+    assert page.problems == []
+    # Its policy allows its own style, and it has asked for nothing else.
+    assert POLICY not in complaints
+
+
+@in_browser
+@pytest.mark.behaviour("M5")
+def test_the_browser_obeys_the_policy_of_the_page(held: Held, tmp_path: Path) -> None:
+    """What somebody smuggled in all the same would neither run nor be fetched."""
+    smuggled = (
+        "<main><script>document.title='ran'</script>"
+        "<img src='http://127.0.0.1:9/seen.png'><p style='color:red'>red</p>"
+    )
+    source = held.report.to_html().replace("<main>", smuggled, 1)
+    dom, complaints = opened(source, tmp_path)
+
+    assert "<title>Conversation with Kelly, Sunny and Consent</title>" in dom
+    assert complaints.count(POLICY) == 3
