@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import attrs
@@ -20,6 +21,7 @@ from trialogue import (
     function_tool,
 )
 from trialogue.events import (
+    ApprovalRequested,
     ConnectionOpened,
     DelegationEnded,
     ReplyEnded,
@@ -258,6 +260,44 @@ async def test_a_detached_tool_is_waited_for_when_a_test_says_so() -> None:
         assert call.outcome == "Returned"
         assert call.seconds == pytest.approx(20)
         assert "found" in str(call.output)
+
+
+class Bank(Agent):
+    instructions = "You are a bank."
+
+    @function_tool(needs_approval=True)
+    async def pay(self, euros: int) -> str:
+        """Pay."""
+        return f"{euros} euros were paid"
+
+
+@in_virtual_time
+async def test_a_test_approves_what_waits_for_it() -> None:
+    async with run_agent(Bank()) as run:
+        turn = await run.say("Pay!", Call("pay", {"euros": 5}))
+        (request,) = run.session.approvals
+        assert turn.calls == []
+        async with run.exchange("Paid.") as paid:
+            run.session.approve(request.call_id)
+
+        assert paid.called("pay", euros=5).output == "5 euros were paid"
+        paid.said("paid")
+
+
+@in_virtual_time
+async def test_a_handler_that_approves_is_part_of_the_turn() -> None:
+    async def approve(ctx: RunContext, request: ApprovalRequested) -> bool:
+        await trio.sleep(5)
+        return bool(json.loads(request.arguments)["euros"] < 100)
+
+    async with run_agent(Bank(), approve=approve) as run:
+        paid = await run.say("Pay!", Call("pay", {"euros": 5}), "Paid.")
+        denied = await run.say("Pay more!", Call("pay", {"euros": 500}), "No.")
+
+        paid.called("pay", euros=5)
+        (call,) = denied.calls
+        assert not call.ran
+        assert call.outcome == "Denied"
 
 
 @in_virtual_time

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from trialogue.agents.agent import Agent
+    from trialogue.agents.approving import ApprovalHandler
     from trialogue.agents.session import AgentSession
     from trialogue.agents.userdata import UserDataT
     from trialogue.dialects.options import SessionOptions
@@ -90,6 +91,10 @@ def run_agent(
     on_handoff_error: Literal["restore", "raise"] = "restore",
     barge_in: Literal["provider", "client"] = "provider",
     away_after: float | None = 15.0,
+    approve: ApprovalHandler | None = None,
+    approval_timeout: float = 60.0,
+    tool_timeout: float | None = 60.0,
+    max_tool_steps: int | None = 3,
     **session: Unpack[SessionSettings],
 ) -> AbstractAsyncContextManager[AgentRun[None]]: ...
 @overload
@@ -107,6 +112,10 @@ def run_agent(
     on_handoff_error: Literal["restore", "raise"] = "restore",
     barge_in: Literal["provider", "client"] = "provider",
     away_after: float | None = 15.0,
+    approve: ApprovalHandler | None = None,
+    approval_timeout: float = 60.0,
+    tool_timeout: float | None = 60.0,
+    max_tool_steps: int | None = 3,
     **session: Unpack[SessionSettings],
 ) -> AbstractAsyncContextManager[AgentRun[UserDataT]]: ...
 @asynccontextmanager
@@ -124,6 +133,10 @@ async def run_agent(
     on_handoff_error: Literal["restore", "raise"] = "restore",
     barge_in: Literal["provider", "client"] = "provider",
     away_after: float | None = 15.0,
+    approve: ApprovalHandler | None = None,
+    approval_timeout: float = 60.0,
+    tool_timeout: float | None = 60.0,
+    max_tool_steps: int | None = 3,
     **session: Unpack[SessionSettings],
 ) -> AsyncIterator[AgentRun[Any]]:
     """Talk to an agent whose model is played by the test, in this block.
@@ -143,8 +156,11 @@ async def run_agent(
         options: of the session, as an application gives them to its model.
         patience: seconds (of Trio's clock) that a turn may take.
         faults, network, settings: of the local server; see `RealtimeServer`.
-        on_handoff_error, barge_in, away_after: of the session, and the further
-            keywords; see `open_agent_session`. The `seed` is 0 unless it is given.
+        on_handoff_error, barge_in, away_after: of the session, as all further keywords;
+            see `open_agent_session`. The `seed` is 0 unless it is given.
+        approve, approval_timeout: the same. Without a handler a turn ends while a call
+            waits for approval, so that the test can give it.
+        tool_timeout, max_tool_steps: the same.
 
     Raises:
         ScriptError: the script does not fit what the agent did; see `AgentRun.say`.
@@ -172,6 +188,10 @@ async def run_agent(
             on_handoff_error=on_handoff_error,
             barge_in=barge_in,
             away_after=away_after,
+            approve=approve,
+            approval_timeout=approval_timeout,
+            tool_timeout=tool_timeout,
+            max_tool_steps=max_tool_steps,
             **session,
         ) as agents,
         agents.subscribe(buffer=_MOST_EVENTS, on_overflow="raise") as subscription,
