@@ -13,6 +13,14 @@ from trialogue._version import __version__ as __version__
 from trialogue.agents.agent import Agent, Handoff
 from trialogue.agents.approving import ApprovalHandler
 from trialogue.agents.draining import Drain, DrainReport, StuckSession, StuckTask
+from trialogue.agents.guardrails import (
+    Guardrail,
+    Trip,
+    input_guardrail,
+    output_guardrail,
+    tool_input_guardrail,
+    tool_output_guardrail,
+)
 from trialogue.agents.opening import open_agent_session
 from trialogue.agents.policies import last_turns
 from trialogue.agents.run_context import RunContext
@@ -131,6 +139,7 @@ __all__ = [
     "FunctionCall",
     "FunctionCallOutput",
     "FunctionTool",
+    "Guardrail",
     "Handoff",
     "HandoffError",
     "HandoffLoop",
@@ -189,6 +198,7 @@ __all__ = [
     "Transcription",
     "TranscriptionUsage",
     "TrialogueError",
+    "Trip",
     "Truncation",
     "TurnDetection",
     "Unchanged",
@@ -198,9 +208,13 @@ __all__ = [
     "WireLog",
     "create_client_secret",
     "function_tool",
+    "input_guardrail",
     "last_turns",
     "open_agent_session",
     "open_session",
+    "output_guardrail",
+    "tool_input_guardrail",
+    "tool_output_guardrail",
 ]
 
 # What nobody asked to see goes nowhere, not to stderr either.

@@ -11,6 +11,7 @@ from trialogue.agents.approving import Approving
 from trialogue.agents.block import Block
 from trialogue.agents.delegating import Delegating
 from trialogue.agents.ending import Ending
+from trialogue.agents.guarding import Guarding
 from trialogue.agents.handing_over import HandingOver
 from trialogue.agents.logbook import note
 from trialogue.agents.playing import Stage
@@ -31,10 +32,12 @@ from trialogue.realtime.streaming import DEFAULT_LIMITS, ReplyStream, StreamLimi
 from trialogue.realtime.wishes import ReplyOptions, wish_for
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
 
     from trialogue.agents.agent import Agent, Handoff
     from trialogue.agents.events import ApprovalRequested, HandoffTimings
+    from trialogue.agents.guardrails import Guardrail
     from trialogue.agents.scope import AgentScope
     from trialogue.agents.states import AgentState, UserState
     from trialogue.audio.base import AudioOutput
@@ -74,6 +77,7 @@ class AgentSession(Generic[UserDataT]):
         on_handoff_error: Literal["restore", "raise"] = "restore",
         barge_in: Literal["provider", "client"] = "provider",
         away_after: float | None = 15.0,
+        guardrails: Sequence[Guardrail] = (),
         tools: ToolSettings | None = None,
         **settings: Unpack[SessionSettings],
     ) -> None:
@@ -81,6 +85,7 @@ class AgentSession(Generic[UserDataT]):
         self.userdata = userdata
         self.scope: AgentScope | None = None
         self.playout = Playout(output)
+        self.guarding = Guarding(self, guardrails)
         wall = settings.get("wall") or time.time
         stage = Stage(self, self.playout, barge_in)
         self.realtime = RealtimeSession(model, listener=stage, **settings)
@@ -278,7 +283,8 @@ class AgentSession(Generic[UserDataT]):
         or the user cuts short returns "interrupted" with what was heard.
         """
         wish = wish_for(self.realtime.replying.new_key(), **options)
-        return await self.realtime.reply(wish, if_busy=if_busy, **asked_of(self))
+        asked = asked_of(self, aloud=not wish.command.out_of_band)
+        return await self.realtime.reply(wish, if_busy=if_busy, **asked)
 
     def open_reply(
         self,
@@ -293,9 +299,8 @@ class AgentSession(Generic[UserDataT]):
         ever; what the streams give comes beside that.
         """
         wish = wish_for(self.realtime.replying.new_key(), **options)
-        return self.realtime.stream_reply(
-            wish, if_busy=if_busy, limits=limits, **asked_of(self)
-        )
+        asked = asked_of(self, aloud=not wish.command.out_of_band)
+        return self.realtime.stream_reply(wish, if_busy=if_busy, limits=limits, **asked)
 
     # --- the user ------------------------------------------------------------
 
