@@ -76,6 +76,7 @@ from trialogue.errors import (
     SpendLimitReached,
     SubscriberLagged,
     ToolError,
+    ToolSetError,
     TrialogueError,
 )
 from trialogue.realtime.azure import AzureRealtime
@@ -111,13 +112,22 @@ from trialogue.realtime.streaming import (
 from trialogue.realtime.wirelog import WireLog
 from trialogue.realtime.wishes import ReplyOptions
 from trialogue.records.report import Report
-from trialogue.tools import FunctionTool, NoReply, ToolSpec, function_tool
+from trialogue.tools import (
+    AnyTool,
+    FunctionTool,
+    NoReply,
+    ToolSet,
+    ToolSpec,
+    function_tool,
+    tool_set,
+)
 
 __all__ = [
     "UNCHANGED",
     "Agent",
     "AgentSession",
     "AnswerTimeout",
+    "AnyTool",
     "ApprovalError",
     "ApprovalHandler",
     "AudioFormat",
@@ -193,6 +203,8 @@ __all__ = [
     "Timing",
     "ToolChoice",
     "ToolError",
+    "ToolSet",
+    "ToolSetError",
     "ToolSpec",
     "Tracing",
     "Transcription",
@@ -215,6 +227,7 @@ __all__ = [
     "output_guardrail",
     "tool_input_guardrail",
     "tool_output_guardrail",
+    "tool_set",
 ]
 
 # What nobody asked to see goes nowhere, not to stderr either.

@@ -50,7 +50,7 @@ class Agent(Generic[ResultT_co]):
     Attributes:
         instructions: text, or a function (async or not) of the context.
         name: how logs, events and the record call it; the class name by default.
-        tools: further tools, beside the decorated methods.
+        tools: further tools, beside the decorated methods, and tool sets (`ToolSet`).
         options: session options that differ while it is current.
         model: another model to run it on; that takes a connection of its own.
         guardrails: further ones, beside the decorated methods and the session's.

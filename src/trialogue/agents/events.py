@@ -28,6 +28,7 @@ __all__ = [
     "ToolFailed",
     "ToolFinished",
     "ToolNoted",
+    "ToolSetFailed",
     "ToolStalled",
     "ToolStarted",
     "UserStateChanged",
@@ -199,6 +200,21 @@ class ToolFailed:
     call_id: str
     problem: str
     error: BaseException | None = None
+
+
+@attrs.frozen
+class ToolSetFailed:
+    """A tool set that was open has ended by itself, or could not be closed.
+
+    Its tools are still called, and fail or not; for the next agent that lists it, it is
+    opened anew.
+
+    Attributes:
+        error: what it raised.
+    """
+
+    tool_set: str
+    error: Exception
 
 
 @attrs.frozen

@@ -18,7 +18,7 @@ from trialogue.dialects.options import SessionOptions
 from trialogue.errors import ConfigurationError
 from trialogue.realtime.model import RealtimeModel
 from trialogue.realtime.syncing import creation
-from trialogue.tools import Toolset, ToolSpec, collect
+from trialogue.tools import ToolsByName, ToolSpec
 
 if TYPE_CHECKING:
     from trialogue.agents.session import AgentSession
@@ -40,7 +40,7 @@ class Prepared:
     handoff: Handoff
     name: str
     instructions: str
-    tools: Toolset
+    tools: ToolsByName
     specs: tuple[ToolSpec, ...]
     options: SessionOptions
     model: RealtimeModel
@@ -75,13 +75,14 @@ async def prepare(session: AgentSession, handoff: Handoff) -> Prepared:
     Raises:
         ConfigurationError: an agent that is running already, no instructions, two tools
             or guardrails of one name, a schema that cannot be made.
+        ToolSetError: a tool set that it lists could not be opened.
         ConversionError: the instructions, the tools, the note or what the context
             policy made are beyond the limits, or have no form in the protocol.
         Exception: whatever the agent's instructions function or the policy raised.
     """
     agent = handoff.agent
     session.running.check_free(agent)
-    tools = collect(agent.tools, owner=agent)
+    tools = await session.tool_sets.tools_of(agent)
     model = agent.model or session.model
     prepared = Prepared(
         handoff,

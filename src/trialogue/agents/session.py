@@ -21,6 +21,7 @@ from trialogue.agents.running import Running
 from trialogue.agents.speaking import asked_of
 from trialogue.agents.step_limit import StepLimit
 from trialogue.agents.steps import Steps
+from trialogue.agents.tool_sets import ToolSets
 from trialogue.agents.tool_settings import ToolSettings
 from trialogue.agents.user_turns import UserTurns
 from trialogue.agents.userdata import UserDataT
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from trialogue.realtime.requests import UpdateReport
     from trialogue.realtime.settings import SessionSettings
     from trialogue.records.report import Report
+    from trialogue.tools import AnyTool, ToolSet
 
 __all__ = ["AgentSession"]
 
@@ -98,6 +100,7 @@ class AgentSession(Generic[UserDataT]):
         self.presence = Presence(self, self.playout, self._turns, away_after)
         self.ending = Ending(self, self.playout, self._turns)
         self.running = Running(self, on_handoff_error)
+        self.tool_sets = ToolSets(self.log, self.publish)
         self.block = Block(
             self.realtime,
             self.playout,
@@ -105,6 +108,7 @@ class AgentSession(Generic[UserDataT]):
             self._turns,
             self.presence,
             self.ending,
+            self.tool_sets,
         )
         self.tool_settings = tools or ToolSettings()
         self.step_limit = StepLimit(self.tool_settings.max_tool_steps)
@@ -238,6 +242,20 @@ class AgentSession(Generic[UserDataT]):
             Exception: what the other agent's `on_enter` raised.
         """
         return await self._delegating.delegate(agent)
+
+    async def open_tool_set(self, tool_set: ToolSet) -> tuple[AnyTool, ...]:
+        """Open a tool set now, for agents that come later; it stays open to the end.
+
+        Without this it is opened when the first agent that lists it is prepared, and
+        whoever waits for that agent waits for the set as well. Of one that is open
+        already this gives the tools that are in it now.
+
+        Raises:
+            ToolSetError: it could not be opened, or not within its `open_timeout`.
+            ConfigurationError: what it yielded is no list of tools.
+            SessionClosed: the session takes no more work.
+        """
+        return await self.tool_sets.open(tool_set)
 
     # --- approvals -----------------------------------------------------------
 

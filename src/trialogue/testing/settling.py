@@ -144,7 +144,8 @@ def open_ends(session: AgentSession[Any]) -> Iterator[str]:
 
     What an agent does beside the conversation is not among it: tasks in nurseries,
     detached tools that go on under another agent. Nor are tools that wait for an agent
-    they have delegated to, which is current now and may want to hear the user.
+    they have delegated to, which is current now and may want to hear the user; nor
+    calls that only the test can approve.
     """
     yield from _of_agents(session)
     yield from _of_replies(session)
@@ -168,10 +169,19 @@ def _of_scope(scope: AgentScope) -> Iterator[str]:
     if scope.quiet:
         return
     if scope.entering and not scope.suspended:
-        where = _where(scope.nursery, f"{scope.name}.on_enter")
+        where = _where(_named(scope.nursery, f"{scope.name}.on_enter"))
         yield f"{scope.name}.on_enter has not returned{where}"
-    for call in scope.calls.open:
-        yield _of_call(scope, call)
+    undecided = _undecided(scope.session)
+    for opened in scope.calls.open:
+        if opened.call.call_id not in undecided:
+            yield _of_call(scope, opened)
+
+
+def _undecided(session: AgentSession[Any]) -> set[str]:
+    """The calls that wait until the test itself approves or denies them."""
+    if session.tool_settings.approve is not None:
+        return set()
+    return {request.call_id for request in session.approvals}
 
 
 def _of_call(scope: AgentScope, opened: OpenCall) -> str:
@@ -179,16 +189,20 @@ def _of_call(scope: AgentScope, opened: OpenCall) -> str:
     what = f"{scope.name}'s tool {call.name}({call.arguments})"
     if not opened.running:
         return f"{what} has returned, and its output has not been sent"
-    nursery = scope.session.nursery if opened.detached else scope.nursery
-    began = opened.started_at
-    since = "" if began is None else f" for {trio.current_time() - began:.1f} s"
-    return f"{what} runs{since}{_where(nursery, f'tool {call.name}')}"
+    if opened.started_at is None:
+        return f"{what} waits for approval"
+    seconds = trio.current_time() - opened.started_at
+    return f"{what} runs for {seconds:.1f} s{_where(opened.task)}"
 
 
-def _where(nursery: trio.Nursery | None, name: str) -> str:
-    """The place in which the first task of that name waits."""
+def _named(nursery: trio.Nursery | None, name: str) -> trio.lowlevel.Task | None:
+    """The first task of that name."""
     tasks = () if nursery is None else nursery.child_tasks
-    task = next((task for task in tasks if task.name == name), None)
+    return next((task for task in tasks if task.name == name), None)
+
+
+def _where(task: trio.lowlevel.Task | None) -> str:
+    """The place in which a task waits."""
     stack = () if task is None else stack_of(task)
     # The outermost frames are this library's; the innermost may be Trio's.
     own = [place for place in stack if "/trialogue/agents/" not in place]
