@@ -311,18 +311,9 @@ def reason_is_told_the_model(patch: Patch) -> None:
 )
 def finished_tool_is_told_as_stopped(patch: Patch) -> None:
     patch.source(
-        "trialogue.agents.guarded_calls:GuardedCall.settle",
-        'self._opened.settle(Blocked("result"))\n            raise',
-        "raise",
-    )
-
-
-@mutant("G17", "a tool that was never let run is told as stopped")
-def unrun_tool_is_told_as_stopped(patch: Patch) -> None:
-    patch.source(
         "trialogue.agents.calls:OpenCall.close",
-        "self.started_at is not None",
-        "self.tool is not None",
+        'self.held is not None and self.held.what == "result"',
+        "False",
     )
 
 

@@ -71,11 +71,7 @@ class GuardedCall:
             self._opened.settle(outcome)  # what is told of a failure is our own text
             return
         text = render(outcome, max_bytes=most)
-        try:
-            tripped = await self._checked(guardrails, lambda: text, Blocked("result"))
-        except BaseException:
-            self._opened.settle(Blocked("result"))
-            raise
+        tripped = await self._checked(guardrails, lambda: text, Blocked("result"))
         if tripped is None:
             self._opened.settle(outcome)
             return
