@@ -23,6 +23,7 @@ from trialogue import (
     Handoff,
     HandoffError,
     RunContext,
+    SessionClosed,
     function_tool,
 )
 from trialogue.agents.events import HandoffStarted, ToolFailed
@@ -138,15 +139,17 @@ async def test_from_outside_what_cannot_be_meant_raises_where_it_is_asked_for(
 async def test_outside_of_a_run_there_is_nobody_to_hand_over(
     autojump_clock: trio.testing.MockClock, way: Any
 ) -> None:
-    """Before it and after it: the error names `session.run`."""
+    """Before it the error names `session.run`; after its end, another session."""
     async with on_stage() as stage:
-        for _ in range(2):
-            sent = len(stage.sent())
-            with pytest.raises(HandoffError, match=r"start with session\.run\(agent\)"):
-                await way(stage.session, Weather())
-            assert len(stage.sent()) == sent
-            async with running(stage, Greeter()):
-                await until(lambda: stage.session.realtime.settled)
+        with pytest.raises(HandoffError, match=r"start with session\.run\(agent\)"):
+            await way(stage.session, Weather())
+        assert stage.sent() == []
+        async with running(stage, Greeter()):
+            await until(lambda: stage.session.realtime.settled)
+        sent = len(stage.sent())
+        with pytest.raises(SessionClosed, match="open another session"):
+            await way(stage.session, Weather())
+        assert len(stage.sent()) == sent
 
 
 async def test_of_two_who_want_the_same_agent_the_second_is_told(

@@ -26,6 +26,7 @@ __all__ = ["Running"]
 
 EXIT = 5.0
 """Seconds that `on_exit` gets."""
+OVER = "end() has ended this session's conversation; open another session"
 
 
 class Running:
@@ -54,10 +55,12 @@ class Running:
 
         Raises:
             HandoffError: none is.
-            SessionClosed: the session takes no more work.
+            SessionClosed: the session takes no more work, or `end()` was called.
         """
         self._session.realtime.check_open()
         if self._session.scope is None or not self.active:
+            if self._session.ending.asked:
+                raise SessionClosed(OVER)
             msg = "no agent is running; start with session.run(agent)"
             raise HandoffError(msg)
         return self._session.scope
@@ -120,8 +123,7 @@ class Running:
         It may have been called in the moment before the first one began.
         """
         if self._held:
-            msg = "end() has ended this session's conversation; open another session"
-            raise SessionClosed(msg)
+            raise SessionClosed(OVER)
         await trio.lowlevel.checkpoint()
 
     def abandon(self, scope: AgentScope, why: str) -> None:
