@@ -32,6 +32,7 @@ myst_enable_extensions = ["deflist"]
 NAMESPACES: Final = (
     "trialogue",
     "trialogue.events",
+    "trialogue.mcp",
     "trialogue.audio",
     "trialogue.conversation",
     "trialogue.tools",
@@ -59,7 +60,7 @@ nitpick_ignore_regex = [
     ("py:class", r"trialogue\.testing\.faults\..*|ConnectFault"),
     ("py:class", r"trialogue\.tools\.outcome\..*"),
     # Written out where they are used.
-    ("py:class", r"Instructions|MessageContent"),
+    ("py:class", r"Instructions|MessageContent|AgentName"),
     # What a session, a model or a tool is made of inside.
     ("py:class", r"(trialogue\..*\.)?(Dialect|Link|Drain|Connect|Request|Origin)"),
     (

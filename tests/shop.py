@@ -66,6 +66,12 @@ class Desk(Agent):
         """Never return."""
         await trio.sleep_forever()
 
+    @function_tool(on_handoff="detach")
+    async def search(self) -> str:
+        """Go on searching, whoever is current."""
+        await trio.sleep(20)
+        return "found"
+
     @function_tool
     async def ask_consent(self, ctx: RunContext) -> str:
         """Ask whether the caller consents."""

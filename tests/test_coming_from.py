@@ -450,6 +450,17 @@ async def _(row: Row) -> None:
         turn.handed_off_to("Billing")
 
 
+@checks("Approval")
+async def _(row: Row) -> None:
+    defined: dict[str, Any] = {"function_tool": trialogue.function_tool}
+    exec(compile(row.definitions, row.title, "exec"), defined)
+    cashier = Agent(PLAIN, name="Cashier", tools=[defined["pay"]])
+    async with run_agent(cashier) as run, trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: row.run(session=run.session))
+        turn = await run.say("Pay.", Call("pay", {"euros": 5}), "Paid.")
+        assert turn.called("pay").output == "5 euros were paid"
+
+
 @checks("The context")
 async def _(row: Row) -> None:
     async with open_realtime_server() as server:

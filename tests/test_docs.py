@@ -29,6 +29,7 @@ NAMESPACES = (
     "trialogue.audio",
     "trialogue.conversation",
     "trialogue.events",
+    "trialogue.mcp",
     "trialogue.records",
     "trialogue.testing",
     "trialogue.tools",

@@ -13,6 +13,14 @@ from trialogue._version import __version__ as __version__
 from trialogue.agents.agent import Agent, Handoff
 from trialogue.agents.approving import ApprovalHandler
 from trialogue.agents.draining import Drain, DrainReport, StuckSession, StuckTask
+from trialogue.agents.guardrails import (
+    Guardrail,
+    Trip,
+    input_guardrail,
+    output_guardrail,
+    tool_input_guardrail,
+    tool_output_guardrail,
+)
 from trialogue.agents.opening import open_agent_session
 from trialogue.agents.policies import last_turns
 from trialogue.agents.run_context import RunContext
@@ -68,6 +76,7 @@ from trialogue.errors import (
     SpendLimitReached,
     SubscriberLagged,
     ToolError,
+    ToolSetError,
     TrialogueError,
 )
 from trialogue.realtime.azure import AzureRealtime
@@ -103,13 +112,22 @@ from trialogue.realtime.streaming import (
 from trialogue.realtime.wirelog import WireLog
 from trialogue.realtime.wishes import ReplyOptions
 from trialogue.records.report import Report
-from trialogue.tools import FunctionTool, NoReply, ToolSpec, function_tool
+from trialogue.tools import (
+    AnyTool,
+    FunctionTool,
+    NoReply,
+    ToolSet,
+    ToolSpec,
+    function_tool,
+    tool_set,
+)
 
 __all__ = [
     "UNCHANGED",
     "Agent",
     "AgentSession",
     "AnswerTimeout",
+    "AnyTool",
     "ApprovalError",
     "ApprovalHandler",
     "AudioFormat",
@@ -131,6 +149,7 @@ __all__ = [
     "FunctionCall",
     "FunctionCallOutput",
     "FunctionTool",
+    "Guardrail",
     "Handoff",
     "HandoffError",
     "HandoffLoop",
@@ -184,11 +203,14 @@ __all__ = [
     "Timing",
     "ToolChoice",
     "ToolError",
+    "ToolSet",
+    "ToolSetError",
     "ToolSpec",
     "Tracing",
     "Transcription",
     "TranscriptionUsage",
     "TrialogueError",
+    "Trip",
     "Truncation",
     "TurnDetection",
     "Unchanged",
@@ -198,9 +220,14 @@ __all__ = [
     "WireLog",
     "create_client_secret",
     "function_tool",
+    "input_guardrail",
     "last_turns",
     "open_agent_session",
     "open_session",
+    "output_guardrail",
+    "tool_input_guardrail",
+    "tool_output_guardrail",
+    "tool_set",
 ]
 
 # What nobody asked to see goes nowhere, not to stderr either.

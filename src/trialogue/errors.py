@@ -28,6 +28,7 @@ __all__ = [
     "SpendLimitReached",
     "SubscriberLagged",
     "ToolError",
+    "ToolSetError",
     "TrialogueError",
 ]
 
@@ -190,6 +191,20 @@ class DelegationError(TrialogueError):
 
 class ToolError(TrialogueError):
     """Raise it in a tool to tell the model, verbatim, why the tool did not succeed."""
+
+
+class ToolSetError(TrialogueError):
+    """A tool set could not be opened; nothing was sent, and it can be tried again.
+
+    What its `open` raised is the cause, if it raised something.
+
+    Attributes:
+        tool_set: its name.
+    """
+
+    def __init__(self, message: str, *, tool_set: str) -> None:
+        super().__init__(message)
+        self.tool_set = tool_set
 
 
 class ApprovalError(TrialogueError):

@@ -246,7 +246,7 @@ async def test_a_tool_that_the_user_cancelled_hands_nothing_over(
     autojump_clock: trio.testing.MockClock, tool: str
 ) -> None:
     """It reads that it was stopped, even if it returned an agent all the same."""
-    brain = prompted(goes(tool, 3), Say("Let me see. " * 30))
+    brain = prompted(goes(tool, 1), Say("Let me see. " * 30))
     agent = Worker()
     async with on_stage(brain, microphone=True) as stage:
         assert stage.microphone is not None

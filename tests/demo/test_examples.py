@@ -147,3 +147,16 @@ def test_a_caller_is_passed_from_triage_to_whoever_can_help() -> None:
     ]
     assert len(source.splitlines()) <= 60
     assert max(map(len, source.splitlines())) <= 88
+
+
+@pytest.mark.behaviour("G20", "G23")
+def test_two_agents_share_the_tools_of_an_mcp_server() -> None:
+    """The server is another process, which one session starts once."""
+    pytest.importorskip("mcp_types", reason="the package `mcp`, 2.3, is missing")
+
+    assert run("mcp_tools.py").splitlines() == [
+        "customer: Where is Emma?",
+        "Clerk: Emma is on shelf 4.",
+        "customer: Only that? How many have you got?",
+        "Owner: 3",
+    ]

@@ -184,9 +184,9 @@ def siblings_are_not_waited_for(patch: Patch) -> None:
 @mutant("H10", "a tool that was cancelled hands over if it returns all the same")
 def cancelled_tool_hands_over(patch: Patch) -> None:
     patch.source(
-        "trialogue.agents.tool_runs:ToolRuns._work",
-        "elif opened.interrupted:",
-        "elif False:",
+        "trialogue.agents.tool_runs:ToolRuns._result",
+        "if opened.interrupted:",
+        "if False:",
     )
 
 

@@ -53,7 +53,7 @@ def certificates_are_not_verified(patch: Patch) -> None:
 @mutant("X2", "keys and speech go to any host in the clear")
 def any_host_in_the_clear(patch: Patch) -> None:
     patch.source(
-        "trialogue.realtime.dial:parse_url", "not _is_loopback(parts.hostname)", "False"
+        "trialogue.realtime.dial:parse_url", "not is_loopback(parts.hostname)", "False"
     )
 
 

@@ -253,8 +253,8 @@ def tools_wait_for_their_own_handoff(patch: Patch) -> None:
 def calls_are_run_unapproved(patch: Patch) -> None:
     patch.source(
         "trialogue.agents.tool_runs:ToolRuns.start",
-        "if tool.options.needs_approval is False:",
-        "if True:",
+        "tool.options.needs_approval is False and not waits",
+        "True",
     )
 
 

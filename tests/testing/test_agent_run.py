@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 from typing import Any
 
 import attrs
@@ -18,8 +20,10 @@ from trialogue import (
     ServerVAD,
     SessionOptions,
     function_tool,
+    open_agent_session,
 )
 from trialogue.events import (
+    ApprovalRequested,
     ConnectionOpened,
     DelegationEnded,
     ReplyEnded,
@@ -36,6 +40,7 @@ from trialogue.testing import (
     Turn,
     cut,
     in_virtual_time,
+    lose,
     refuse_connect,
     run_agent,
 )
@@ -244,6 +249,72 @@ async def test_a_call_that_was_not_run_is_told_of() -> None:
 
 
 @in_virtual_time
+async def test_a_detached_tool_is_waited_for_when_a_test_says_so() -> None:
+    async with run_agent(Desk()) as run:
+        calls: Reply = [Call("search"), Call("to_refunds")]
+        turn = await run.say("Search, and my money.", calls, "Refunds, hello.")
+        turn.handed_off_to(Refunds)
+        assert turn.called("search").outcome == "InProgress"
+        later = await run.wait(30, "It was found.")
+
+        later.said("found", agent=Refunds)
+        call = turn.called("search")
+        assert call.outcome == "Returned"
+        assert call.seconds == pytest.approx(20)
+        assert "found" in str(call.output)
+
+
+class Bank(Agent):
+    instructions = "You are a bank."
+
+    @function_tool(needs_approval=True)
+    async def pay(self, euros: int) -> str:
+        """Pay."""
+        return f"{euros} euros were paid"
+
+
+@in_virtual_time
+async def test_a_test_approves_what_waits_for_it() -> None:
+    async with run_agent(Bank()) as run:
+        turn = await run.say("Pay!", Call("pay", {"euros": 5}))
+        (request,) = run.session.approvals
+        assert turn.calls == []
+        async with run.exchange("Paid.") as paid:
+            run.session.approve(request.call_id)
+
+        assert paid.called("pay", euros=5).output == "5 euros were paid"
+        paid.said("paid")
+
+
+@in_virtual_time
+async def test_a_handler_that_approves_is_part_of_the_turn() -> None:
+    async def approve(ctx: RunContext, request: ApprovalRequested) -> bool:
+        await trio.sleep(5)
+        return bool(json.loads(request.arguments)["euros"] < 100)
+
+    async with run_agent(Bank(), approve=approve) as run:
+        paid = await run.say("Pay!", Call("pay", {"euros": 5}), "Paid.")
+        denied = await run.say("Pay more!", Call("pay", {"euros": 500}), "No.")
+
+        paid.called("pay", euros=5)
+        (call,) = denied.calls
+        assert not call.ran
+        assert call.outcome == "Denied"
+
+
+@in_virtual_time
+async def test_a_transcript_that_does_not_come_is_not_waited_for_forever() -> None:
+    async with run_agent(Desk()) as run:
+        kind = "conversation.item.input_audio_transcription.completed"
+        run.server.inject(lose(kind))
+        began = trio.current_time()
+        turn = await run.say("Hello?", "Hello.")
+
+        turn.said("hello")
+        assert 5 < trio.current_time() - began < 15
+
+
+@in_virtual_time
 async def test_a_delegation_goes_over_several_turns() -> None:
     """The tool that asked stays open meanwhile; a turn does not wait for it."""
     async with run_agent(Desk()) as run:
@@ -448,3 +519,14 @@ async def test_a_test_that_gives_up_leaves_at_once() -> None:
         async with run_agent(Desk()) as run:
             await run.say("Slowly.", Call("dawdle"))
     assert trio.current_time() - began < 10
+
+
+def test_it_takes_what_an_application_gives_to_its_session() -> None:
+    """All but what the test itself is: the model, the devices, the process."""
+    theirs = inspect.signature(open_agent_session).parameters
+    ours = inspect.signature(run_agent).parameters
+
+    assert set(theirs) - set(ours) == {"model", "audio", "drain", "settings"}
+    assert all(
+        ours[name].default == theirs[name].default for name in set(theirs) & set(ours)
+    )

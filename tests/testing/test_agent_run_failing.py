@@ -20,7 +20,9 @@ from trialogue.testing import (
     ScriptError,
     TurnUnfinished,
     in_virtual_time,
+    reject,
     run_agent,
+    swallow,
 )
 
 if TYPE_CHECKING:
@@ -44,8 +46,8 @@ async def test_a_reply_that_nobody_scripted_says_what_the_model_saw() -> None:
             "nothing in the script says what the model replies here:",
             "  agent         Desk",
             "  instructions  You find out what a caller needs.",
-            "  tools         look_up, count, deny, crash, dawdle, ask_consent,"
-            " to_refunds, hang_up",
+            "  tools         look_up, count, deny, crash, dawdle, search,"
+            " ask_consent, to_refunds, hang_up",
             "  asked by      vad",
             "  conversation  user: Hi.",
             "                assistant: Hi.",
@@ -287,6 +289,42 @@ async def test_demands_that_hold_are_not_too_narrow() -> None:
             turn.said(re.compile("paid"))
         with pytest.raises(AssertionError, match="there was no handoff"):
             turn.handed_off_to(Refunds)
+
+
+@pytest.mark.behaviour("M23")
+@in_virtual_time
+async def test_a_handoff_that_failed_is_none() -> None:
+    """Nor is a call with arguments that are no JSON one that ran."""
+    rules = [
+        Rule("Never heard.", agent="Refunds"),
+        Rule("That did not work.", agent="Desk", output="handoff failed"),
+    ]
+    async with run_agent(Desk(), rules) as run:
+        run.server.inject(reject("session.update", code="invalid_value"))
+        turn = await run.say("Money!", Call("to_refunds"))
+
+        with pytest.raises(AssertionError) as error:
+            turn.handed_off_to(Refunds)
+        assert lines(error)[1].startswith("  the handoff to Refunds failed: ")
+        assert str(turn).splitlines()[-2:] == [
+            lines(error)[1].strip(),
+            "Desk: That did not work.",
+        ]
+
+        turn = await run.say("Seven?", Call("look_up", "{order: 7}"), "Again?")
+        (call,) = turn.calls
+        assert call.arguments == {}
+        assert str(call).startswith("look_up({order: 7}) -> BadArguments: ")
+
+
+@pytest.mark.behaviour("M22")
+@in_virtual_time
+async def test_a_server_that_is_silent_is_named() -> None:
+    """As long as the library itself still waits for it."""
+    async with run_agent(Desk(), patience=3) as run:
+        run.server.inject(swallow("response.create"))
+        with pytest.raises(TurnUnfinished, match="the server has not begun it"):
+            await run.write("Hello?")
 
 
 def with_a_model(**options: Any) -> Agent:

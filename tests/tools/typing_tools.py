@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, assert_type
+from typing import TYPE_CHECKING, assert_type
 
 from trialogue import Agent, Handoff
-from trialogue.tools import FunctionTool, function_tool
+from trialogue.tools import AnyTool, FunctionTool, ToolSet, function_tool, tool_set
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
 
 
 class Context: ...
@@ -54,6 +57,16 @@ async def named(city: str) -> bytes:
     return city.encode()
 
 
+@tool_set
+async def library(city: str, *, floor: int = 0) -> AsyncIterator[list[AnyTool]]:
+    yield [plain]
+
+
+@tool_set(name="shelves", open_timeout=3.0)
+async def shelves() -> AsyncIterator[Sequence[FunctionTool[..., str]]]:
+    yield []
+
+
 async def program(desk: Desk, ctx: Context) -> None:
     assert_type(await desk.lookup(ctx, "Lima", days=2), str)
     assert_type(await desk.count(1), int | None)
@@ -61,13 +74,17 @@ async def program(desk: Desk, ctx: Context) -> None:
     assert_type(await named("Lima"), bytes)
     assert_type(await Desk.lookup(desk, ctx, "Lima"), str)
     assert_type(await desk.count.invoke(ctx, {}), int | None)
-    tools: list[FunctionTool[..., Any]] = [desk.lookup, desk.count, plain, named]
+    tools: list[AnyTool] = [desk.lookup, desk.count, plain, named]
     assert tools
 
     assert_type(await Greeter().transfer(ctx, reason="rain"), Agent | Handoff)
     assert_type(await Porter().transfer(ctx, reason="rain"), Handoff)
     assert_type(await Porter().leave(ctx), Agent)
     assert_type(await Porter.leave(Porter(), ctx), Agent)
+
+    assert_type(library("Oslo", floor=2), ToolSet)
+    assert_type(shelves(), ToolSet)
+    library(3)  # type: ignore[arg-type]
 
     await Porter().transfer(ctx, reason=3)  # type: ignore[arg-type]
     await desk.lookup(ctx, 3)  # type: ignore[arg-type]

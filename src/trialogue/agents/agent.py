@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     # `Agent[Any]`. At run time there is no such default before Python 3.13.
     from typing_extensions import TypeVar
 
+    from trialogue.agents.guardrails import Guardrail
     from trialogue.agents.run_context import RunContext
     from trialogue.dialects.options import SessionOptions
     from trialogue.realtime.model import RealtimeModel
@@ -49,9 +50,10 @@ class Agent(Generic[ResultT_co]):
     Attributes:
         instructions: text, or a function (async or not) of the context.
         name: how logs, events and the record call it; the class name by default.
-        tools: further tools, beside the decorated methods.
+        tools: further tools, beside the decorated methods, and tool sets (`ToolSet`).
         options: session options that differ while it is current.
         model: another model to run it on; that takes a connection of its own.
+        guardrails: further ones, beside the decorated methods and the session's.
     """
 
     __trialogue_handoff__: ClassVar[bool] = True
@@ -61,6 +63,7 @@ class Agent(Generic[ResultT_co]):
     tools: Sequence[Any] = ()
     options: SessionOptions | None = None
     model: RealtimeModel | None = None
+    guardrails: Sequence[Guardrail] = ()
 
     def __init__(
         self,
@@ -70,6 +73,7 @@ class Agent(Generic[ResultT_co]):
         tools: Sequence[Any] | None = None,
         options: SessionOptions | None = None,
         model: RealtimeModel | None = None,
+        guardrails: Sequence[Guardrail] | None = None,
     ) -> None:
         given = {
             "instructions": instructions,
@@ -77,6 +81,7 @@ class Agent(Generic[ResultT_co]):
             "tools": tools,
             "options": options,
             "model": model,
+            "guardrails": guardrails,
         }
         for attribute, value in given.items():
             if value is not None:

@@ -22,7 +22,7 @@ from trialogue.conversation.items import (
 )
 from trialogue.tools import failure as tool_failure
 from trialogue.tools import render
-from trialogue.tools.outcome import Crashed, HandedOff, InProgress
+from trialogue.tools.outcome import Blocked, Crashed, HandedOff, InProgress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +84,10 @@ class Answering:
         if self._scope.leaving:
             opened.tool = None
             return
-        self._runs.start(group, opened)
+        if self._session.guarding.stopped(response):
+            opened.settle(Blocked("reply"))
+        else:
+            self._runs.start(group, opened)
         self._move_on(group)
 
     def response_done(self, response: Response) -> None:
@@ -232,6 +235,7 @@ class Answering:
             self._answer(call) for call in group.calls if not call.answered
         ]
         reply = group.wants_reply() and not self._session.ending.asked
+        reply = reply and not self._session.guarding.replaced(group.response)
         if group.beyond == 1:
             self._session.log.warning("the limit of tool steps is reached")
         elif group.beyond:

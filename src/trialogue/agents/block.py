@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trialogue.agents.ending import Ending
     from trialogue.agents.presence import Presence
     from trialogue.agents.running import Running
+    from trialogue.agents.tool_sets import ToolSets
     from trialogue.agents.user_turns import UserTurns
     from trialogue.audio.base import AudioInput, AudioOutput
     from trialogue.audio.playout import Playout
@@ -41,6 +42,7 @@ class Block:
         turns: UserTurns,
         presence: Presence,
         ending: Ending,
+        tool_sets: ToolSets,
     ) -> None:
         self._realtime = realtime
         self._playout = playout
@@ -48,6 +50,7 @@ class Block:
         self._turns = turns
         self._presence = presence
         self._ending = ending
+        self._tool_sets = tool_sets
         self._nursery: trio.Nursery | None = None
 
     @property
@@ -80,7 +83,11 @@ class Block:
     async def around(self, source: AudioInput | None) -> AsyncIterator[None]:
         """Run the pumps around a block."""
         close = self._realtime.timing.close
-        async with running_session(self._realtime), self._open() as nursery:
+        async with (
+            self._tool_sets.around(),
+            running_session(self._realtime),
+            self._open() as nursery,
+        ):
             nursery.start_soon(self._playout.run, name="playout")
             nursery.start_soon(self._presence.watch, name="presence")
             if source is not None:
@@ -109,6 +116,9 @@ class Block:
                     self._nursery.cancel_scope.cancel(reason="session block left")
         finally:
             self._nursery = None
+            # Whoever may use a tool set has ended; it is closed while the server is
+            # said goodbye to, in the same allowance.
+            self._tool_sets.close_soon(self._realtime.timing.close)
             self._playout.interrupt()  # whoever waits to hear the end need not
 
 

@@ -13,6 +13,7 @@ from trialogue.agents.stalling import STALLED
 from trialogue.conversation.items import FunctionCall, FunctionCallOutput
 from trialogue.tools import FunctionTool, ToolOutcome, render
 from trialogue.tools.outcome import (
+    Blocked,
     Conflict,
     HandedOff,
     HandoffFailed,
@@ -52,6 +53,7 @@ class OpenCall:
         spare: seconds that the session allows, where the tool does not say. They do
             not count while it delegates: that is a conversation.
         error: what ends the whole run.
+        held: what it ends as if a guardrail that looks at it does not let it pass.
     """
 
     call: FunctionCall
@@ -75,6 +77,7 @@ class OpenCall:
     seconds_allowed: float = math.inf
     spare: float | None = None
     error: Exception | None = attrs.field(default=None, repr=False)
+    held: Blocked | None = None
 
     @property
     def running(self) -> bool:
@@ -88,9 +91,10 @@ class OpenCall:
     @property
     def seconds(self) -> float | None:
         """How long the tool ran; None if it was not run."""
-        if self.started_at is None or self.settled_at is None:
+        ended = self.settled_at if self.returned_at is None else self.returned_at
+        if self.started_at is None or ended is None:
             return None
-        return self.settled_at - self.started_at
+        return ended - self.started_at
 
     @property
     def reply(self) -> Reply:
@@ -171,6 +175,8 @@ class OpenCall:
             self.noted = self.settle(InProgress())
         elif self.interrupted:
             self.settle(Interrupted())
+        elif self.held is not None and self.held.what == "result":
+            self.settle(self.held)
         else:
             self.settle(HandedOff(started=started))
 

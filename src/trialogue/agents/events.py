@@ -17,6 +17,7 @@ __all__ = [
     "DelegationEnded",
     "DelegationStarted",
     "DelegationTimings",
+    "GuardrailTripped",
     "HandoffCompleted",
     "HandoffDiscarded",
     "HandoffFailed",
@@ -27,6 +28,7 @@ __all__ = [
     "ToolFailed",
     "ToolFinished",
     "ToolNoted",
+    "ToolSetFailed",
     "ToolStalled",
     "ToolStarted",
     "UserStateChanged",
@@ -155,9 +157,9 @@ class ToolFinished:
         agent: for whom it ran; None if nobody answers for it.
         outcome: "Returned", "Failed" (a `ToolError`), "Crashed", "TimedOut",
             "Interrupted", "UnknownTool", "BadArguments", "Denied" (not approved),
-            "StepLimitReached", "Transferred", "Conflict", "HandoffFailed", "HandedOff"
-            (stopped, or never run) or "InProgress" (a detached tool that goes on:
-            `ToolNoted` will follow).
+            "Blocked" (a guardrail tripped), "StepLimitReached", "Transferred",
+            "Conflict", "HandoffFailed", "HandedOff" (stopped, or never run) or
+            "InProgress" (a detached tool that goes on: `ToolNoted` will follow).
         output: what the model is told.
         seconds: how long the tool ran; None if it was not run.
     """
@@ -198,6 +200,21 @@ class ToolFailed:
     call_id: str
     problem: str
     error: BaseException | None = None
+
+
+@attrs.frozen
+class ToolSetFailed:
+    """A tool set that was open has ended by itself, or could not be closed.
+
+    Its tools are still called, and fail or not; for the next agent that lists it, it is
+    opened anew.
+
+    Attributes:
+        error: what it raised.
+    """
+
+    tool_set: str
+    error: Exception
 
 
 @attrs.frozen
@@ -298,6 +315,39 @@ class DelegationEnded:
     to: str
     outcome: Literal["completed", "failed", "cancelled"]
     timings: DelegationTimings
+
+
+@attrs.frozen
+class GuardrailTripped:
+    """A guardrail found what must not be, failed, or took too long.
+
+    Attributes:
+        guardrail: its name.
+        place: what it checks: "output", "input", "tool_input" or "tool_output".
+        reason: what it found, or how it failed.
+        agent: who had said it, was spoken to, or had called; None if nobody is current.
+        text: what was checked: the message, or the turn, as far as it was known then,
+            the arguments of the call, or its output.
+        item_id: the message, or the user's turn; None for calls.
+        call_id: the call; None for speech.
+        response_id: the reply that it belongs to, or for a turn of the user's, that
+            answered it; None if there was none by then.
+        heard_ms: how much of that reply had been heard; 0 for a written one.
+        seconds: how long the check took.
+        error: what the check raised, if that is why it tripped.
+    """
+
+    guardrail: str
+    place: Literal["output", "input", "tool_input", "tool_output"]
+    reason: str
+    agent: str | None
+    text: str = attrs.field(repr=False)
+    item_id: str | None
+    call_id: str | None
+    response_id: str | None
+    heard_ms: int | None
+    seconds: float
+    error: BaseException | None = None
 
 
 @attrs.frozen

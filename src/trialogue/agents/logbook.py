@@ -10,6 +10,7 @@ from trialogue.agents.events import (
     ApprovalSettled,
     DelegationEnded,
     DelegationStarted,
+    GuardrailTripped,
     HandoffCompleted,
     HandoffDiscarded,
     HandoffFailed,
@@ -40,6 +41,8 @@ def note(log: SessionLog, event: object) -> None:
             log.warning("handoff %s -> %s failed", previous, following)
         case HandoffDiscarded(following):
             log.warning("a handoff to %s came too late and was discarded", following)
+        case GuardrailTripped(guardrail, place):
+            log.warning("the guardrail %s of %s tripped", guardrail, place)
         case DelegationStarted(agent, to):
             log.info("agent %s delegates to %s", agent, to)
         case DelegationEnded(agent, to, outcome):

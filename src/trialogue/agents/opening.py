@@ -12,11 +12,12 @@ from trialogue.agents.tool_settings import ToolSettings
 from trialogue.audio.memory import NullOutput
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from trialogue.agents.approving import ApprovalHandler
     from trialogue.agents.draining import Drain
+    from trialogue.agents.guardrails import Guardrail
     from trialogue.agents.userdata import UserDataT
     from trialogue.audio.base import AudioInput, AudioOutput
     from trialogue.realtime.model import RealtimeModel
@@ -34,6 +35,7 @@ def open_agent_session(
     on_handoff_error: Literal["restore", "raise"] = "restore",
     barge_in: Literal["provider", "client"] = "provider",
     away_after: float | None = 15.0,
+    guardrails: Sequence[Guardrail] = (),
     approve: ApprovalHandler | None = None,
     approval_timeout: float = 60.0,
     tool_timeout: float | None = 60.0,
@@ -50,6 +52,7 @@ def open_agent_session(
     on_handoff_error: Literal["restore", "raise"] = "restore",
     barge_in: Literal["provider", "client"] = "provider",
     away_after: float | None = 15.0,
+    guardrails: Sequence[Guardrail] = (),
     approve: ApprovalHandler | None = None,
     approval_timeout: float = 60.0,
     tool_timeout: float | None = 60.0,
@@ -66,6 +69,7 @@ async def open_agent_session(
     on_handoff_error: Literal["restore", "raise"] = "restore",
     barge_in: Literal["provider", "client"] = "provider",
     away_after: float | None = 15.0,
+    guardrails: Sequence[Guardrail] = (),
     approve: ApprovalHandler | None = None,
     approval_timeout: float = 60.0,
     tool_timeout: float | None = 60.0,
@@ -91,6 +95,7 @@ async def open_agent_session(
             spare a reply (`allow_interruptions=False`).
         away_after: seconds of silence on both sides after which the user counts as
             away (`UserStateChanged`); None for never.
+        guardrails: what is checked whoever is current; see `output_guardrail`.
         approve: decides on each call of a tool with `needs_approval`: an async function
             of the context and the `ApprovalRequested`. True approves; False, or a
             `ToolError` whose text the model is told, does not. Without one, or beside
@@ -120,6 +125,7 @@ async def open_agent_session(
             on_handoff_error=on_handoff_error,
             barge_in=barge_in,
             away_after=away_after,
+            guardrails=guardrails,
             tools=ToolSettings(
                 approve=approve,
                 approval_timeout=approval_timeout,

@@ -75,6 +75,7 @@ class Stage(Listener):
         if self._session.scope is None and not asked_for:
             # No agent is there any more; the provider answers for the last one.
             self._session.realtime.replying.cut(response)
+        self._session.guarding.response_created(response)
         self._session.presence.look()
 
     def audio(self, response: Response, item_id: str, pcm: bytes) -> None:
@@ -100,6 +101,10 @@ class Stage(Listener):
         scope = self._scope(response)
         name = None if scope is None else scope.name
         self._session.publish(AgentTranscript(name, item_id, text))
+        self._session.guarding.text(response, item_id, text)
+
+    def message_ended(self, response: Response, item_id: str, text: str) -> None:
+        self._session.guarding.message_ended(response, item_id, text)
 
     def call_ready(self, response: Response, call: FunctionCall) -> None:
         scope = self._scope(response)
@@ -122,6 +127,7 @@ class Stage(Listener):
     def response_done(self, response: Response) -> None:
         self._playout.end_reply((response.generation, response.id))
         self._session.step_limit.ended(response)
+        self._session.guarding.response_done(response)
         scope = self._scope(response)
         if scope is not None:
             scope.calls.response_done(response)
@@ -179,9 +185,13 @@ class Stage(Listener):
             self._session.scope.calls.user_interrupted()
         self._session.presence.look()
 
+    def transcribed(self, item_id: str, text: str) -> None:
+        self._session.guarding.transcribed(item_id, text)
+
     def user_turn(self, item_id: str) -> None:
         self._session.steps.user_spoke()
         self._session.step_limit.reset()
+        self._session.guarding.user_turn(item_id)
         self._session.presence.acted()
 
     def connection_changed(self) -> None:

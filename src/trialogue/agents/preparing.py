@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from trialogue.agents.agent import Agent, Handoff, check_agent, name_of
+from trialogue.agents.guardrails import Guardrail, gather
 from trialogue.agents.policies import edit_made_by, made_ahead
 from trialogue.agents.run_context import RunContext
 from trialogue.conversation.context import ChatContext
@@ -17,7 +18,7 @@ from trialogue.dialects.options import SessionOptions
 from trialogue.errors import ConfigurationError
 from trialogue.realtime.model import RealtimeModel
 from trialogue.realtime.syncing import creation
-from trialogue.tools import Toolset, ToolSpec, collect
+from trialogue.tools import ToolsByName, ToolSpec
 
 if TYPE_CHECKING:
     from trialogue.agents.session import AgentSession
@@ -33,17 +34,19 @@ class Prepared:
     Attributes:
         note: the message that it finds, if it is left one.
         edited: what a context policy of the program's own made of the conversation.
+        guardrails: those of the session, and its own.
     """
 
     handoff: Handoff
     name: str
     instructions: str
-    tools: Toolset
+    tools: ToolsByName
     specs: tuple[ToolSpec, ...]
     options: SessionOptions
     model: RealtimeModel
     note: Message | None = None
     edited: ChatContext | None = None
+    guardrails: tuple[Guardrail, ...] = ()
 
     @property
     def agent(self) -> Agent:
@@ -71,14 +74,15 @@ async def prepare(session: AgentSession, handoff: Handoff) -> Prepared:
 
     Raises:
         ConfigurationError: an agent that is running already, no instructions, two tools
-            of one name, a schema that cannot be made.
+            or guardrails of one name, a schema that cannot be made.
+        ToolSetError: a tool set that it lists could not be opened.
         ConversionError: the instructions, the tools, the note or what the context
             policy made are beyond the limits, or have no form in the protocol.
         Exception: whatever the agent's instructions function or the policy raised.
     """
     agent = handoff.agent
     session.running.check_free(agent)
-    tools = collect(agent.tools, owner=agent)
+    tools = await session.tool_sets.tools_of(agent)
     model = agent.model or session.model
     prepared = Prepared(
         handoff,
@@ -90,9 +94,22 @@ async def prepare(session: AgentSession, handoff: Handoff) -> Prepared:
         model,
         _note(session, handoff),
         await made_ahead(handoff.context, session.chat_ctx),
+        gather(session.guarding.everywhere, agent.guardrails, owner=agent),
     )
+    _check_heard(prepared)
     _try(session, prepared)
     return prepared
+
+
+def _check_heard(prepared: Prepared) -> None:
+    """Refuse to check what the user says where nobody writes it down."""
+    heard = [g.name for g in prepared.guardrails if g.place == "input"]
+    if heard and prepared.options.transcription is None:
+        msg = (
+            f"{prepared.name} has the input guardrail {heard[0]!r}, which reads what "
+            "the user says, and transcription=None: leave the transcription on"
+        )
+        raise ConfigurationError(msg)
 
 
 def _note(session: AgentSession, handoff: Handoff) -> Message | None:

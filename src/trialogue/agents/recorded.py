@@ -18,8 +18,11 @@ from trialogue.agents.events import (
     AgentEntered,
     AgentStateChanged,
     AgentTranscript,
+    ApprovalRequested,
+    ApprovalSettled,
     DelegationEnded,
     DelegationStarted,
+    GuardrailTripped,
     HandoffCompleted,
     HandoffDiscarded,
     HandoffFailed,
@@ -29,6 +32,7 @@ from trialogue.agents.events import (
     ToolFailed,
     ToolFinished,
     ToolNoted,
+    ToolStalled,
     ToolStarted,
     UserStateChanged,
 )
@@ -400,6 +404,10 @@ TABLE: Final[dict[type, Take | None]] = {
     ToolFinished: _tool_finished,
     ToolNoted: _tool_noted,
     ToolFailed: _tool_failed,
+    ToolStalled: noted("warning", "{tool} was stopped and does not end"),
+    ApprovalRequested: noted("info", "{tool} waits for approval"),
+    ApprovalSettled: noted("info", "{tool} was {outcome}"),
+    GuardrailTripped: noted("warning", "{guardrail} tripped ({place}): {reason}"),
     # agents
     AgentEntered: _agent_entered,
     AgentStateChanged: _agent_state,
@@ -412,6 +420,9 @@ TABLE: Final[dict[type, Take | None]] = {
     DelegationEnded: _delegation_ended,
     ScopeStalled: noted("warning", "{agent} was left and {task} does not end"),
     # trouble and limits
+    GuardrailTripped: noted(
+        "warning", "the guardrail {guardrail} of {place} tripped: {reason}"
+    ),
     ErrorNotice: noted("error", "the provider reported: {message}"),
     MalformedFrame: noted("warning", "a frame was passed over: {message}", merge=True),
     AudioDropped: noted(

@@ -31,7 +31,7 @@ from trialogue.records.entries import (
     ToolRecord,
     TurnRecord,
 )
-from trialogue.records.items import item_record
+from trialogue.records.items import ItemTrace, item_record
 from trialogue.records.report import Report
 from trialogue.records.shelf import Shelf
 from trialogue.records.wording import kept
@@ -52,15 +52,6 @@ ITEMS: Final = 4000
 """Items of which is known when they came; those that have left are among them."""
 _WORDED: Final = {"arguments", "output", "text"}
 """Fields whose keys were struck out when they were taken down."""
-
-
-@attrs.define(eq=False)
-class ItemTrace:
-    """An item that is in the conversation, or what is kept of one that has left it."""
-
-    at: float
-    item: Item | None
-    left: ItemRecord | None = None
 
 
 class Recorder:

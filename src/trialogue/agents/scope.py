@@ -53,6 +53,7 @@ class AgentScope:
         self.agent = transition.agent
         self.name = transition.name
         self.tools = transition.prepared.tools
+        self.guardrails = transition.prepared.guardrails
         self.nursery: trio.Nursery | None = None
         self.frozen = False
         self.closed = False

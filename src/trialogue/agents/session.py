@@ -11,6 +11,7 @@ from trialogue.agents.approving import Approving
 from trialogue.agents.block import Block
 from trialogue.agents.delegating import Delegating
 from trialogue.agents.ending import Ending
+from trialogue.agents.guarding import Guarding
 from trialogue.agents.handing_over import HandingOver
 from trialogue.agents.logbook import note
 from trialogue.agents.playing import Stage
@@ -20,6 +21,7 @@ from trialogue.agents.running import Running
 from trialogue.agents.speaking import asked_of
 from trialogue.agents.step_limit import StepLimit
 from trialogue.agents.steps import Steps
+from trialogue.agents.tool_sets import ToolSets
 from trialogue.agents.tool_settings import ToolSettings
 from trialogue.agents.user_turns import UserTurns
 from trialogue.agents.userdata import UserDataT
@@ -31,10 +33,12 @@ from trialogue.realtime.streaming import DEFAULT_LIMITS, ReplyStream, StreamLimi
 from trialogue.realtime.wishes import ReplyOptions, wish_for
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
 
     from trialogue.agents.agent import Agent, Handoff
     from trialogue.agents.events import ApprovalRequested, HandoffTimings
+    from trialogue.agents.guardrails import Guardrail
     from trialogue.agents.scope import AgentScope
     from trialogue.agents.states import AgentState, UserState
     from trialogue.audio.base import AudioOutput
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
     from trialogue.realtime.requests import UpdateReport
     from trialogue.realtime.settings import SessionSettings
     from trialogue.records.report import Report
+    from trialogue.tools import AnyTool, ToolSet
 
 __all__ = ["AgentSession"]
 
@@ -74,6 +79,7 @@ class AgentSession(Generic[UserDataT]):
         on_handoff_error: Literal["restore", "raise"] = "restore",
         barge_in: Literal["provider", "client"] = "provider",
         away_after: float | None = 15.0,
+        guardrails: Sequence[Guardrail] = (),
         tools: ToolSettings | None = None,
         **settings: Unpack[SessionSettings],
     ) -> None:
@@ -81,6 +87,7 @@ class AgentSession(Generic[UserDataT]):
         self.userdata = userdata
         self.scope: AgentScope | None = None
         self.playout = Playout(output)
+        self.guarding = Guarding(self, guardrails)
         wall = settings.get("wall") or time.time
         stage = Stage(self, self.playout, barge_in)
         self.realtime = RealtimeSession(model, listener=stage, **settings)
@@ -93,6 +100,7 @@ class AgentSession(Generic[UserDataT]):
         self.presence = Presence(self, self.playout, self._turns, away_after)
         self.ending = Ending(self, self.playout, self._turns)
         self.running = Running(self, on_handoff_error)
+        self.tool_sets = ToolSets(self.log, self.publish)
         self.block = Block(
             self.realtime,
             self.playout,
@@ -100,6 +108,7 @@ class AgentSession(Generic[UserDataT]):
             self._turns,
             self.presence,
             self.ending,
+            self.tool_sets,
         )
         self.tool_settings = tools or ToolSettings()
         self.step_limit = StepLimit(self.tool_settings.max_tool_steps)
@@ -234,6 +243,20 @@ class AgentSession(Generic[UserDataT]):
         """
         return await self._delegating.delegate(agent)
 
+    async def open_tool_set(self, tool_set: ToolSet) -> tuple[AnyTool, ...]:
+        """Open a tool set now, for agents that come later; it stays open to the end.
+
+        Without this it is opened when the first agent that lists it is prepared, and
+        whoever waits for that agent waits for the set as well. Of one that is open
+        already this gives the tools that are in it now.
+
+        Raises:
+            ToolSetError: it could not be opened, or not within its `open_timeout`.
+            ConfigurationError: what it yielded is no list of tools.
+            SessionClosed: the session takes no more work.
+        """
+        return await self.tool_sets.open(tool_set)
+
     # --- approvals -----------------------------------------------------------
 
     @property
@@ -278,7 +301,8 @@ class AgentSession(Generic[UserDataT]):
         or the user cuts short returns "interrupted" with what was heard.
         """
         wish = wish_for(self.realtime.replying.new_key(), **options)
-        return await self.realtime.reply(wish, if_busy=if_busy, **asked_of(self))
+        asked = asked_of(self, aloud=not wish.command.out_of_band)
+        return await self.realtime.reply(wish, if_busy=if_busy, **asked)
 
     def open_reply(
         self,
@@ -293,9 +317,8 @@ class AgentSession(Generic[UserDataT]):
         ever; what the streams give comes beside that.
         """
         wish = wish_for(self.realtime.replying.new_key(), **options)
-        return self.realtime.stream_reply(
-            wish, if_busy=if_busy, limits=limits, **asked_of(self)
-        )
+        asked = asked_of(self, aloud=not wish.command.out_of_band)
+        return self.realtime.stream_reply(wish, if_busy=if_busy, limits=limits, **asked)
 
     # --- the user ------------------------------------------------------------
 

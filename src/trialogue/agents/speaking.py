@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 __all__ = ["ask_to_speak", "asked_of"]
 
 
-def asked_of(session: AgentSession) -> dict[str, Any]:
+def asked_of(session: AgentSession, *, aloud: bool = True) -> dict[str, Any]:
     """Say on whose behalf the running task asks for a reply.
+
+    Args:
+        aloud: it is part of the conversation: who has just taken over has spoken then.
 
     Returns:
         What `RealtimeSession.reply` and `stream_reply` want to know of that.
@@ -23,7 +26,7 @@ def asked_of(session: AgentSession) -> dict[str, Any]:
     inside = scope_within(session)
     own = inside if inside is not None and not inside.closed else None
     scope = own or session.running.current()
-    scope.asked = True
+    scope.asked |= aloud
     return {
         # From outside it is asked of whoever is wanted: the next agent, once a
         # handoff is decided.

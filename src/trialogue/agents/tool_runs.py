@@ -15,6 +15,7 @@ import trio
 
 from trialogue.agents.capturing import alone, capturing
 from trialogue.agents.events import ToolFailed, ToolStalled, ToolStarted
+from trialogue.agents.guarded_calls import GuardedCall, guarded_before, unchecked
 from trialogue.agents.preparing import as_handoff, prepare
 from trialogue.agents.run_context import (
     RunContext,
@@ -87,7 +88,8 @@ class ToolRuns:
             opened.settle(BadArguments(str(error)))
             return
         opened.detached = tool.options.on_handoff == "detach"
-        if tool.options.needs_approval is False:
+        waits = guarded_before(self._scope, opened)
+        if tool.options.needs_approval is False and not waits:
             self._begin(opened, tool)
         nursery = self._session.nursery if opened.detached else self._scope.nursery
         assert nursery is not None
@@ -151,6 +153,8 @@ class ToolRuns:
     def _given_up(self, opened: OpenCall) -> ToolOutcome:
         if opened.interrupted:
             return Interrupted()
+        if opened.held is not None:
+            return opened.held
         if opened.started_at is None:
             return self._session.approving.expired
         return TimedOut(opened.seconds_allowed)
@@ -189,7 +193,10 @@ class ToolRuns:
         ctx: RunContext,
         arguments: dict[str, Any],
     ) -> None:
+        guarded = GuardedCall(self._scope, opened, ctx)
         if opened.started_at is None:
+            if not await guarded.may_run():
+                return
             approving, name = self._session.approving, self._scope.name
             refusal = await approving.wait(ctx, name, opened, tool)
             if opened.over:
@@ -200,26 +207,47 @@ class ToolRuns:
                 opened.settle(refusal)
                 return
             self._begin(opened, tool)
+        found = await self._result(opened, tool, ctx, arguments)
+        if opened.timer.cancelled_caught:
+            opened.settle(TimedOut(opened.seconds_allowed))
+        elif found is not None and not opened.over:
+            await guarded.settle(found)
+
+    async def _result(
+        self,
+        opened: OpenCall,
+        tool: FunctionTool[..., Any],
+        ctx: RunContext,
+        arguments: dict[str, Any],
+    ) -> Returned | Failed | None:
+        """Run the tool; return what it has for the model, if that is no handoff."""
         with opened.timer:
-            value = await tool.invoke(ctx, arguments)
+            try:
+                value = await tool.invoke(ctx, arguments)
+            except Exception as error:
+                meant = alone(error)
+                if not isinstance(meant, ToolError):
+                    raise
+                opened.returned_at = trio.current_time()
+                return Failed(str(meant))
             opened.returned_at = trio.current_time()
             if opened.over:
-                return  # it was given up meanwhile
+                return None  # it was given up meanwhile
             handoff = as_handoff(value)
             if handoff is None:
-                opened.settle(Returned.of(value))
-            elif opened.interrupted:
+                return Returned.of(value)
+            if opened.interrupted:
                 opened.settle(Interrupted())
             else:
                 opened.target = await prepare(self._session, handoff)
                 opened.settle(Transferred(opened.target.name))
-        if opened.timer.cancelled_caught:
-            opened.settle(TimedOut(opened.seconds_allowed))
+        return None
 
     def _raised(self, opened: OpenCall, error: Exception) -> None:
         meant = alone(error)
         if isinstance(meant, ToolError):
-            opened.settle(Failed(str(meant)))
+            # Not out of the tool's usual end: nothing can be waited for here.
+            opened.settle(unchecked(self._scope, opened, Failed(str(meant))))
         elif isinstance(meant, HandoffLoop):
             opened.error = error
         elif isinstance(meant, SessionClosed) and self._session.realtime.over:

@@ -20,7 +20,7 @@ from trialogue.errors import ConfigurationError, ConnectionLost, ConnectRefused
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["Target", "parse_url", "tcp_connector"]
+__all__ = ["Target", "is_loopback", "parse_url", "tcp_connector"]
 
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 
@@ -78,7 +78,7 @@ def parse_url(url: str, *, allow_insecure: bool = False) -> Target:
     if "#" in url:
         raise ConfigurationError("a WebSocket URL has no fragment; remove the #")
     secure = parts.scheme == "wss"
-    if not secure and not allow_insecure and not _is_loopback(parts.hostname):
+    if not secure and not allow_insecure and not is_loopback(parts.hostname):
         raise ConfigurationError(
             f"ws:// to {parts.hostname} would send keys and speech in the clear; "
             "use wss://, or allow_insecure=True if that is meant"
@@ -103,7 +103,7 @@ def _split(url: str) -> tuple[SplitResult, int | None]:
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:

@@ -302,6 +302,7 @@ class Intake:
         for item_id in change.transcribed:
             words = getattr(record.get(item_id), "text", "")
             publish(UserTranscript(item_id, words, final=True))
+            self._session.listener.transcribed(item_id, words)
         for warning in change.warnings:
             publish(UnknownAnchorNotice(warning.item_id, warning.previous_item_id))
 

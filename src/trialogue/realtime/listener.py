@@ -44,6 +44,9 @@ class Listener:
     def text(self, response: Response, item_id: str, text: str) -> None:
         """More of what is said or written."""
 
+    def message_ended(self, response: Response, item_id: str, text: str) -> None:
+        """A message is final, with all that is said or written in it."""
+
     def call_ready(self, response: Response, call: FunctionCall) -> None:
         """A call is complete and may be run."""
 
@@ -87,6 +90,9 @@ class Listener:
 
     def user_turn(self, item_id: str) -> None:
         """The user's turn is complete: it is an item now."""
+
+    def transcribed(self, item_id: str, text: str) -> None:
+        """The words of a user's turn are final."""
 
     def connection_changed(self) -> None:
         """Another connection serves, or none does for now."""

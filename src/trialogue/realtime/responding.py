@@ -233,8 +233,13 @@ class Responding(Asking):
         if name is not None:
             record = self._session.record
             self._session.tell(record.set_agent(event.item.id, name))
-        if response.tap is not None and not (response.discard or response.cut):
-            ended = isinstance(event, OutputItemDone)
+        ended = isinstance(event, OutputItemDone)
+        if response.discard or response.cut:
+            return
+        if ended and isinstance(event.item, Message):
+            listener = self._session.listener
+            listener.message_ended(response, event.item.id, event.item.text)
+        if response.tap is not None:
             response.tap.item(event.item, ended=ended)
 
     def audio(self, connection: Connection, event: OutputAudio) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
+import attrs
+
 from trialogue.conversation.items import (
     AudioPending,
     AudioTranscribed,
@@ -11,6 +13,7 @@ from trialogue.conversation.items import (
     FunctionCall,
     FunctionCallOutput,
     ImageContent,
+    Item,
     Message,
     OpaqueItem,
 )
@@ -18,15 +21,24 @@ from trialogue.records.entries import ItemRecord
 from trialogue.records.wording import kept, kept_json
 
 if TYPE_CHECKING:
-    from trialogue.conversation.items import Content, Item
+    from trialogue.conversation.items import Content
 
-__all__ = ["item_record"]
+__all__ = ["ItemTrace", "item_record"]
 
 _AUDIO: Final[dict[type, Literal["transcribed", "pending", "unintelligible"]]] = {
     AudioTranscribed: "transcribed",
     AudioPending: "pending",
     AudioUnintelligible: "unintelligible",
 }
+
+
+@attrs.define(eq=False)
+class ItemTrace:
+    """An item that is in the conversation, or what is kept of one that has left it."""
+
+    at: float
+    item: Item | None
+    left: ItemRecord | None = None
 
 
 def item_record(

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from trialogue.agents.agent import Agent
+    from trialogue.agents.approving import ApprovalHandler
+    from trialogue.agents.guardrails import Guardrail
     from trialogue.agents.session import AgentSession
     from trialogue.agents.userdata import UserDataT
     from trialogue.dialects.options import SessionOptions
@@ -49,14 +51,25 @@ class Cast:
 
     def name_of(self, turn: Turn) -> str | None:
         """Return the name of the agent that asks."""
-        current = None if self.session is None else self.session.scope
-        if current is None:
-            return None
-        for scope in reversed(list(current.lineage())):
-            self._names[scope.transition.prepared.instructions] = scope.name
+        self._look()
         # Instructions of a single reply stand behind the agent's own.
         known = [text for text in self._names if turn.instructions.startswith(text)]
-        return self._names[max(known, key=len)] if any(known) else current.name
+        if any(known):
+            return self._names[max(known, key=len)]
+        current = None if self.session is None else self.session.scope
+        return None if current is None else current.name
+
+    async def watch(self) -> None:
+        """Get to know whoever is current, for however short a time."""
+        if self.session is not None:
+            await self.session.changed.until(self._look)
+
+    def _look(self) -> bool:
+        """Learn who is current; nobody is the last."""
+        current = None if self.session is None else self.session.scope
+        for scope in [] if current is None else reversed(list(current.lineage())):
+            self._names[scope.transition.prepared.instructions] = scope.name
+        return False
 
     def pulse(self) -> None:
         """Whoever waits looks again."""
@@ -79,6 +92,11 @@ def run_agent(
     on_handoff_error: Literal["restore", "raise"] = "restore",
     barge_in: Literal["provider", "client"] = "provider",
     away_after: float | None = 15.0,
+    guardrails: Sequence[Guardrail] = (),
+    approve: ApprovalHandler | None = None,
+    approval_timeout: float = 60.0,
+    tool_timeout: float | None = 60.0,
+    max_tool_steps: int | None = 3,
     **session: Unpack[SessionSettings],
 ) -> AbstractAsyncContextManager[AgentRun[None]]: ...
 @overload
@@ -96,6 +114,11 @@ def run_agent(
     on_handoff_error: Literal["restore", "raise"] = "restore",
     barge_in: Literal["provider", "client"] = "provider",
     away_after: float | None = 15.0,
+    guardrails: Sequence[Guardrail] = (),
+    approve: ApprovalHandler | None = None,
+    approval_timeout: float = 60.0,
+    tool_timeout: float | None = 60.0,
+    max_tool_steps: int | None = 3,
     **session: Unpack[SessionSettings],
 ) -> AbstractAsyncContextManager[AgentRun[UserDataT]]: ...
 @asynccontextmanager
@@ -113,6 +136,11 @@ async def run_agent(
     on_handoff_error: Literal["restore", "raise"] = "restore",
     barge_in: Literal["provider", "client"] = "provider",
     away_after: float | None = 15.0,
+    guardrails: Sequence[Guardrail] = (),
+    approve: ApprovalHandler | None = None,
+    approval_timeout: float = 60.0,
+    tool_timeout: float | None = 60.0,
+    max_tool_steps: int | None = 3,
     **session: Unpack[SessionSettings],
 ) -> AsyncIterator[AgentRun[Any]]:
     """Talk to an agent whose model is played by the test, in this block.
@@ -132,8 +160,11 @@ async def run_agent(
         options: of the session, as an application gives them to its model.
         patience: seconds (of Trio's clock) that a turn may take.
         faults, network, settings: of the local server; see `RealtimeServer`.
-        on_handoff_error, barge_in, away_after: of the session, and the further
-            keywords; see `open_agent_session`. The `seed` is 0 unless it is given.
+        on_handoff_error, barge_in, away_after: of the session, as all further keywords;
+            see `open_agent_session`. The `seed` is 0 unless it is given.
+        approve, approval_timeout: the same. Without a handler a turn ends while a call
+            waits for approval, so that the test can give it.
+        guardrails, tool_timeout, max_tool_steps: the same.
 
     Raises:
         ScriptError: the script does not fit what the agent did; see `AgentRun.say`.
@@ -161,6 +192,11 @@ async def run_agent(
             on_handoff_error=on_handoff_error,
             barge_in=barge_in,
             away_after=away_after,
+            guardrails=guardrails,
+            approve=approve,
+            approval_timeout=approval_timeout,
+            tool_timeout=tool_timeout,
+            max_tool_steps=max_tool_steps,
             **session,
         ) as agents,
         agents.subscribe(buffer=_MOST_EVENTS, on_overflow="raise") as subscription,
@@ -170,6 +206,7 @@ async def run_agent(
         with holding_for_threads(), single():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_hold, agents, agent, settling)
+                nursery.start_soon(cast.watch)
                 nursery.start_soon(settling.watch)
                 nursery.start_soon(_stay_here, agents)
                 run = AgentRun(

@@ -144,7 +144,8 @@ def open_ends(session: AgentSession[Any]) -> Iterator[str]:
 
     What an agent does beside the conversation is not among it: tasks in nurseries,
     detached tools that go on under another agent. Nor are tools that wait for an agent
-    they have delegated to, which is current now and may want to hear the user.
+    they have delegated to, which is current now and may want to hear the user; nor
+    calls that only the test can approve.
     """
     yield from _of_agents(session)
     yield from _of_replies(session)
@@ -170,8 +171,17 @@ def _of_scope(scope: AgentScope) -> Iterator[str]:
     if scope.entering and not scope.suspended:
         where = _where(_named(scope.nursery, f"{scope.name}.on_enter"))
         yield f"{scope.name}.on_enter has not returned{where}"
-    for call in scope.calls.open:
-        yield _of_call(scope, call)
+    undecided = _undecided(scope.session)
+    for opened in scope.calls.open:
+        if opened.call.call_id not in undecided:
+            yield _of_call(scope, opened)
+
+
+def _undecided(session: AgentSession[Any]) -> set[str]:
+    """The calls that wait until the test itself approves or denies them."""
+    if session.tool_settings.approve is not None:
+        return set()
+    return {request.call_id for request in session.approvals}
 
 
 def _of_call(scope: AgentScope, opened: OpenCall) -> str:

@@ -14,9 +14,11 @@ from trialogue.tools.function_tool import FunctionTool, function_tool
 from trialogue.tools.options import ToolOptions
 from trialogue.tools.outcome import NoReply, ToolOutcome, failure, render
 from trialogue.tools.spec import ToolSpec
-from trialogue.tools.toolset import Toolset, collect
+from trialogue.tools.tool_set import AnyTool, ToolSet, tool_set
+from trialogue.tools.toolset import ToolsByName, collect
 
 __all__ = [
+    "AnyTool",
     "ArgumentsError",
     "ArgumentsNotJSON",
     "ArgumentsTooLong",
@@ -24,11 +26,13 @@ __all__ = [
     "NoReply",
     "ToolOptions",
     "ToolOutcome",
+    "ToolSet",
     "ToolSpec",
-    "Toolset",
+    "ToolsByName",
     "collect",
     "failure",
     "function_tool",
     "render",
     "structure",
+    "tool_set",
 ]

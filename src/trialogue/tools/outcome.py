@@ -6,7 +6,7 @@ exception that the program did not address to the model is never part of it (T2)
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias, assert_never
+from typing import Any, Final, Literal, TypeAlias, assert_never
 
 import attrs
 
@@ -16,6 +16,7 @@ from trialogue.tools.plain import NotPlain, to_plain
 __all__ = [
     "MAX_OUTPUT_BYTES",
     "BadArguments",
+    "Blocked",
     "Conflict",
     "Crashed",
     "Denied",
@@ -150,6 +151,20 @@ class Conflict:
 
 
 @attrs.frozen
+class Blocked:
+    """A guardrail tripped.
+
+    Attributes:
+        what: it was the "call", so that the tool was not run; the "result", which is
+            withheld; or the "reply" that the call is part of, which was stopped.
+        message: what the model is told instead of a plain sentence.
+    """
+
+    what: Literal["call", "result", "reply"]
+    message: str | None = None
+
+
+@attrs.frozen
 class InProgress:
     """The tool goes on; its result follows as a note."""
 
@@ -168,6 +183,7 @@ ToolOutcome: TypeAlias = (
     | Transferred
     | HandoffFailed
     | Conflict
+    | Blocked
     | InProgress
 )
 
@@ -243,6 +259,7 @@ def _sentence(
     | Transferred
     | HandoffFailed
     | Conflict
+    | Blocked
     | InProgress,
 ) -> str:
     match outcome:
@@ -277,10 +294,19 @@ def _sentence(
                 f"no handoff: {agents} were asked for at the same time; "
                 "choose one and transfer to it"
             )
+        case Blocked(what=what, message=message):
+            return message or _BLOCKED[what]
         case InProgress():
             return "in progress: the result will follow"
         case _:
             assert_never(outcome)
+
+
+_BLOCKED: Final = {
+    "call": "not run: this call is not allowed",
+    "result": "the tool has run, but its result is withheld: it is not allowed",
+    "reply": "not run: the reply that it is part of was stopped",
+}
 
 
 def _unknown(name: str, known: tuple[str, ...]) -> str:
