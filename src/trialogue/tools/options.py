@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, TypeAlias, get_args
 
 import attrs
 
 from trialogue.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
 
 __all__ = [
     "NeedsApproval",
@@ -24,7 +22,7 @@ OnInterrupt = Literal["keep", "cancel"]
 OnHandoff = Literal["cancel", "finish", "detach"]
 Reply = Literal["auto", "none", "required"]
 NeedsApproval: TypeAlias = (
-    "bool | Callable[[Any, dict[str, Any]], bool | Awaitable[bool]]"
+    bool | Callable[[Any, dict[str, Any]], bool | Awaitable[bool]]
 )
 """Whether a call waits for approval; a function is given the context and arguments."""
 
