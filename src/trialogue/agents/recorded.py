@@ -409,7 +409,6 @@ TABLE: Final[dict[type, Take | None]] = {
     ToolStalled: noted("warning", "{tool} was stopped and does not end"),
     ApprovalRequested: noted("info", "{tool} waits for approval"),
     ApprovalSettled: noted("info", "{tool} was {outcome}"),
-    GuardrailTripped: noted("warning", "{guardrail} tripped ({place}): {reason}"),
     # agents
     AgentEntered: _agent_entered,
     AgentStateChanged: _agent_state,
