@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from typing import Any
 
@@ -19,6 +20,7 @@ from trialogue import (
     ServerVAD,
     SessionOptions,
     function_tool,
+    open_agent_session,
 )
 from trialogue.events import (
     ApprovalRequested,
@@ -517,3 +519,22 @@ async def test_a_test_that_gives_up_leaves_at_once() -> None:
         async with run_agent(Desk()) as run:
             await run.say("Slowly.", Call("dawdle"))
     assert trio.current_time() - began < 10
+
+
+def test_it_takes_what_an_application_gives_to_its_session() -> None:
+    """All but what the test itself is: the model, the devices, the process."""
+    theirs, ours = keywords(open_agent_session), keywords(run_agent)
+
+    assert set(theirs) - set(ours) == {"audio", "drain"}
+    assert {name: ours[name] for name in theirs if name in ours} == {
+        name: default for name, default in theirs.items() if name in ours
+    }
+
+
+def keywords(function: Any) -> dict[str, Any]:
+    """The keywords of a function, with their defaults."""
+    return {
+        name: parameter.default
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }

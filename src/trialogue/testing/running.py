@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from trialogue.agents.agent import Agent
     from trialogue.agents.approving import ApprovalHandler
+    from trialogue.agents.guardrails import Guardrail
     from trialogue.agents.session import AgentSession
     from trialogue.agents.userdata import UserDataT
     from trialogue.dialects.options import SessionOptions
@@ -91,6 +92,7 @@ def run_agent(
     on_handoff_error: Literal["restore", "raise"] = "restore",
     barge_in: Literal["provider", "client"] = "provider",
     away_after: float | None = 15.0,
+    guardrails: Sequence[Guardrail] = (),
     approve: ApprovalHandler | None = None,
     approval_timeout: float = 60.0,
     tool_timeout: float | None = 60.0,
@@ -112,6 +114,7 @@ def run_agent(
     on_handoff_error: Literal["restore", "raise"] = "restore",
     barge_in: Literal["provider", "client"] = "provider",
     away_after: float | None = 15.0,
+    guardrails: Sequence[Guardrail] = (),
     approve: ApprovalHandler | None = None,
     approval_timeout: float = 60.0,
     tool_timeout: float | None = 60.0,
@@ -133,6 +136,7 @@ async def run_agent(
     on_handoff_error: Literal["restore", "raise"] = "restore",
     barge_in: Literal["provider", "client"] = "provider",
     away_after: float | None = 15.0,
+    guardrails: Sequence[Guardrail] = (),
     approve: ApprovalHandler | None = None,
     approval_timeout: float = 60.0,
     tool_timeout: float | None = 60.0,
@@ -160,7 +164,7 @@ async def run_agent(
             see `open_agent_session`. The `seed` is 0 unless it is given.
         approve, approval_timeout: the same. Without a handler a turn ends while a call
             waits for approval, so that the test can give it.
-        tool_timeout, max_tool_steps: the same.
+        guardrails, tool_timeout, max_tool_steps: the same.
 
     Raises:
         ScriptError: the script does not fit what the agent did; see `AgentRun.say`.
@@ -188,6 +192,7 @@ async def run_agent(
             on_handoff_error=on_handoff_error,
             barge_in=barge_in,
             away_after=away_after,
+            guardrails=guardrails,
             approve=approve,
             approval_timeout=approval_timeout,
             tool_timeout=tool_timeout,
