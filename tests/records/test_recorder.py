@@ -24,6 +24,8 @@ from trialogue.conversation import (
 from trialogue.events import (
     AgentEntered,
     AgentTranscript,
+    ApprovalRequested,
+    ApprovalSettled,
     AudioDropped,
     ConnectionEnded,
     ConnectionOpened,
@@ -172,8 +174,8 @@ def test_deltas_add_nothing_to_the_record() -> None:
 
 
 @attrs.frozen
-class ApprovalRequested:
-    """An event of tomorrow."""
+class EventOfTomorrow:
+    """Nobody has thought of it."""
 
     agent: str
     call_id: str
@@ -187,14 +189,14 @@ class ApprovalRequested:
 def test_an_event_that_nobody_has_thought_of_is_a_note() -> None:
     """With its plain fields, but for those that it does not show of itself."""
     made = recorder()
-    made.observe(ApprovalRequested("Kelly", "call_1", "refund", "may I?"), 103)
+    made.observe(EventOfTomorrow("Kelly", "call_1", "refund", "may I?"), 103)
     made.observe(object(), 104)
     one, two = report_of(made).notes
 
-    assert (one.at, one.kind, one.level) == (3.0, "ApprovalRequested", "info")
+    assert (one.at, one.kind, one.level) == (3.0, "EventOfTomorrow", "info")
     assert (one.agent, one.call_id) == ("Kelly", "call_1")
     assert one.text == (
-        "approval requested: agent=Kelly, call_id=call_1, tool=refund, seconds=2.5"
+        "event of tomorrow: agent=Kelly, call_id=call_1, tool=refund, seconds=2.5"
     )
     assert two.kind == "object"
 
@@ -224,6 +226,19 @@ def blank(cls: type[Any]) -> Any:
     """An instance of an event class, whatever its fields are."""
     values = dict.fromkeys((f.name for f in attrs.fields(cls)), "x")
     return cls(**values)
+
+
+@pytest.mark.behaviour("M1")
+def test_what_became_of_an_approval_is_noted() -> None:
+    made = recorder()
+    made.observe(ApprovalRequested("Kelly", "refund", "call", "{}", 160.0), 101)
+    made.observe(ApprovalSettled("Kelly", "refund", "call", "denied"), 104)
+    asked, settled = report_of(made).notes
+
+    assert (asked.text, settled.text) == (
+        *("refund waits for approval", "refund was denied"),
+    )
+    assert [note.call_id for note in (asked, settled)] == ["call", "call"]
 
 
 @pytest.mark.behaviour("M1")
@@ -334,7 +349,9 @@ def planted() -> Recorder:
         HandoffFailed(k, k, k),
         DelegationStarted(k, k),
         ErrorNotice(k, k, k),
-        ApprovalRequested(k, k, k, k),
+        ApprovalRequested(k, k, k, k, 0.0),
+        ApprovalSettled(k, k, k, "denied", k),
+        EventOfTomorrow(k, k, k, k),
     ):
         made.observe(event, 110)
     made.spoken(k, k, k)

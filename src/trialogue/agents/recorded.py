@@ -18,6 +18,8 @@ from trialogue.agents.events import (
     AgentEntered,
     AgentStateChanged,
     AgentTranscript,
+    ApprovalRequested,
+    ApprovalSettled,
     DelegationEnded,
     DelegationStarted,
     GuardrailTripped,
@@ -30,6 +32,7 @@ from trialogue.agents.events import (
     ToolFailed,
     ToolFinished,
     ToolNoted,
+    ToolStalled,
     ToolStarted,
     UserStateChanged,
 )
@@ -401,6 +404,10 @@ TABLE: Final[dict[type, Take | None]] = {
     ToolFinished: _tool_finished,
     ToolNoted: _tool_noted,
     ToolFailed: _tool_failed,
+    ToolStalled: noted("warning", "{tool} was stopped and does not end"),
+    ApprovalRequested: noted("info", "{tool} waits for approval"),
+    ApprovalSettled: noted("info", "{tool} was {outcome}"),
+    GuardrailTripped: noted("warning", "{guardrail} tripped ({place}): {reason}"),
     # agents
     AgentEntered: _agent_entered,
     AgentStateChanged: _agent_state,
