@@ -129,12 +129,13 @@ async def owned(source: AudioInput | None, output: AudioOutput) -> AsyncIterator
         yield
     finally:
         try:
-            await _close(source)
+            with trio.move_on_after(DEVICE, shield=True):
+                await _close(source)
         finally:  # one that cannot be closed does not keep the other open
-            await _close(output)
+            with trio.move_on_after(DEVICE, shield=True):
+                await _close(output)
 
 
 async def _close(device: AudioInput | AudioOutput | None) -> None:
     if device is not None:
-        with trio.move_on_after(DEVICE, shield=True):
-            await device.aclose()
+        await device.aclose()

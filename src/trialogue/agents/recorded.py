@@ -421,6 +421,9 @@ TABLE: Final[dict[type, Take | None]] = {
     DelegationEnded: _delegation_ended,
     ScopeStalled: noted("warning", "{agent} was left and {task} does not end"),
     # trouble and limits
+    GuardrailTripped: noted(
+        "warning", "the guardrail {guardrail} of {place} tripped: {reason}"
+    ),
     ErrorNotice: noted("error", "the provider reported: {message}"),
     MalformedFrame: noted("warning", "a frame was passed over: {message}", merge=True),
     AudioDropped: noted(
