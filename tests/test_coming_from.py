@@ -21,6 +21,7 @@ import trialogue.events
 from stage import model_of
 from trialogue import Agent, Message, OpenAIRealtime, ServerVAD, SessionOptions
 from trialogue.audio import MemoryOutput, PcmInput
+from trialogue.events import GuardrailTripped
 from trialogue.testing import (
     AgentRun,
     Call,
@@ -408,6 +409,19 @@ async def _(row: Row) -> None:
         assert turn.called("pay").output == "the till is closed"
 
 
+@checks("How often tools are called in a row")
+async def _(row: Row) -> None:
+    async with open_realtime_server() as server:
+        await row.run(model=model_of(server))
+    assert row["session"].agent is None
+
+
+@checks("Tools of an MCP server")
+async def _(row: Row) -> None:
+    await row.run()
+    assert [one.name for one in row["clerk"].tools] == ["books"]
+
+
 @checks("The end")
 async def _(row: Row) -> None:
     async with run_agent(plain()) as run:
@@ -422,6 +436,15 @@ async def _(row: Row) -> None:
 async def _(row: Row) -> None:
     await row.run()
     assert row["run"].ended
+
+
+@checks("What remains of it")
+async def _(row: Row) -> None:
+    async with run_agent(plain()) as run:
+        await run.say("Hello.", "Good morning.")
+        await row.run(session=run.session)
+    assert "Good morning." in row["saved"]
+    assert "Good morning." in row["page"]
 
 
 # --- OpenAI Agents SDK --------------------------------------------------------
@@ -459,6 +482,16 @@ async def _(row: Row) -> None:
         nursery.start_soon(lambda: row.run(session=run.session))
         turn = await run.say("Pay.", Call("pay", {"euros": 5}), "Paid.")
         assert turn.called("pay").output == "5 euros were paid"
+
+
+@checks("Output guardrails")
+async def _(row: Row) -> None:
+    await row.run()
+    async with run_agent(row["clerk"]) as run:
+        turn = await run.say("Tomorrow?", "I promise it. Really.", "Perhaps not.")
+        (tripped,) = turn.of(GuardrailTripped)
+        assert tripped.reason == "a promise"
+        turn.said("perhaps not")
 
 
 @checks("The context")
