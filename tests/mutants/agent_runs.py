@@ -120,3 +120,12 @@ def one_release_is_enough(patch: Patch) -> None:
         "if held.holders == 0:",
         "if held.holders >= 0:",
     )
+
+
+@mutant("M25", "a tool that returns an agent hands over to nobody")
+def returned_agent_is_a_result(patch: Patch) -> None:
+    patch.source(
+        "trialogue.agents.tool_runs:ToolRuns._result",
+        "handoff = as_handoff(value)",
+        "handoff = None",
+    )
