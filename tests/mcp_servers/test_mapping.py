@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -106,6 +107,16 @@ def test_names_are_those_that_a_provider_takes_and_each_is_there_once() -> None:
     assert by_own["a_b"] == "a_b"
     assert by_own["x" * 64] == "x" * 64
     assert len(listing.problems) == 2
+
+
+@pytest.mark.behaviour("G26")
+def test_a_name_that_was_made_to_clash_is_left_out() -> None:
+    """Two tools of one name would have every agent refused that lists the server."""
+    digits = hashlib.sha256(b"a.b").hexdigest()[:8]
+    listing = read([tool("a b"), tool("a.b"), tool(f"a_b_{digits}")])
+    assert [t.spec.name for t in listing.tools] == ["a_b", f"a_b_{digits}"]
+    (problem,) = listing.problems
+    assert problem == f"tool 'a_b_{digits}' was left out: its name is taken"
 
 
 @pytest.mark.behaviour("G26")

@@ -99,6 +99,9 @@ def read(
             problems.append(f"tool {_shown(name)} was left out: {wrong}")
             continue
         called = _called(prefix + name, plain, taken)
+        if called in taken:  # whoever chose the names has foreseen this one
+            problems.append(f"tool {_shown(name)} was left out: its name is taken")
+            continue
         taken.add(called)
         tools.append(ListedTool(name, _spec(called, tool)))
     return Listing(tuple(tools), tuple(problems), tuple(names))
