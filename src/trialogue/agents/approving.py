@@ -143,9 +143,12 @@ class Approving:
         """
         with trio.move_on_after(self._timeout) as patience:
             opened.patience.deadline = patience.deadline + STALLED
-            if not await self._is_needed(ctx, opened, tool):
-                # It may have refused to be cancelled when the time was over.
-                return self.expired if patience.cancel_called else None
+            needed = await self._is_needed(ctx, opened, tool)
+            # It may have refused to be cancelled, and the call be settled meanwhile:
+            # then nobody is asked any more.
+            await trio.lowlevel.checkpoint_if_cancelled()
+            if not needed or opened.over:
+                return None
             call = opened.call
             request = ApprovalRequested(
                 agent, call.name, call.call_id, call.arguments, patience.deadline
