@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import trio
 
 from stage import Prompted, Weather, on_stage, outputs, prompted, running, until
 from trialogue import (
     Agent,
+    ConfigurationError,
     RunContext,
+    ToolSet,
+    ToolSetError,
     function_tool,
 )
 from trialogue.agents.events import (
     ApprovalRequested,
+    ToolSetFailed,
 )
+from trialogue.realtime.notices import ReplyEnded
 from trialogue.testing import Call
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from trio.testing import MockClock
 
-    from trialogue import Guardrail
+    from trialogue import AnyTool, Guardrail
 
 
 async def needed_later(ctx: RunContext, arguments: dict[str, Any]) -> bool:
@@ -114,3 +123,90 @@ async def test_nobody_is_asked_to_approve_a_call_that_was_given_up(
         assert not asked
         assert not stage.of(ApprovalRequested)
         assert not bank.paid
+
+
+class Odd(ToolSet):
+    """A set with a fault of one kind or another."""
+
+    name = "odd"
+
+    def __init__(self, tool: AnyTool, *, deaf: float = 0.0, limit: Any = 3.0) -> None:
+        self.tools = [tool]
+        self.deaf = deaf
+        self.open_timeout = limit
+        self.breaks = trio.Event()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[list[AnyTool]]:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(self.deaf)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch)
+            yield self.tools
+            nursery.cancel_scope.cancel()
+
+    async def _watch(self) -> None:
+        await self.breaks.wait()
+        raise OSError("the line is dead")
+
+
+class Holder(Prompted):
+    def __init__(self, *sets: Any) -> None:
+        super().__init__(tools=list(sets))
+
+
+async def test_a_set_that_cannot_be_stopped_from_opening_is_waited_for_no_longer(
+    autojump_clock: MockClock,
+) -> None:
+    @function_tool
+    async def look(ctx: RunContext) -> str:
+        """Look."""
+        return "seen"
+
+    odd = Odd(look, deaf=40.0)
+    async with on_stage() as stage:
+        began = trio.current_time()
+        with pytest.raises(ToolSetError, match="did not open within 3 s"):
+            await stage.session.run(Holder(odd))
+        assert trio.current_time() - began == pytest.approx(4.0, abs=0.1)
+
+
+@pytest.mark.parametrize("limit", [None, "10"])
+async def test_a_set_whose_time_is_no_number_costs_its_own_agent_an_error(
+    autojump_clock: MockClock, limit: Any
+) -> None:
+    @function_tool
+    async def look(ctx: RunContext) -> str:
+        """Look."""
+        return "seen"
+
+    async with on_stage() as stage, running(stage, Bank()):
+        await until(lambda: stage.of(ReplyEnded))
+        with pytest.raises(ConfigurationError, match="open_timeout"):
+            await stage.session.handoff(Holder(Odd(look, limit=limit)))
+        assert isinstance(stage.session.agent, Bank)
+
+
+async def test_a_set_that_breaks_while_its_tool_waits_for_approval(
+    autojump_clock: MockClock,
+) -> None:
+    odd: Odd
+
+    @function_tool(needs_approval=True)
+    async def look(ctx: RunContext) -> str:
+        """Look."""
+        if odd.breaks.is_set():
+            raise trio.ClosedResourceError
+        return "seen"
+
+    odd = Odd(look)
+    async with on_stage(prompted(Call("look"))) as stage:
+        async with running(stage, Holder(odd)):
+            await until(lambda: stage.of(ApprovalRequested))
+            odd.breaks.set()
+            await until(lambda: stage.of(ToolSetFailed))
+            stage.session.approve(stage.session.approvals[0].call_id)
+            await until(lambda: len(stage.of(ReplyEnded)) == 2)
+        assert answers(stage) == ["the tool failed with an internal error"]
+        report = stage.session.report()
+        assert len(report.tools) == 1

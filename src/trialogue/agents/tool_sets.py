@@ -15,6 +15,7 @@ import trio
 
 from trialogue.agents.events import ToolSetFailed
 from trialogue.agents.run_context import current_call, current_scope, current_turn
+from trialogue.agents.stalling import STALLED
 from trialogue.errors import (
     ConfigurationError,
     SessionClosed,
@@ -23,7 +24,7 @@ from trialogue.errors import (
 )
 from trialogue.realtime.unwrapping import single
 from trialogue.tools import AnyTool, FunctionTool, ToolsByName, ToolSet, collect
-from trialogue.tools.tool_set import name_of_set
+from trialogue.tools.tool_set import checked_timeout, name_of_set
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -42,6 +43,7 @@ class _Held:
     """One set, from the step in which it is asked for until it is closed.
 
     Attributes:
+        by: when it has to be open (Trio's clock).
         tools: what it yielded; None before.
         first: the names of the tools that it had when it was opened.
         error: why it could not be opened.
@@ -52,6 +54,7 @@ class _Held:
     """
 
     tool_set: ToolSet
+    by: float
     tools: Sequence[object] | None = None
     first: frozenset[str] = frozenset()
     error: Exception | None = None
@@ -197,7 +200,8 @@ class ToolSets:
                 "for each agent"
             )
             raise ConfigurationError(msg)
-        held = _Held(tool_set)
+        by = trio.current_time() + checked_timeout(tool_set.open_timeout)
+        held = _Held(tool_set, by)
         self._held.append(held)
         self._nursery.start_soon(self._hold, held, name=f"tool set {held.name}")
         return held
@@ -208,8 +212,10 @@ class ToolSets:
         Raises:
             TrialogueError: it is not going to be; what its opening raised is the cause.
         """
-        await held.settled.wait()
-        error = held.error
+        # NB: it is cancelled when its time is over, but may refuse to be.
+        with trio.CancelScope(deadline=held.by + STALLED):
+            await held.settled.wait()
+        error = held.error if held.settled.is_set() else self._why_not(held)
         if isinstance(error, TrialogueError):
             raise error
         if error is not None:
@@ -223,8 +229,7 @@ class ToolSets:
         current_turn.set(None)
         current_call.set(None)
         began = trio.current_time()
-        patience = held.tool_set.open_timeout
-        held.scope.deadline = began + patience
+        held.scope.deadline = held.by
         error: Exception | None = None
         try:
             with held.scope:
@@ -239,7 +244,7 @@ class ToolSets:
             self._held.remove(held)
             held.gone.set()
             if not held.settled.is_set():
-                held.error = held.error or error or self._why_not(held, patience)
+                held.error = held.error or error or self._why_not(held)
                 held.settled.set()
             elif error is not None or not held.leave.is_set():
                 self._broke(held, error)
@@ -247,7 +252,9 @@ class ToolSets:
                 self._log.warning("tool set %s took too long to close", held.name)
 
     def _is_open(self, held: _Held, began: float) -> bool:
-        """Look at what a set has yielded; False if that is no list of tools."""
+        """Look at what a set has yielded; False if that is no list, or comes late."""
+        if held.scope.cancel_called:
+            return False  # it refused to be cancelled, and would close at once
         try:
             held.first = frozenset(held.now())
         except ConfigurationError as error:
@@ -259,12 +266,13 @@ class ToolSets:
         self._log.info("tool set %s is open after %s s", held.name, seconds)
         return True
 
-    def _why_not(self, held: _Held, patience: float) -> TrialogueError:
+    def _why_not(self, held: _Held) -> TrialogueError:
         """Return why a set is not open, if it did not say so itself."""
         if self._closing:
             return SessionClosed("the session ended before the tool set was open")
-        why = f"did not open within {patience:g} s; see ToolSet.open_timeout"
-        if not held.scope.cancelled_caught:
+        seconds = held.tool_set.open_timeout
+        why = f"did not open within {seconds:g} s; see ToolSet.open_timeout"
+        if not held.scope.cancel_called:
             why = "ended without having been open: it yielded nothing"
         msg = f"tool set {held.name!r} {why}"
         return ToolSetError(msg, tool_set=held.name)

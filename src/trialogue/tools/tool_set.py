@@ -22,7 +22,14 @@ from trialogue.tools.function_tool import FunctionTool
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
-__all__ = ["OPEN_TIMEOUT", "AnyTool", "ToolSet", "name_of_set", "tool_set"]
+__all__ = [
+    "OPEN_TIMEOUT",
+    "AnyTool",
+    "ToolSet",
+    "checked_timeout",
+    "name_of_set",
+    "tool_set",
+]
 
 P = ParamSpec("P")
 AnyTool: TypeAlias = FunctionTool[..., Any]
@@ -62,6 +69,19 @@ class ToolSet(ABC):
         one is published (`ToolSetFailed`), and the set is opened anew for the next
         agent. Once it is to be closed it has a bounded time (`Timing.close`).
         """
+
+
+def checked_timeout(seconds: Any) -> float:
+    """Return how long a set may take to open.
+
+    Raises:
+        ConfigurationError: that is no number of seconds.
+    """
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if number and seconds > 0 and math.isfinite(seconds):
+        return float(seconds)
+    msg = f"open_timeout={seconds!r} is not a number of seconds above 0"
+    raise ConfigurationError(msg)
 
 
 def name_of_set(tools: ToolSet) -> str:
@@ -126,9 +146,7 @@ def tool_set(
     Raises:
         ConfigurationError: not an async generator function, or a timeout that is none.
     """
-    if not (open_timeout > 0 and math.isfinite(open_timeout)):
-        msg = f"open_timeout={open_timeout!r} is not a number of seconds above 0"
-        raise ConfigurationError(msg)
+    checked_timeout(open_timeout)
 
     def decorate(
         func: Callable[P, AsyncIterator[Sequence[AnyTool]]], /
