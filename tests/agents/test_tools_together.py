@@ -19,6 +19,7 @@ from trialogue import (
 )
 from trialogue.agents.events import (
     ApprovalRequested,
+    ToolNoted,
     ToolSetFailed,
 )
 from trialogue.realtime.notices import ReplyEnded
@@ -210,3 +211,32 @@ async def test_a_set_that_breaks_while_its_tool_waits_for_approval(
         assert answers(stage) == ["the tool failed with an internal error"]
         report = stage.session.report()
         assert len(report.tools) == 1
+
+
+class Long(Prompted):
+    @function_tool(on_handoff="detach")
+    async def fetch(self, ctx: RunContext) -> str:
+        """Fetch a lot."""
+        await trio.sleep(5)
+        return "x" * ctx.session.realtime.limits.max_output_bytes
+
+    @function_tool
+    async def leave(self, ctx: RunContext) -> Agent:
+        """Leave after a second."""
+        await trio.sleep(1)
+        return Weather()
+
+
+async def test_a_long_result_that_comes_as_a_note_costs_nobody_anything(
+    autojump_clock: MockClock,
+) -> None:
+    """The note names the tool as well: together that is more than an item may have."""
+    async with (
+        on_stage(prompted(Call("fetch"), Call("leave"))) as stage,
+        running(stage, Long()),
+    ):
+        await until(lambda: stage.of(ToolNoted))
+        await trio.sleep(1)
+        (noted,) = stage.of(ToolNoted)
+        assert noted.note.startswith("Result of fetch: the tool's result is too long")
+        assert isinstance(stage.session.agent, Weather)

@@ -295,7 +295,8 @@ def deliver_note(realtime: RealtimeSession, opened: OpenCall, *, reply: bool) ->
 def note_of(realtime: RealtimeSession, opened: OpenCall) -> Message:
     """Return the result of a call whose output was "in progress", as a message."""
     assert opened.outcome is not None
-    most = realtime.limits.max_output_bytes
-    text = render(opened.outcome, max_bytes=most)
-    text = f"Result of {opened.call.name}: {text}"
+    limits, about = realtime.limits, f"Result of {opened.call.name}: "
+    # The message as a whole is an item like any other.
+    most = min(limits.max_output_bytes, limits.max_item_chars - len(about))
+    text = about + render(opened.outcome, max_bytes=most)
     return Message(realtime.new_item_id("msg"), "system", (TextContent(text),))
