@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from stage import Prompted, Weather, on_stage, outputs, prompted, running, until
+from guarding import finding, hearing
+from stage import Line, Prompted, Weather, on_stage, outputs, prompted, running, until
 from trialogue import (
     Agent,
     ConfigurationError,
@@ -16,21 +17,25 @@ from trialogue import (
     ToolSet,
     ToolSetError,
     function_tool,
+    tool_input_guardrail,
 )
 from trialogue.agents.events import (
     ApprovalRequested,
+    ApprovalSettled,
+    GuardrailTripped,
+    ToolFinished,
     ToolNoted,
     ToolSetFailed,
 )
 from trialogue.realtime.notices import ReplyEnded
-from trialogue.testing import Call
+from trialogue.testing import Call, Say, Turn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from trio.testing import MockClock
 
-    from trialogue import AnyTool, Guardrail
+    from trialogue import AnyTool, Guardrail, Trip
 
 
 async def needed_later(ctx: RunContext, arguments: dict[str, Any]) -> bool:
@@ -124,6 +129,79 @@ async def test_nobody_is_asked_to_approve_a_call_that_was_given_up(
         assert not asked
         assert not stage.of(ApprovalRequested)
         assert not bank.paid
+
+
+@pytest.mark.parametrize("tool", ["pay", "pay_detached"])
+async def test_a_call_of_a_stopped_reply_is_not_left_waiting_for_approval(
+    autojump_clock: MockClock, tool: str
+) -> None:
+    bank = Bank(finding("secret", seconds=2.0, whole=True))
+    async with on_stage(prompted(Say("The secret.", ms=8000), Call(tool))) as stage:
+        async with running(stage, bank):
+            await until(lambda: stage.of(ApprovalRequested))
+            await until(lambda: stage.of(GuardrailTripped))
+            await trio.sleep(0.5)
+            assert stage.session.approvals == ()
+            await until(lambda: answers(stage))
+        assert answers(stage) == ["not run: the reply that it is part of was stopped"]
+        assert [e.outcome for e in stage.of(ApprovalSettled)] == ["withdrawn"]
+        assert not bank.paid
+
+
+async def test_a_call_of_a_stopped_reply_is_not_run_when_its_check_is_over(
+    autojump_clock: MockClock,
+) -> None:
+    @tool_input_guardrail(timeout=10)
+    async def slow(ctx: RunContext, arguments: Any) -> Trip | None:
+        await trio.sleep(4)
+        return None
+
+    bank = Bank(finding("secret", seconds=2.0, whole=True), slow)
+    brain = prompted(Say("The secret.", ms=8000), Call("balance"))
+    async with on_stage(brain) as stage:
+        async with running(stage, bank):
+            await until(lambda: answers(stage))
+        assert answers(stage) == ["not run: the reply that it is part of was stopped"]
+        assert len(stage.of(ToolFinished)) == 1
+        assert not bank.paid
+
+
+async def test_a_call_for_a_turn_that_is_refused_is_not_left_waiting_for_approval(
+    autojump_clock: MockClock,
+) -> None:
+    """Also when the reply that calls has long ended."""
+
+    def brain(turn: Turn) -> Any:
+        if "secret" in turn.user_text and turn.output is None:
+            return Call("pay")
+        return Say("Fine.", ms=600)
+
+    class Listener(Bank):
+        async def on_enter(self, ctx: RunContext) -> None:
+            return None
+
+    bank = Listener(hearing("secret", 2.5))
+    async with (
+        on_stage(brain, microphone=True) as stage,
+        trio.open_nursery() as nursery,
+    ):
+        assert stage.microphone is not None
+        line = Line(stage.microphone)
+        nursery.start_soon(line.run)
+        async with running(stage, bank):
+            await until(lambda: stage.session.realtime.settled)
+            line.say(stage.server.utterances.say("tell me the secret", ms=600))
+            await until(lambda: stage.of(ApprovalRequested))
+            await until(lambda: stage.of(GuardrailTripped))
+            await trio.sleep(0.5)
+            assert stage.session.approvals == ()
+            await until(lambda: answers(stage))
+            await trio.sleep(3)
+        nursery.cancel_scope.cancel()
+    assert answers(stage) == ["not run: the reply that it is part of was stopped"]
+    assert not bank.paid
+    report = stage.session.report()
+    assert [tool.outcome for tool in report.tools] == ["Blocked"]
 
 
 class Odd(ToolSet):

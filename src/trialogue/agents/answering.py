@@ -69,6 +69,14 @@ class Answering:
                 call.settle(HandedOff())
                 self._session.approving.withdraw(call)
 
+    def stop(self, response: Response) -> None:
+        """A reply is refused as a whole: its tools that have not begun are not run."""
+        group = self._groups.get(response.id)
+        for call in () if group is None else group.calls:
+            if call.started_at is None and call.running:
+                call.settle(Blocked("reply"))
+                self._session.approving.withdraw(call)
+
     def dispatch(self, response: Response, call: FunctionCall) -> None:
         """A call is complete: run its tool. Synchronous, from the reader's step."""
         group = self._groups.get(response.id)

@@ -248,6 +248,7 @@ class Guarding:
         ]
         for response in answers:
             self._stop(response)
+            self._stop_calls(response)
             self._of(response).replaced = True
         if latest:
             self._take_back()
@@ -289,6 +290,8 @@ class Guarding:
         trip = tripped.trip
         if response is not None and trip.cut:
             self._stop(response)
+            if place == "output":
+                self._stop_calls(response)
         listener = self._session.realtime.listener
         self._session.publish(
             GuardrailTripped(
@@ -317,6 +320,13 @@ class Guarding:
         goes_on = response.running or playing
         if goes_on and not (response.cut or response.discard):
             self._session.realtime.replying.cut(response)
+
+    @staticmethod
+    def _stop_calls(response: Response) -> None:
+        """What was said or heard is refused: a call that waits to be run is not."""
+        scope: AgentScope | None = response.owner
+        if scope is not None:
+            scope.calls.stop(response)
 
     def _of(self, response: Response) -> Said:
         return self._said.setdefault(response, Said())
