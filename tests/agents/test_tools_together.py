@@ -17,6 +17,7 @@ from trialogue import (
     ToolSet,
     ToolSetError,
     function_tool,
+    output_guardrail,
     tool_input_guardrail,
 )
 from trialogue.agents.events import (
@@ -202,6 +203,26 @@ async def test_a_call_for_a_turn_that_is_refused_is_not_left_waiting_for_approva
     assert not bank.paid
     report = stage.session.report()
     assert [tool.outcome for tool in report.tools] == ["Blocked"]
+
+
+async def test_a_check_of_speech_that_refuses_to_end_cuts_it_a_moment_after_its_time(
+    autojump_clock: MockClock,
+) -> None:
+    """Once: what it says in the end counts for nothing."""
+
+    @output_guardrail(timeout=1.0)
+    async def deaf(ctx: RunContext, text: str) -> Trip | None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(10)
+        return None
+
+    async with on_stage(prompted(Say("Hello, how are you?", ms=8000))) as stage:
+        async with running(stage, Bank(deaf)):
+            await until(lambda: stage.of(GuardrailTripped))
+            assert trio.current_time() < 4
+            await trio.sleep(20)
+        (tripped,) = stage.of(GuardrailTripped)
+        assert tripped.reason == "it took longer than 1 s"
 
 
 class Odd(ToolSet):

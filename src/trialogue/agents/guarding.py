@@ -18,13 +18,14 @@ from trialogue.agents.checking import Tripped, check
 from trialogue.agents.debouncing import Watch
 from trialogue.agents.events import GuardrailTripped
 from trialogue.agents.following import follow
-from trialogue.agents.guardrails import Guardrail, gather
+from trialogue.agents.guardrails import Guardrail, Trip, gather
 from trialogue.agents.run_context import (
     RunContext,
     current_call,
     current_scope,
     current_turn,
 )
+from trialogue.agents.stalling import STALLED
 from trialogue.conversation.items import Message, TextContent
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ class Guarding:
             try:
                 while following is not None and not said.stopped:
                     text = following
-                    tripped = await check(guardrail, ctx, text)
+                    tripped = await self._checked(guardrail, ctx, text)
                     if self.stopped(response):
                         return  # while this one was about to return
                     if tripped is not None:
@@ -188,6 +189,33 @@ class Guarding:
                     following = watch.checked()
             finally:
                 said.checks.discard(under_way)
+
+    async def _checked(
+        self, guardrail: Guardrail, ctx: RunContext, text: str
+    ) -> Tripped | None:
+        """Check in a task of its own: one that cannot be stopped is left behind."""
+        found: list[Tripped | None] = []
+        over, scope, began = trio.Event(), trio.CancelScope(), trio.current_time()
+
+        async def run() -> None:
+            try:
+                with scope:
+                    found.append(await check(guardrail, ctx, text))
+            finally:
+                over.set()
+
+        name = f"guardrail {guardrail.name}"
+        self._session.nursery.start_soon(run, name=name)
+        try:
+            with trio.move_on_after(guardrail.timeout + STALLED):
+                await over.wait()
+        finally:
+            scope.cancel(reason="nobody waits for the check")
+        if found:
+            return found[0]
+        self._session.log.warning("the guardrail %s does not end", guardrail.name)
+        late = Trip(f"it took longer than {guardrail.timeout:g} s")
+        return Tripped(guardrail, late, trio.current_time() - began)
 
     def _outside(self, scope: AgentScope) -> RunContext:
         # NB: a task has the context of whoever started it, here the reader's.
@@ -225,7 +253,7 @@ class Guarding:
     async def _check_turn(
         self, scope: AgentScope, guardrail: Guardrail, turn: Heard, text: str
     ) -> None:
-        tripped = await check(guardrail, self._outside(scope), text)
+        tripped = await self._checked(guardrail, self._outside(scope), text)
         if tripped is None or turn.tripped:
             return
         turn.tripped = True
