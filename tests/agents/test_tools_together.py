@@ -97,6 +97,7 @@ def answers(stage: Any) -> list[str]:
     return [output for _, output in outputs(stage)]
 
 
+@pytest.mark.behaviour("G4")
 async def test_nobody_is_asked_to_approve_a_call_whose_agent_has_left(
     autojump_clock: MockClock,
 ) -> None:
@@ -111,6 +112,7 @@ async def test_nobody_is_asked_to_approve_a_call_whose_agent_has_left(
         assert not bank.paid
 
 
+@pytest.mark.behaviour("G2")
 async def test_nobody_is_asked_to_approve_a_call_that_was_given_up(
     autojump_clock: MockClock,
 ) -> None:
@@ -255,6 +257,7 @@ class Holder(Prompted):
         super().__init__(tools=list(sets))
 
 
+@pytest.mark.behaviour("G21")
 async def test_a_set_that_cannot_be_stopped_from_opening_is_waited_for_no_longer(
     autojump_clock: MockClock,
 ) -> None:

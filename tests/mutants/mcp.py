@@ -34,7 +34,7 @@ def sets_are_closed_too_early(patch: Patch) -> None:
 def opening_has_no_deadline(patch: Patch) -> None:
     patch.source(
         "trialogue.agents.tool_sets:ToolSets._hold",
-        "held.scope.deadline = began + patience",
+        "held.scope.deadline = held.by",
         "pass",
     )
 
