@@ -119,7 +119,9 @@ def lint(session: nox.Session) -> None:
     # await nothing, but a tool or a hook is async because its caller awaits it.
     # `tool_set` makes a context manager of a generator, as `asynccontextmanager` does.
     safe = "--transform-async-generator-decorators=tool_set"
-    session.run("flake8-async", "--disable", "ASYNC9,ASYNC124", safe, *python_files())
+    # It uses one core, and is by far the slowest of these.
+    checker = ("flake8-async", "--disable", "ASYNC9,ASYNC124", safe)
+    session.run("python", "tests/quality/shares.py", *checker, "--", *python_files())
     session.run("lint-imports", "--no-cache")
     session.run("codespell", *SOURCES, "README.md", "docs", "newsfragments")
 

@@ -322,3 +322,27 @@ def test_the_last_run_is_taken_while_the_tree_is_the_same(project: Project) -> N
     assert "no tests ran" not in same[1]
     assert changed[0] == 1
     assert "no tests ran" in changed[1]
+
+
+def test_a_checker_sees_each_file_once_whatever_the_shares(tmp_path: Path) -> None:
+    """And one share that fails fails the run."""
+    script = TESTS / "quality" / "shares.py"
+    files = [tmp_path / f"{number}.txt" for number in range(7)]
+    for number, file in enumerate(files):
+        file.write_text("x" * number)
+    checker = tmp_path / "checker.py"
+    checker.write_text(
+        "import pathlib, sys\n"
+        "for file in sys.argv[1:]: pathlib.Path(file + '.seen').touch(exist_ok=False)\n"
+        "sys.exit(any(file.endswith('6.txt') for file in sys.argv[1:]))\n"
+    )
+
+    def run(*given: Path) -> int:
+        command: list[str | Path] = [sys.executable, script, sys.executable, checker]
+        return subprocess.run([*command, "--", *given], check=False).returncode
+
+    assert run(*files) == 1
+    assert len(list(tmp_path.glob("*.seen"))) == 7
+    for file in tmp_path.glob("*.seen"):
+        file.unlink()
+    assert run(*files[:-1]) == 0
