@@ -64,7 +64,8 @@ async def measure(times: int) -> Figures:
     settings = Settings(oddities=False)
     async with (
         RealtimeServer(settings=settings).serving() as server,
-        open_agent_session(model_of(server)) as session,
+        # Nobody speaks in between: to a session it is one row of steps with tools.
+        open_agent_session(model_of(server), max_tool_steps=None) as session,
     ):
         following = Transition(await prepare(session, Handoff(Busy())))
         for number in range(times + 1):
@@ -102,7 +103,8 @@ async def _enter_and_cancel(
         response = Response(f"resp_{number}", 1, config)
         for call in calls:
             scope.calls.dispatch(response, call)
-        await agent.all_inside.wait()
+        with trio.fail_after(PATIENCE):
+            await agent.all_inside.wait()
         # As a handoff does: the calls' outcomes are the next agent's to send.
         scope.decision = following
         scope.nursery.cancel_scope.cancel()
