@@ -34,7 +34,9 @@ from trialogue.events import ApprovalRequested, GuardrailTripped, ReplyEnded
 from trialogue.mcp import MCPServerStdio
 from trialogue.testing import (
     Call,
+    Pace,
     Reply,
+    Settings,
     Turn,
     Utterances,
     open_realtime_server,
@@ -112,7 +114,7 @@ def scripted(turn: Turn) -> Reply:
         return ["The cashier will see to it.", Call("to_cashier")]
     if "money back" in turn.user_text:
         return Call("refund", {"title": "Ulysses", "euros": 30})
-    return "Of course. I promise that it will be there tomorrow, and not a day later."
+    return "I promise. It will be there tomorrow at noon, and not a single day later."
 
 
 async def speak(session: AgentSession, pcm: bytes) -> None:
@@ -125,8 +127,11 @@ async def speak(session: AgentSession, pcm: bytes) -> None:
 
 async def main(page: trio.Path | None) -> None:
     known = Utterances()
+    settings = Settings(pace=Pace(burst=1))  # no faster than it is heard
     async with (
-        open_realtime_server(scripted, port=0, utterances=known) as server,
+        open_realtime_server(
+            scripted, port=0, settings=settings, utterances=known
+        ) as server,
         open_agent_session(
             OpenAIRealtime(api_key="any", base_url=server.url),
             audio=(None, NullOutput()),

@@ -32,7 +32,7 @@ from trialogue import (
     output_guardrail,
 )
 from trialogue.events import GuardrailTripped, ReplyEnded
-from trialogue.testing import Reply, Turn, open_realtime_server
+from trialogue.testing import Pace, Reply, Settings, Turn, open_realtime_server
 
 WRITTEN = SessionOptions(output_modalities=("text",))
 DESK = Agent("You are the complaints desk. Say that a person will call.", name="Desk")
@@ -64,7 +64,7 @@ def scripted(turn: Turn) -> Reply:
     if "cannot be certain" in turn.instructions:
         return "I cannot be certain."
     if "tomorrow" in turn.user_text:
-        return "Of course. I promise that you will have it by tomorrow at noon."
+        return "I promise. You will have it by tomorrow at noon, or in the evening."
     return "Good morning. What can I do for you?"
 
 
@@ -73,7 +73,8 @@ async def open_model(local: bool) -> AsyncIterator[OpenAIRealtime]:
     if not local:
         yield OpenAIRealtime("gpt-realtime", options=WRITTEN)
         return
-    async with open_realtime_server(scripted, port=0) as server:
+    settings = Settings(pace=Pace(text_ms=150))  # no faster than it could be spoken
+    async with open_realtime_server(scripted, port=0, settings=settings) as server:
         yield OpenAIRealtime(api_key="any", base_url=server.url, options=WRITTEN)
 
 
