@@ -402,11 +402,14 @@ async def test_one_push_of_an_hour_is_held_to_the_bound(
 async def test_a_peer_that_stops_reading_is_lost_at_the_bound_of_the_outbox(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    """What is posted in one step and is more than the bound ends the connection."""
+    """Batches that together are more than the bound end the connection."""
     async with realtime_stage(limits=Limits(outbox_frames=8)) as (_, session):
         await until(lambda: session.settled)
         async with session.subscribe(ConnectionEnded) as events:
-            session.add_items([written("Hello", f"msg_{n}") for n in range(9)])
+            for batch in range(3):
+                session.add_items(
+                    [written("Hello", f"msg_{batch}_{n}") for n in range(3)]
+                )
             with trio.fail_after(60):
                 assert "outbox full" in (await events.receive()).message
 
