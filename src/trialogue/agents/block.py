@@ -52,6 +52,7 @@ class Block:
         self._ending = ending
         self._tool_sets = tool_sets
         self._nursery: trio.Nursery | None = None
+        self._left = False
 
     @property
     def nursery(self) -> trio.Nursery:
@@ -68,7 +69,12 @@ class Block:
     @property
     def open(self) -> bool:
         """Whether there is a nursery to start something in."""
-        return self._nursery is not None
+        return self._nursery is not None and not self._left
+
+    @property
+    def tasks(self) -> frozenset[trio.lowlevel.Task]:
+        """What is in the nursery, also while it ends."""
+        return frozenset() if self._nursery is None else self._nursery.child_tasks
 
     def start_if_open(
         self,
@@ -76,7 +82,9 @@ class Block:
         *args: *Arguments,
     ) -> None:
         """Start what nobody misses once the block has been left."""
-        if self._nursery is not None:
+        # NB: the nursery takes no more from the step in which its body and its last
+        # task have ended, which is before whoever holds it goes on.
+        if self._nursery is not None and not self._left:
             self._nursery.start_soon(work, *args)
 
     @asynccontextmanager
@@ -112,8 +120,11 @@ class Block:
         try:
             with single():
                 async with trio.open_nursery() as self._nursery:
-                    yield self._nursery
-                    self._nursery.cancel_scope.cancel(reason="session block left")
+                    try:
+                        yield self._nursery
+                        self._nursery.cancel_scope.cancel(reason="session block left")
+                    finally:
+                        self._left = True
         finally:
             self._nursery = None
             # Whoever may use a tool set has ended; it is closed while the server is

@@ -100,11 +100,11 @@ class Held:
 
     def stuck(self) -> StuckSession:
         """Say what holds it up."""
-        scope, block = self.session.scope, self.session.block
-        nurseries = [None if scope is None else scope.nursery]
-        nurseries += [block.nursery] if block.open else []
+        scope = self.session.scope
         tasks = [self.task]
-        tasks += [t for n in nurseries if n is not None for t in n.child_tasks]
+        if scope is not None and scope.nursery is not None:
+            tasks += scope.nursery.child_tasks
+        tasks += self.session.block.tasks
         stuck = tuple(StuckTask(task.name, stack_of(task)) for task in tasks)
         return StuckSession(self.id, None if scope is None else scope.name, stuck)
 
