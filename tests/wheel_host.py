@@ -23,6 +23,7 @@ import trialogue
 from trialogue import (
     Agent,
     AgentSession,
+    ConfigurationError,
     OpenAIRealtime,
     RunContext,
     ServerError,
@@ -30,6 +31,7 @@ from trialogue import (
     function_tool,
     open_agent_session,
 )
+from trialogue.mcp import MCPServerStdio
 from trialogue.testing import (
     Call,
     RealtimeServer,
@@ -44,7 +46,9 @@ from trialogue.testing import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-EXTRAS = ("orjson", "pybase64")
+EXTRAS = ("mcp", "orjson", "pybase64")
+LAZY = {"trialogue.mcp.": {"mcp", "mcp_types", "httpx2"}}
+"""Modules that are imported when they are used, and the packages they may need."""
 
 
 def check_installation() -> None:
@@ -59,15 +63,32 @@ def check_installation() -> None:
 
 
 def check_imports() -> int:
-    """Every module can be imported with the declared dependencies alone."""
-    names = [
-        module.name
-        for module in pkgutil.walk_packages(trialogue.__path__, "trialogue.")
-        if not module.name.endswith("__main__")
-    ]
-    for name in names:
-        importlib.import_module(name)
-    return len(names)
+    """Every module imports with the dependencies alone, but what an extra is for."""
+    imported = 0
+    for module in pkgutil.walk_packages(trialogue.__path__, "trialogue."):
+        if module.name.endswith("__main__"):
+            continue
+        try:
+            importlib.import_module(module.name)
+            imported += 1
+        except ImportError as error:
+            needs = [LAZY[start] for start in LAZY if module.name.startswith(start)]
+            if not needs or (error.name or "").split(".")[0] not in needs[0]:
+                raise
+    return imported
+
+
+async def check_extras() -> None:
+    """What needs an extra that is not there says which."""
+    server = MCPServerStdio(sys.executable, ["-c", ""])
+    try:
+        async with server.open():
+            pass
+    except ConfigurationError as error:
+        assert "trialogue[mcp]" in str(error), error
+    else:
+        raise AssertionError("an MCP server was opened without its extra")
+    print("what needs an extra says which")
 
 
 CLOSE = 1.0
@@ -180,7 +201,7 @@ def main() -> None:
     """Check what was installed, and run it."""
     check_installation()
     print(f"the wheel is whole: {check_imports()} modules import")
-    trio.run(check_sessions, check_cancelling, check_independence)
+    trio.run(check_sessions, check_extras, check_cancelling, check_independence)
 
 
 if __name__ == "__main__":

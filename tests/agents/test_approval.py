@@ -464,6 +464,7 @@ async def test_a_handler_that_blocks_in_a_thread_holds_nothing_up() -> None:
             assert answers(stage) == ["not approved: nobody decided within 0.3 s"]
             assert not bank.paid
             assert not release.is_set()
+            assert not stage.of(ToolStalled)  # nobody had to leave the call behind
         finally:
             release.set()  # or the session's block would wait for it
 

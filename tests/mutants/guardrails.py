@@ -73,15 +73,6 @@ def complete_reply_plays_on(patch: Patch) -> None:
     patch.source(f"{GUARDING}._stop", "response.running or playing", "response.running")
 
 
-@mutant("G11", "what the user has cut is cut once more")
-def cut_twice(patch: Patch) -> None:
-    patch.source(
-        f"{GUARDING}._stop",
-        "if goes_on and not (response.cut or response.discard):",
-        "if goes_on or not response.discard:",
-    )
-
-
 @mutant("G11", "the calls that a stopped reply still makes are run")
 def calls_of_a_stopped_reply_are_run(patch: Patch) -> None:
     patch.source(
@@ -264,9 +255,9 @@ def programs_replies_are_no_answers(patch: Patch) -> None:
 @mutant("G16", "a call is run while its arguments are still checked")
 def call_is_run_unchecked(patch: Patch) -> None:
     patch.source(
-        "trialogue.agents.tool_runs:ToolRuns._work",
-        "if not await guarded.may_run():",
-        "if not await guarded.may_run() and False:",
+        "trialogue.agents.guarded_calls:GuardedCall.may_run",
+        "if not guardrails:",
+        "if True:",
     )
 
 

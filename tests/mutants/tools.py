@@ -172,7 +172,7 @@ def session_sets_no_limit(patch: Patch) -> None:
 def calls_wait_for_ever(patch: Patch) -> None:
     patch.source(
         "trialogue.agents.calls:OpenCall.allow",
-        "self.patience.deadline = self.timer.deadline + STALLED",
+        "self.expect_end(self.timer.deadline + STALLED)",
         "pass",
     )
 
@@ -180,9 +180,27 @@ def calls_wait_for_ever(patch: Patch) -> None:
 @mutant("T7", "a handoff waits for a tool that does not end")
 def handoffs_wait_for_ever(patch: Patch) -> None:
     patch.source(
-        "trialogue.agents.tool_runs:ToolRuns._attend",
-        "(not late or self._delegates(opened))",
-        "True",
+        "trialogue.agents.attending:Attendant._attend",
+        "if not self._scope.waits_for_delegate(opened):",
+        "if False:",
+    )
+
+
+@mutant("T7", "an agent is left while its tools run on")
+def tools_run_on(patch: Patch) -> None:
+    patch.source(
+        "trialogue.agents.attending:Attendant._attend",
+        'opened.scope.cancel(reason="the agent is left")',
+        "pass",
+    )
+
+
+@mutant("T7", "a tool that gets less time while others run is not looked at sooner")
+def tools_are_not_looked_at_sooner(patch: Patch) -> None:
+    patch.source(
+        "trialogue.agents.attending:Attendant.expect",
+        "self._wait.deadline = by",
+        "pass",
     )
 
 

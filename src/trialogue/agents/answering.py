@@ -54,8 +54,8 @@ class Answering:
         return [call for group in groups for call in group.calls if not call.answered]
 
     @property
-    def attending(self) -> set[trio.lowlevel.Task]:
-        """The tasks of the agent's that wait for a tool."""
+    def attending(self) -> trio.lowlevel.Task | None:
+        """The task of the agent's that waits for the tools, if any runs."""
         return self._runs.attending
 
     def runs_in(self, task: trio.lowlevel.Task) -> bool:

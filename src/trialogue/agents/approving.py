@@ -142,7 +142,7 @@ class Approving:
             Exception: what the tool's own `needs_approval` raised; it is not to be run.
         """
         with trio.move_on_after(self._timeout) as patience:
-            opened.patience.deadline = patience.deadline + STALLED
+            opened.expect_end(patience.deadline + STALLED)
             needed = await self._is_needed(ctx, opened, tool)
             # It may have refused to be cancelled, and the call be settled meanwhile:
             # then nobody is asked any more.

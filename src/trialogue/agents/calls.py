@@ -26,6 +26,7 @@ from trialogue.tools.outcome import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from trialogue.agents.attending import Attendant
     from trialogue.agents.preparing import Prepared
     from trialogue.realtime.replies import Response, Turn
     from trialogue.tools.options import Reply
@@ -47,9 +48,10 @@ class OpenCall:
         noted: it is detached and its agent has left: the result follows as a note.
         given_up: it was stopped and does not end; what comes of it is dropped.
         scope, task: in which the tool runs; cancel it by `stop`.
-        ended: nothing of the tool runs any more.
         timer: ends the tool when its time is over.
-        patience: the wait for its end, which is cancelled if stopping does not help.
+        late_at: when it must have ended (Trio's clock), or is left behind; set it by
+            `expect_end`.
+        attendant: who waits for its end.
         spare: seconds that the session allows, where the tool does not say. They do
             not count while it delegates: that is a conversation.
         error: what ends the whole run.
@@ -71,8 +73,8 @@ class OpenCall:
     interrupted: bool = False
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, repr=False)
     timer: trio.CancelScope = attrs.field(factory=trio.CancelScope, repr=False)
-    patience: trio.CancelScope = attrs.field(factory=trio.CancelScope, repr=False)
-    ended: trio.Event = attrs.field(factory=trio.Event, repr=False)
+    late_at: float = math.inf
+    attendant: Attendant | None = attrs.field(default=None, repr=False)
     task: trio.lowlevel.Task | None = attrs.field(default=None, repr=False)
     seconds_allowed: float = math.inf
     spare: float | None = None
@@ -136,7 +138,13 @@ class OpenCall:
         if not (self.scope.cancel_called or self.timer.cancel_called):
             self.seconds_allowed = seconds
             self.timer.deadline = trio.current_time() + seconds
-            self.patience.deadline = self.timer.deadline + STALLED
+            self.expect_end(self.timer.deadline + STALLED)
+
+    def expect_end(self, by: float) -> None:
+        """It has to have ended by a time of Trio's clock, or is left behind."""
+        self.late_at = by
+        if self.attendant is not None:
+            self.attendant.expect(by)
 
     @contextmanager
     def conversing(self) -> Iterator[None]:
@@ -154,8 +162,7 @@ class OpenCall:
     def stop(self, reason: str) -> None:
         """Cancel the tool, and wait no longer for its end than a moment."""
         self.scope.cancel(reason=reason)
-        late = trio.current_time() + STALLED
-        self.patience.deadline = min(self.patience.deadline, late)
+        self.expect_end(min(self.late_at, trio.current_time() + STALLED))
 
     def miss(self) -> None:
         """The agent that it returned does not take over."""

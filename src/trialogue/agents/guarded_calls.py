@@ -84,10 +84,10 @@ class GuardedCall:
         """Check, for as long as the slowest may take and a moment more."""
         opened, slowest = self._opened, max(g.timeout for g in guardrails)
         opened.held = held
-        opened.patience.deadline = trio.current_time() + slowest + STALLED
+        opened.expect_end(trio.current_time() + slowest + STALLED)
         tripped = await check_all(guardrails, self._ctx, what)
         opened.held = None
-        opened.patience.deadline = math.inf
+        opened.expect_end(math.inf)
         return tripped
 
     def _meant(self, place: Place) -> list[Guardrail]:

@@ -345,8 +345,7 @@ class Guarding:
         self._of(response).stop()
         unplayed = self._session.playout.unplayed
         playing = any(item_id in unplayed for item_id in response.items)
-        goes_on = response.running or playing
-        if goes_on and not (response.cut or response.discard):
+        if (response.running or playing) and not response.discard:
             self._session.realtime.replying.cut(response)
 
     @staticmethod

@@ -26,7 +26,7 @@ async def watch_emptying(session: AgentSession, scope: AgentScope) -> None:
         await scope.emptied.wait()
     if not scope.emptied.is_set() and scope.nursery is not None:
         # Whoever waits for a tool is about to be done with it, or is at the next look.
-        hooks = scope.nursery.child_tasks - scope.calls.attending
+        hooks = scope.nursery.child_tasks - {scope.calls.attending}
         for task in hooks:
             session.log.warning(
                 "%s of agent %s was cancelled and does not end",

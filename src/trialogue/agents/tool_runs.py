@@ -1,10 +1,4 @@
-"""Running one tool call: its arguments, its time, and what came of it.
-
-A tool runs in the session's nursery, and a task in its agent's scope waits for it: it
-stops the tool when the scope is left, and is not left before the tool has ended. Only
-a tool that was stopped and does not end (it blocks in a thread, say) is left behind
-after a moment, so that it costs its own call an error and nobody else anything.
-"""
+"""Running one tool call: its arguments, its time, and what came of it."""
 
 from __future__ import annotations
 
@@ -13,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from trialogue.agents.attending import Attendant
 from trialogue.agents.capturing import alone, capturing
 from trialogue.agents.events import ToolFailed, ToolStalled, ToolStarted
 from trialogue.agents.guarded_calls import GuardedCall, guarded_before, unchecked
@@ -23,7 +18,7 @@ from trialogue.agents.run_context import (
     current_scope,
     current_turn,
 )
-from trialogue.agents.stalling import STALLED, stack_of
+from trialogue.agents.stalling import stack_of
 from trialogue.errors import HandoffError, HandoffLoop, SessionClosed, ToolError
 from trialogue.tools import ArgumentsError, FunctionTool, structure
 from trialogue.tools import failure as tool_failure
@@ -55,9 +50,6 @@ class ToolRuns:
     """Runs the tools of one agent; each run settles its call's outcome.
 
     `finished` is told in the very step in which a run is over.
-
-    Attributes:
-        attending: the tasks of the agent's that wait for a tool.
     """
 
     def __init__(
@@ -66,7 +58,13 @@ class ToolRuns:
         self._scope = scope
         self._session = scope.session
         self._finished = finished
-        self.attending: set[trio.lowlevel.Task] = set()
+        self._own = Attendant(scope, self._give_up)
+        self._detached = Attendant(scope, self._give_up)
+
+    @property
+    def attending(self) -> trio.lowlevel.Task | None:
+        """The task of the agent's scope that waits for the tools, if any runs."""
+        return self._own.task
 
     def start(self, group: CallGroup, opened: OpenCall) -> None:
         """Start a call's tool, or settle at once what cannot be run."""
@@ -87,15 +85,23 @@ class ToolRuns:
         except ArgumentsError as error:
             opened.settle(BadArguments(str(error)))
             return
+        if not self._session.block.open:
+            return  # the session is being left: the scope settles what is open
         opened.detached = tool.options.on_handoff == "detach"
         waits = guarded_before(self._scope, opened)
         if tool.options.needs_approval is False and not waits:
             self._begin(opened, tool)
-        nursery = self._session.nursery if opened.detached else self._scope.nursery
-        assert nursery is not None
+        nursery = self._session.nursery
         nursery.start_soon(
-            self._attend, group, opened, tool, arguments, name=f"call of {call.name}"
+            self._run, group, opened, tool, arguments, name=f"tool {call.name}"
         )
+        attendant = self._own
+        if opened.detached:
+            attendant = self._detached
+        else:
+            assert self._scope.nursery is not None
+            nursery = self._scope.nursery
+        attendant.attend(nursery, group, opened)
 
     def _begin(self, opened: OpenCall, tool: FunctionTool[..., Any]) -> None:
         call = opened.call
@@ -104,41 +110,7 @@ class ToolRuns:
         spare = math.inf if opened.detached else self._session.tool_settings.limit
         opened.begin(tool.options.timeout, spare)
 
-    # --- the agent's part ----------------------------------------------------
-
-    async def _attend(
-        self,
-        group: CallGroup,
-        opened: OpenCall,
-        tool: FunctionTool[..., Any],
-        arguments: dict[str, Any],
-    ) -> None:
-        task = trio.lowlevel.current_task()
-        self.attending.add(task)
-        self._session.nursery.start_soon(
-            self._run, group, opened, tool, arguments, name=f"tool {opened.call.name}"
-        )
-        try:
-            with opened.patience:
-                await opened.ended.wait()
-        finally:
-            opened.scope.cancel(reason="the agent is left")
-            # NB: shielded and bounded; how a delegation ends is bounded by its scope.
-            late = opened.patience.cancelled_caught
-            while not opened.ended.is_set() and (not late or self._delegates(opened)):
-                with trio.move_on_after(STALLED, shield=True):
-                    await opened.ended.wait()
-                late = True
-            if not opened.ended.is_set():
-                self._give_up(group, opened)
-            self.attending.discard(task)
-        if opened.error is not None:
-            raise opened.error
-
-    def _delegates(self, opened: OpenCall) -> bool:
-        return self._scope.waits_for_delegate(opened)
-
-    def _give_up(self, group: CallGroup, opened: OpenCall) -> None:
+    def _give_up(self, group: CallGroup, opened: OpenCall, settles: bool) -> None:
         """It was stopped and does not end: it is named, and left behind."""
         call, task = opened.call, opened.task
         stack = () if task is None else stack_of(task)
@@ -146,7 +118,7 @@ class ToolRuns:
         self._session.publish(
             ToolStalled(self._scope.name, call.name, call.call_id, stack)
         )
-        if opened.patience.cancelled_caught:
+        if settles:
             opened.settle(self._given_up(opened))
             self._finished(group, opened)
 
@@ -158,8 +130,6 @@ class ToolRuns:
         if opened.started_at is None:
             return self._session.approving.expired
         return TimedOut(opened.seconds_allowed)
-
-    # --- the tool's own ------------------------------------------------------
 
     async def _run(
         self,
@@ -184,7 +154,8 @@ class ToolRuns:
                 self._finished(group, opened)
         finally:
             opened.task = None
-            opened.ended.set()
+            assert opened.attendant is not None
+            opened.attendant.ended(opened)
 
     async def _work(
         self,
