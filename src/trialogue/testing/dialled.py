@@ -9,10 +9,11 @@ from urllib.parse import parse_qsl, urlsplit
 import attrs
 
 from trialogue.testing.faults import Fault, lose, swallow
-from trialogue.testing.network import Network
 
 if TYPE_CHECKING:
     from wsproto.events import Request
+
+    from trialogue.testing.network import Network
 
 __all__ = ["Dialled"]
 
@@ -106,7 +107,7 @@ class Dialled:
         """
         one_way = float(self.query.get("latency_ms", default.one_way * 1000)) / 1000
         trips = float(self.query.get("round_trips", default.connect_round_trips))
-        return Network(one_way, trips)
+        return attrs.evolve(default, one_way=one_way, connect_round_trips=trips)
 
     def faults(self, connection: int) -> list[Fault]:
         """Return the faults that `swallow` and `lose`, lists of types, ask for."""

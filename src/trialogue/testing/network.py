@@ -5,17 +5,31 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from typing import Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import attrs
 import trio
 
-__all__ = ["DelayLine", "Network"]
+from trialogue.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from random import Random
+
+__all__ = ["DelayLine", "Network", "Way"]
 
 T = TypeVar("T")
 
 #: Frames under way in one direction; more means a peer that does not read.
 CAPACITY: Final = 20_000
+
+
+def _at_least(least: float) -> Any:
+    def check(network: object, field: attrs.Attribute[float], value: float) -> None:
+        if not least <= value < math.inf:
+            msg = f"{field.name} is a number from {least:g}, not {value!r}"
+            raise ConfigurationError(msg)
+
+    return check
 
 
 @attrs.frozen
@@ -28,17 +42,42 @@ class Network:
     it takes `connect_round_trips` round trips of 2 * `one_way`: the last is that of the
     upgrade request and its answer, which `session.created` accompanies; the others,
     TCP and TLS in reality, are waited for before the request is looked at.
+
+    Attributes:
+        one_way: seconds.
+        connect_round_trips: 1 or more.
+        jitter: seconds that a frame takes longer than `one_way` at most. Each takes a
+            part of it, by the server's seed; none overtakes another, as over TCP.
+
+    Raises:
+        ConfigurationError: one of them is negative, no number, or without end.
     """
 
-    one_way: float = attrs.field(default=0.0, validator=attrs.validators.ge(0.0))
-    connect_round_trips: float = attrs.field(
-        default=3, validator=attrs.validators.ge(1)
-    )
+    one_way: float = attrs.field(default=0.0, validator=_at_least(0))
+    connect_round_trips: float = attrs.field(default=3, validator=_at_least(1))
+    jitter: float = attrs.field(default=0.0, validator=_at_least(0))
 
     @property
     def round_trip(self) -> float:
         """Seconds there and back."""
         return 2 * self.one_way
+
+
+class Way:
+    """One direction of the network: when what is sent now arrives, in order."""
+
+    def __init__(self, network: Network, random: Random) -> None:
+        self._network = network
+        self._random = random
+        self._last = -math.inf
+
+    def arrival(self) -> float:
+        """Return when what is sent now arrives: not before what was sent before it."""
+        lag = self._network.one_way
+        if self._network.jitter:
+            lag += self._random.uniform(0, self._network.jitter)
+        self._last = max(self._last, trio.current_time() + lag)
+        return self._last
 
 
 class DelayLine(Generic[T]):

@@ -1,14 +1,14 @@
 """One connection as it runs: a stream, a delay line each way, the machine between.
 
-Four tasks: one reads frames into the inbound line, one takes them out when they have
-arrived and runs the machine, one writes what has come out of the outbound line, and one
-pings.
+Four tasks: one reads frames (see `Reader`), one takes them when they have arrived and
+runs the machine, one writes what has left it (see `Writer`), and one pings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from random import Random
+from typing import Any, Final
 
 import attrs
 import trio
@@ -18,29 +18,49 @@ from trialogue.dialects.openai.wire import unstructure
 from trialogue.realtime.unwrapping import single
 from trialogue.testing.connection import Connection, LogEntry, elided
 from trialogue.testing.faults import (
+    BROKEN_FRAMES,
     Action,
+    BrokenFrame,
     Close,
     Cut,
     Delay,
     Drop,
     Duplicate,
+    Expire,
     FaultPlan,
+    Garbage,
+    HalfOpen,
     Hold,
     Reject,
     Silence,
     Stall,
+    beginning_of,
 )
 from trialogue.testing.machine import Hangup, Output
-from trialogue.testing.network import DelayLine, Network
+from trialogue.testing.network import Network
+from trialogue.testing.reader import Arriving, Reader
 from trialogue.testing.websocket import (
     Binary,
     Closed,
-    Frame,
     Malformed,
     Pinged,
     Ponged,
     ServerSocket,
     Text,
+)
+from trialogue.testing.writer import (
+    Accept,
+    Bytes,
+    CutHere,
+    Farewell,
+    Leaving,
+    Part,
+    Pause,
+    Ping,
+    Pong,
+    Said,
+    VanishHere,
+    Writer,
 )
 
 __all__ = ["Peer"]
@@ -49,44 +69,6 @@ PING_SECONDS: Final = 20.0
 PROTOCOL_ERROR: Final = 1002
 GOING_AWAY: Final = 1001
 ABNORMAL: Final = 1006
-
-
-@attrs.frozen
-class _Arriving:
-    """A frame on its way in; `again` means that its faults have happened."""
-
-    frame: Frame
-    again: bool = False
-
-
-@attrs.frozen
-class _Send:
-    """A text on its way out, or its first bytes."""
-
-    text: str
-    bytes: int | None = None
-
-
-@attrs.frozen
-class _Pong:
-    payload: bytes
-
-
-@attrs.frozen
-class _Ping:
-    payload: bytes
-
-
-@attrs.frozen
-class _Accept:
-    subprotocol: str | None
-
-
-class _CutHere:
-    """The connection drops when this arrives."""
-
-
-_Leaving: TypeAlias = _Accept | _Send | _Pong | _Ping | Hangup | _CutHere
 
 
 @attrs.define
@@ -108,6 +90,8 @@ class Peer:
         plan: what goes wrong.
         on_step: called after each step of the machine.
         close_timeout: seconds that a close frame of ours waits for its answer.
+        random: of the network's jitter.
+        accept_seconds: how long the answer to the upgrade takes.
     """
 
     connection: Connection
@@ -116,20 +100,32 @@ class Peer:
     plan: FaultPlan
     on_step: Callable[[Connection, Sequence[LogEntry]], None]
     close_timeout: float
-    _inbound: DelayLine[_Arriving] = attrs.field(factory=DelayLine, init=False)
-    _outbound: DelayLine[_Leaving] = attrs.field(factory=DelayLine, init=False)
-    _accepted: trio.Event = attrs.field(factory=trio.Event, init=False)
+    random: Random = attrs.field(factory=Random)
+    accept_seconds: float = 0.0
+    _writer: Writer = attrs.field(init=False)
+    _reader: Reader = attrs.field(init=False)
+    _alive: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _gone: bool = attrs.field(default=False, init=False)
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    _room: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _read_again: float = attrs.field(default=0.0, init=False)
     _silent: Silence | None = attrs.field(default=None, init=False)
     _ending: bool = attrs.field(default=False, init=False)
     _held_out: list[_Held] = attrs.field(factory=list, init=False)
     _held_in: list[_Held] = attrs.field(factory=list, init=False)
     _logged: list[LogEntry] = attrs.field(factory=list, init=False)
 
+    def __attrs_post_init__(self) -> None:
+        self._reader = Reader(self.socket, self.network, self.random)
+        self._writer = Writer(
+            self.socket,
+            self.network,
+            self.random,
+            self.close_timeout,
+            self._scope.cancel,
+            self._vanish,
+        )
+
     def __repr__(self) -> str:
-        return f"<Peer {self.connection!r} in={len(self._inbound)}>"
+        return f"<Peer {self.connection!r} {self._reader!r} {self._writer!r}>"
 
     async def run(self, greeting: Sequence[Output], subprotocol: str | None) -> None:
         """Serve until the connection ends, however it does.
@@ -138,68 +134,75 @@ class Peer:
         """
         try:
             with self._scope:
-                self._leave(_Accept(subprotocol))
+                self._leave(Accept(subprotocol, self.accept_seconds))
                 self._emit(greeting)
-                with single():
+                with self._alive, single():
                     async with trio.open_nursery() as nursery:
-                        nursery.start_soon(self._read)
+                        nursery.start_soon(self._reader.run, self._writer.accepted)
                         nursery.start_soon(self._think)
-                        nursery.start_soon(self._write)
+                        nursery.start_soon(self._writer.run)
                         nursery.start_soon(self._ping)
+                # Gone, but nobody closes the socket: see `HalfOpen`.
+                await trio.sleep_forever()
         finally:
             self._ended(ABNORMAL)
             self.connection.closed = trio.current_time()
 
     def goodbye(self) -> None:
         """The server goes away: close after what is under way."""
+        if self._gone:
+            self._scope.cancel()
         self._hang_up(GOING_AWAY, "the server is going away")
+
+    def wake(self) -> None:
+        """More faults were planned."""
+        self._reader.wake()
+
+    def _vanish(self) -> None:
+        self._gone = True
+        self._alive.cancel()
 
     def _ended(self, code: int, reason: str = "") -> None:
         connection = self.connection
         if connection.close_code is None:
             connection.close_code, connection.close_reason = code, reason
 
-    # Reading
-
-    async def _read(self) -> None:
-        await self._accepted.wait()
-        while True:
-            await trio.sleep_until(self._read_again)
-            frame = await self.socket.receive()
-            if self._read_again > trio.current_time():
-                await trio.sleep_until(self._read_again)
-            due = trio.current_time() + self.network.one_way
-            self._inbound.put(_Arriving(frame), due)
-            if isinstance(frame, (Closed, Malformed)):
-                return
-            while self._inbound.full:
-                self._room = trio.Event()
-                await self._room.wait()
-
     async def _ping(self) -> None:
         payload = self.connection.index.to_bytes(4, "big")
         while True:
             await trio.sleep(PING_SECONDS)
             if self._silent is None:
-                self._leave(_Ping(payload))
+                self._leave(Ping(payload))
 
     # Thinking
 
     async def _think(self) -> None:
         machine = self.connection.machine
         while True:
-            await self._inbound.wait(machine.deadline())
-            arriving = self._inbound.take()
-            self._room.set()
+            await self._reader.wait(min(machine.deadline(), self._next_fault()))
+            arriving = self._reader.take()
             if arriving is not None:
                 self._arrived(arriving)
+            if self._next_fault() <= trio.current_time():
+                self._came_of_age()
             if machine.deadline() <= trio.current_time():
                 self._emit(machine.tick(trio.current_time()))
             if self._logged:
                 logged, self._logged = self._logged, []
                 self.on_step(self.connection, logged)
 
-    def _arrived(self, arriving: _Arriving) -> None:
+    def _next_fault(self) -> float:
+        connection = self.connection
+        return connection.opened + self.plan.next_age(connection.index)
+
+    def _came_of_age(self) -> None:
+        connection = self.connection
+        # NB: not the difference of the two clocks, which may round below the age.
+        age = self.plan.next_age(connection.index)
+        for action in self.plan.at_age(age, connection.index):
+            self._afterwards(action)
+
+    def _arrived(self, arriving: Arriving) -> None:
         match arriving.frame:
             case Text(text):
                 self._process(text, again=arriving.again)
@@ -208,7 +211,7 @@ class Peer:
                 self._emit(machine.receive_binary(trio.current_time()))
             case Pinged(payload):
                 if self._silent is None or self._silent.pongs:
-                    self._leave(_Pong(payload))
+                    self._leave(Pong(payload))
             case Malformed(what):
                 self.connection.protocol_errors.append(what)
                 self._hang_up(PROTOCOL_ERROR, what[:100])
@@ -224,7 +227,10 @@ class Peer:
             self._scope.cancel()
             return
         self._ending = True
-        self._leave(Hangup(code, reason))
+        self._leave(Farewell(code, reason))
+        # It may read nothing any more, or we may be made not to write.
+        way = self.network.one_way + self.network.jitter
+        self._scope.deadline = trio.current_time() + way + self.close_timeout
 
     def _process(self, text: str, *, again: bool) -> None:
         event = _event(text)
@@ -240,7 +246,7 @@ class Peer:
             for action in actions:
                 self._afterwards(action)
         if not again:
-            self._release(self._held_in, self._redo)
+            self._release(self._held_in, self._reader.again)
 
     def _all(
         self, act: Callable[[Action, str], bool], actions: list[Action], text: str
@@ -249,9 +255,6 @@ class Peer:
         stopped = [act(action, text) for action in actions]
         return not any(stopped)
 
-    def _redo(self, text: str) -> None:
-        self._inbound.put(_Arriving(Text(text), again=True), trio.current_time())
-
     def _before_processing(self, action: Action, text: str) -> bool:
         """Let it go wrong before the request is processed; True if it is not to be."""
         now = trio.current_time()
@@ -259,7 +262,7 @@ class Peer:
             case Drop():
                 return True
             case Delay(seconds):
-                self._inbound.put(_Arriving(Text(text), again=True), now + seconds)
+                self._reader.again(text, seconds)
                 return True
             case Hold(frames):
                 self._held_in.append(_Held(frames + 1, text))
@@ -272,11 +275,19 @@ class Peer:
             case Close(code, reason, before=True):
                 self._hang_up(code, reason)
                 return True
+            case Expire(message, before=True):
+                self._expire(message)
+                return True
             case Cut(before=True):
                 self._scope.cancel()
                 return True
+            case HalfOpen(before=True):
+                self._vanish()
+                return True
             case Silence(before=True):
                 self._silent = action
+            case Garbage(what, before=True):
+                self._babble(what)
         return False
 
     def _afterwards(self, action: Action) -> None:
@@ -284,13 +295,40 @@ class Peer:
         match action:
             case Close(code, reason, before=False):
                 self._hang_up(code, reason)
+            case Expire(message, before=False):
+                self._expire(message)
             case Cut(before=False):
-                self._leave(_CutHere())
-                self._ending = True
+                self._stop_with(CutHere())
+            case HalfOpen(before=False):
+                self._stop_with(VanishHere())
             case Silence(before=False):
                 self._silent = action
-            case Stall(seconds):
-                self._read_again = trio.current_time() + seconds
+            case Garbage(what, before=False):
+                self._babble(what)
+            case Stall(seconds, side):
+                if side != "writes":
+                    self._reader.stall(seconds)
+                if side != "reads":
+                    self._leave(Pause(seconds))
+
+    def _stop_with(self, last: Leaving) -> None:
+        """Write what is under way, and that; no more is answered."""
+        self._leave(last)
+        self._ending = True
+
+    def _babble(self, what: BrokenFrame) -> None:
+        if self._silent is None and not self._ending:
+            self._leave(Bytes(BROKEN_FRAMES[what]))
+
+    def _expire(self, message: str) -> None:
+        machine, now = self.connection.machine, trio.current_time()
+        for output in machine.reject("session_expired", message, None, now):
+            if self._silent is None and not self._ending:
+                # Not through the faults: one may wait for errors, and make more.
+                event = unstructure(output)
+                self._log("out", event, "")
+                self._leave(Said(dumps(event)))
+        self._hang_up(GOING_AWAY, message)
 
     # Answering
 
@@ -315,10 +353,10 @@ class Peer:
         if self._all(self._before_sending, actions, text):
             repeats = 1 + any(isinstance(action, Duplicate) for action in actions)
             for _ in range(repeats):
-                self._leave(_Send(text))
+                self._leave(Said(text))
             for action in actions:
                 self._afterwards(action)
-        self._release(self._held_out, lambda held: self._leave(_Send(held)))
+        self._release(self._held_out, lambda held: self._leave(Said(held)))
 
     def _before_sending(self, action: Action, text: str) -> bool:
         """Let it go wrong before the answer is sent; True if it is not to be."""
@@ -326,7 +364,7 @@ class Peer:
             case Drop():
                 return True
             case Delay(seconds):
-                self._leave(_Send(text), seconds)
+                self._leave(Said(text), seconds)
                 return True
             case Hold(frames):
                 self._held_out.append(_Held(frames + 1, text))
@@ -335,14 +373,23 @@ class Peer:
                 machine = self.connection.machine
                 self._emit(machine.reject(code, message, None, trio.current_time()))
                 return True
-            case Close(code, reason, before=True):
+            case Close(code, reason, before=True, after_bytes=count):
+                if count and not self._ending:
+                    self._leave(Bytes(beginning_of(text, count)))
                 self._hang_up(code, reason)
                 return True
-            case Cut(before=True, after_bytes=count):
-                self._leave(_Send(text, count))
-                self._leave(_CutHere())
-                self._ending = True
+            case Expire(message, before=True):
+                self._expire(message)
                 return True
+            case Cut(before=True, after_bytes=count):
+                self._leave(Part(text, count))
+                self._stop_with(CutHere())
+                return True
+            case HalfOpen(before=True):
+                self._stop_with(VanishHere())
+                return True
+            case Garbage(what, before=True):
+                self._babble(what)
         return False
 
     def _release(self, held: list[_Held], send: Callable[[str], None]) -> None:
@@ -357,52 +404,19 @@ class Peer:
         if not self._ending:
             self._ending = True
             self._ended(code, reason)
-            self._leave(Hangup(code, reason))
+            self._leave(Farewell(code, reason))
 
-    def _leave(self, item: _Leaving, later: float = 0.0) -> None:
-        if self._outbound.full:
+    def _leave(self, item: Leaving, later: float = 0.0) -> None:
+        if self._writer.full:
             self.connection.protocol_errors.append("the client does not read")
             self._scope.cancel()
             return
-        due = trio.current_time() + self.network.one_way + later
-        self._outbound.put(item, due)
+        self._writer.put(item, later)
 
     def _log(self, direction: Any, event: Mapping[str, Any], note: str) -> None:
         entry = LogEntry(trio.current_time(), direction, elided(event), note)
         self.connection.note(entry)
         self._logged.append(entry)
-
-    # Writing
-
-    async def _write(self) -> None:
-        while True:
-            await self._outbound.wait()
-            match self._outbound.take():
-                case _Accept(subprotocol):
-                    await self.socket.accept(subprotocol)
-                    self._accepted.set()
-                case _Send(text, None):
-                    await self.socket.send_text(text)
-                case _Send(text, int(count)):
-                    await self.socket.send_part(text, count)
-                case _Pong(payload):
-                    await self.socket.send_pong(payload)
-                case _Ping(payload):
-                    await self.socket.send_ping(payload)
-                case Hangup(code, reason):
-                    await self._farewell(code, reason)
-                case _CutHere():
-                    self._scope.cancel()
-
-    async def _farewell(self, code: int, reason: str) -> None:
-        """Send a close frame; the connection ends with its answer, or without."""
-        first = self.socket.open
-        await self.socket.send_close(
-            code, reason.encode()[:120].decode("utf-8", "ignore")
-        )
-        if first:
-            await trio.sleep(self.close_timeout)
-        self._scope.cancel()
 
 
 def _event(text: str) -> dict[str, Any]:

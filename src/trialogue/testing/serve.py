@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import math
 import signal
+import ssl
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
+import attrs
 import trio
 
 from trialogue._codec import dumps
 from trialogue.errors import ConfigurationError
-from trialogue.testing.machine import Settings
-from trialogue.testing.network import Network
+from trialogue.testing.scenarios import Scenario, load_scenario
 from trialogue.testing.script import Brain, echo
 from trialogue.testing.server import RealtimeServer
 from trialogue.testing.speech import Utterances
 
 if TYPE_CHECKING:
-    import ssl
-
     from trialogue.testing.connection import Connection, LogEntry
-    from trialogue.testing.faults import ConnectFault, Fault
+    from trialogue.testing.faults import AnyFault
+    from trialogue.testing.machine import Settings
+    from trialogue.testing.network import Network
 
 __all__ = ["add_arguments", "load_script", "log_to", "main", "serve"]
 
+_LAST_PORT: Final = 65535
 Scripts = dict[str, Callable[[Utterances], Brain]]
 
 
@@ -47,13 +50,17 @@ async def serve(
     brain: Brain = echo,
     network: Network | None = None,
     settings: Settings | None = None,
-    faults: Iterable[Fault | ConnectFault] = (),
+    faults: Iterable[AnyFault] = (),
     utterances: Utterances | None = None,
+    seed: int = 0,
     log: TextIO | None = None,
     ssl_context: ssl.SSLContext | None = None,
     task_status: trio.TaskStatus[RealtimeServer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve TCP until SIGTERM or SIGINT, then close every connection and return.
+
+    Clients get a close frame with 1001. After a second it is over, also for those that
+    do not answer it, or do not read.
 
     Started with `nursery.start`, it gives back the server once it listens; its `url`
     and `port` tell where. With an `ssl_context` it serves TLS. Signals are
@@ -68,6 +75,7 @@ async def serve(
         settings=settings,
         faults=faults,
         utterances=utterances,
+        seed=seed,
         on_entry=log_to(log) if log is not None else None,
     )
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -131,12 +139,25 @@ def _module(path: str) -> Any:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `serve` to a parser."""
-    parser.add_argument("--port", type=int, default=8765, help="0 picks a free one")
+    parser.add_argument("--port", type=_port, default=8765, help="0 picks a free one")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument(
-        "--latency", type=float, default=0.0, metavar="MS", help="one way"
+        "--latency", type=_milliseconds, metavar="MS", help="one way; default: 0"
     )
-    parser.add_argument("--script", default="echo", metavar="NAME|FILE")
+    parser.add_argument(
+        "--script", default="echo", metavar="NAME|FILE", help="what the model says"
+    )
+    parser.add_argument(
+        "--faults",
+        metavar="FILE",
+        help="a scenario (TOML): what goes wrong, the network, the settings",
+    )
+    parser.add_argument(
+        "--tls-cert", metavar="FILE", help="serve TLS with this certificate (PEM)"
+    )
+    parser.add_argument(
+        "--tls-key", metavar="FILE", help="its key (PEM), if it is in another file"
+    )
     parser.add_argument("--api-key", help="the only key to accept; default: any")
     parser.add_argument("--log", metavar="FILE", help="write every frame as JSON lines")
 
@@ -160,7 +181,14 @@ def main(args: argparse.Namespace | Sequence[str] | None = None) -> int:
 
 async def _main(args: argparse.Namespace) -> None:
     utterances = Utterances()
-    keys = frozenset([args.api_key]) if args.api_key else None
+    scenario = load_scenario(args.faults) if args.faults else Scenario()
+    settings, network = scenario.settings, scenario.network
+    if args.api_key:
+        settings = attrs.evolve(settings, keys=frozenset([args.api_key]))
+    if args.latency is not None:
+        network = attrs.evolve(network, one_way=args.latency / 1000)
+    context = _ssl_context(args.tls_cert, args.tls_key)
+    brain = load_script(args.script, utterances)
     log: AbstractContextManager[TextIO | None] = nullcontext()
     if args.log:
         log = Path(args.log).open("w", encoding="utf-8")  # noqa: ASYNC230, SIM115
@@ -168,13 +196,56 @@ async def _main(args: argparse.Namespace) -> None:
         await serve(
             args.port,
             args.host,
-            brain=load_script(args.script, utterances),
-            network=Network(args.latency / 1000),
-            settings=Settings(keys=keys),
+            brain=brain,
+            network=network,
+            settings=settings,
+            faults=(*scenario.faults, *scenario.mixtures),
             utterances=utterances,
+            seed=scenario.seed,
             log=file,
+            ssl_context=context,
             task_status=_Announcement(),
         )
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > _LAST_PORT:
+        raise argparse.ArgumentTypeError(
+            f"expected a port from 0 to {_LAST_PORT}, got {text!r}"
+        )
+    return int(text)
+
+
+def _milliseconds(text: str) -> float:
+    msg = f"expected milliseconds, 0 or more, got {text!r}"
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(msg) from None
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(msg)
+    return value
+
+
+def _ssl_context(cert: str | None, key: str | None) -> ssl.SSLContext | None:
+    """Return what a certificate in a file is served with, or None without one.
+
+    Raises:
+        ConfigurationError: there is a key alone, or the files hold no such thing.
+    """
+    if cert is None:
+        if key is not None:
+            raise ConfigurationError("--tls-key needs --tls-cert, its certificate")
+        return None
+    files = cert if key is None else f"{cert} and {key}"
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        # The password of an encrypted key would be asked for at a terminal.
+        context.load_cert_chain(cert, key, password=lambda: "")
+    except (OSError, ValueError) as error:
+        msg = f"no certificate with its key (PEM, without password) in {files}: {error}"
+        raise ConfigurationError(msg) from error
+    return context
 
 
 class _Announcement(trio.TaskStatus[RealtimeServer]):

@@ -11,6 +11,7 @@ from collections import deque
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import chain
+from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -20,13 +21,13 @@ from trialogue._codec import dumps
 from trialogue.realtime.unwrapping import single
 from trialogue.testing.connection import Connection, LogEntry
 from trialogue.testing.dialled import Dialled
-from trialogue.testing.faults import ConnectFault, Fault, FaultPlan
+from trialogue.testing.faults import AnyFault, ConnectFault, FaultPlan
 from trialogue.testing.http import Posted, read_post
 from trialogue.testing.machine import Keeping, Machine, Settings
 from trialogue.testing.machine.client_secrets import Attached, ClientSecrets, refused
 from trialogue.testing.network import Network
 from trialogue.testing.peer import Peer
-from trialogue.testing.script import Brain, echo
+from trialogue.testing.script import Brain, Fail, Reply, Turn, echo
 from trialogue.testing.speech import Cue, Cues, FirstOf, Utterances
 from trialogue.testing.watermark import Mark, decode
 from trialogue.testing.websocket import Closed, ServerSocket
@@ -72,7 +73,7 @@ class RealtimeServer:
         brain: Brain = echo,
         *,
         network: Network | None = None,
-        faults: Iterable[Fault | ConnectFault] = (),
+        faults: Iterable[AnyFault] = (),
         settings: Settings | None = None,
         utterances: Utterances | None = None,
         cues: Iterable[Cue] = (),
@@ -117,9 +118,15 @@ class RealtimeServer:
         """The connections that are not over."""
         return [one for one in self.connections if one.closed is None]
 
-    def inject(self, *faults: Fault | ConnectFault) -> None:
-        """Plan more faults; each counts its frames from now on."""
+    def inject(self, *faults: AnyFault) -> None:
+        """Plan more faults; each counts its frames from now on.
+
+        One that waits for an age that a live connection has reached happens to it at
+        once.
+        """
         self._plan.add(*faults)
+        for peer in self._peers:
+            peer.wake()
 
     def heard(self, pcm: bytes) -> list[tuple[Mark, str, tuple[str, ...]]]:
         """Decode what was played: each mark, with the instructions and tools in force.
@@ -177,11 +184,11 @@ class RealtimeServer:
         nursery = self._live_nursery()
         await trio.lowlevel.checkpoint()
         self.dials += 1
-        how = self._plan.at_connect()
-        if how == "refuse":
+        fault = self._plan.at_connect()
+        if fault is not None and fault.how == "refuse":
             raise ConnectionRefusedError("the local server refuses connections")
         client, server = trio.testing.memory_stream_pair()
-        nursery.start_soon(self._serve_stream, server, how)
+        nursery.start_soon(self._serve_stream, server, fault)
         return client
 
     async def listen(
@@ -255,21 +262,25 @@ class RealtimeServer:
         await self._serve_stream(served, self._plan.at_connect())
 
     async def _serve_stream(
-        self, stream: trio.abc.Stream, how: str | int | None
+        self, stream: trio.abc.Stream, fault: ConnectFault | None
     ) -> None:
         """Serve one stream to its end, and close it."""
+        how = fault.how if fault is not None else None
         try:
             if how == "silent":
                 while await stream.receive_some(65536):
                     pass
             elif how != "refuse":
-                await self._upgrade(stream, how if isinstance(how, int) else None)
+                slow = fault.seconds if fault is not None else 0.0
+                await self._upgrade(stream, how if isinstance(how, int) else None, slow)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         finally:
             await trio.aclose_forcefully(stream)
 
-    async def _upgrade(self, stream: trio.abc.Stream, status: int | None) -> None:
+    async def _upgrade(
+        self, stream: trio.abc.Stream, status: int | None, slow: float
+    ) -> None:
         socket = ServerSocket(stream)
         request = None
         with trio.move_on_after(_REQUEST_SECONDS):
@@ -293,7 +304,7 @@ class RealtimeServer:
             await trio.sleep(network.one_way)
             await socket.refuse(status, b"refused by the local server")
             return
-        await self._converse(socket, dialled, network, request.target)
+        await self._converse(socket, dialled, network, request.target, slow)
 
     @staticmethod
     async def _travel(network: Network) -> None:
@@ -338,7 +349,12 @@ class RealtimeServer:
         return self._secrets.mint(post.body, trio.current_time())
 
     async def _converse(
-        self, socket: ServerSocket, dialled: Dialled, network: Network, target: str
+        self,
+        socket: ServerSocket,
+        dialled: Dialled,
+        network: Network,
+        target: str,
+        slow: float,
     ) -> None:
         index, self.accepted = self.accepted, self.accepted + 1
         log = deque[LogEntry](maxlen=self._keeping.entries)
@@ -357,7 +373,14 @@ class RealtimeServer:
             attached=self._attached(dialled),
         )
         peer = Peer(
-            connection, socket, network, self._plan, self._stepped, self._close_timeout
+            connection,
+            socket,
+            network,
+            self._plan,
+            self._stepped,
+            self._close_timeout,
+            Random(f"{self._seed}/{index}"),
+            slow,
         )
         self._peers.add(peer)
         try:
@@ -375,7 +398,7 @@ class RealtimeServer:
 
     def _machine(self, index: int) -> Machine:
         return Machine(
-            self.brain,
+            self._answer,
             FirstOf((self.utterances, self._cues)),
             self.settings,
             index=index,
@@ -383,6 +406,13 @@ class RealtimeServer:
             next_mark=lambda: next(self._marks),
             keeping=self._keeping,
         )
+
+    def _answer(self, turn: Turn) -> Reply:
+        """Ask the brain, unless the response is to fail."""
+        failure = self._plan.at_response(turn.connection)
+        if failure is not None:
+            return Fail(failure.code, failure.message, failure.type)
+        return self.brain(turn)
 
     def _stepped(self, connection: Connection, entries: Sequence[LogEntry]) -> None:
         for record in connection.responses[-4:]:

@@ -25,6 +25,7 @@ from wsproto.events import (
     Request,
     TextMessage,
 )
+from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 __all__ = [
@@ -42,6 +43,8 @@ MAX_MESSAGE: Final = 32 * 2**20
 MAX_HEAD: Final = 64 * 2**10
 _CHUNK: Final = 65536
 _END: Final = b"\r\n\r\n"
+_NEVER_SENT: Final = (CloseReason.ABNORMAL_CLOSURE, CloseReason.TLS_HANDSHAKE_FAILED)
+_CLOSE_REASON: Final = 123
 
 
 @attrs.frozen
@@ -127,9 +130,18 @@ class ServerSocket:
             return None
         return next((e for e in self._ws.events() if isinstance(e, Request)), None)
 
-    async def accept(self, subprotocol: str | None) -> None:
-        """Complete the upgrade; to be done before anything is received."""
-        await self._write(self._ws.send(AcceptConnection(subprotocol=subprotocol)))
+    async def accept(self, subprotocol: str | None, seconds: float = 0.0) -> None:
+        """Complete the upgrade; to be done before anything is received.
+
+        With `seconds` it takes them, and the answer comes byte by byte.
+        """
+        answer = self._ws.send(AcceptConnection(subprotocol=subprotocol))
+        if seconds:
+            for at in range(len(answer)):
+                await trio.sleep(seconds / len(answer))
+                await self._write(answer[at : at + 1])
+        else:
+            await self._write(answer)
         if self._early:
             self._feed(self._early)
 
@@ -208,8 +220,26 @@ class ServerSocket:
         await self._send(Pong(payload=payload))
 
     async def send_close(self, code: int, reason: str = "") -> None:
-        """Send a close frame, as the first word or as the answer."""
-        await self._send(CloseConnection(code=code, reason=reason))
+        """Send a close frame, as the first word or as the answer.
+
+        Any code will do, and 1005 is a frame without one.
+        """
+        if code in _NEVER_SENT and self.open:
+            # NB: wsproto would send 1000 in its place.
+            payload = code.to_bytes(2, "big") + reason.encode()[:_CLOSE_REASON]
+            self._ws.send(CloseConnection(code=1000))
+            await self._write(bytes([0x88, len(payload)]) + payload)
+            return
+        await self._send(
+            CloseConnection(code=code, reason=reason)
+            if code != CloseReason.NO_STATUS_RCVD
+            else CloseConnection(code=CloseReason.NO_STATUS_RCVD)
+        )
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Send bytes as they are, frames or not, unless closing has begun."""
+        if self.open:
+            await self._write(data)
 
     async def send_part(self, text: str, count: int) -> None:
         """Send the first bytes of a text message, and leave it at that."""

@@ -1,0 +1,78 @@
+"""The way into the local server: frames that were read, and are under way to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from trialogue.testing.network import DelayLine, Network, Way
+from trialogue.testing.websocket import Closed, Frame, Malformed, ServerSocket, Text
+
+if TYPE_CHECKING:
+    from random import Random
+
+__all__ = ["Arriving", "Reader"]
+
+
+@attrs.frozen
+class Arriving:
+    """A frame on its way in; `again` means that its faults have happened."""
+
+    frame: Frame
+    again: bool = False
+
+
+class Reader:
+    """Reads frames, and hands each out when it has come the distance.
+
+    It does not read on while too much is under way.
+    """
+
+    def __init__(self, socket: ServerSocket, network: Network, random: Random) -> None:
+        self._socket = socket
+        self._way = Way(network, random)
+        self._line: DelayLine[Arriving] = DelayLine()
+        self._room = trio.Event()
+        self._read_again = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Reader in={len(self._line)}>"
+
+    async def run(self, accepted: trio.Event) -> None:
+        """Read until nothing can follow, or cancelled; not before the upgrade."""
+        await accepted.wait()
+        while True:
+            await trio.sleep_until(self._read_again)
+            frame = await self._socket.receive()
+            if self._read_again > trio.current_time():
+                await trio.sleep_until(self._read_again)
+            self._line.put(Arriving(frame), self._way.arrival())
+            if isinstance(frame, (Closed, Malformed)):
+                return
+            while self._line.full:
+                self._room = trio.Event()
+                await self._room.wait()
+
+    def stall(self, seconds: float) -> None:
+        """Read nothing for so long; a frame that comes meanwhile is read then."""
+        self._read_again = trio.current_time() + seconds
+
+    def again(self, text: str, later: float = 0.0) -> None:
+        """Let a message arrive that has arrived before."""
+        self._line.put(Arriving(Text(text), again=True), trio.current_time() + later)
+
+    async def wait(self, deadline: float) -> None:
+        """Wait until a frame has arrived, or the deadline, or `wake`."""
+        await self._line.wait(deadline)
+
+    def wake(self) -> None:
+        """Let whoever waits look again."""
+        self._line.wake()
+
+    def take(self) -> Arriving | None:
+        """Return the frame that arrived first, or None."""
+        arriving = self._line.take()
+        self._room.set()
+        return arriving
