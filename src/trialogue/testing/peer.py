@@ -152,7 +152,8 @@ class Peer:
         """The server goes away: close after what is under way."""
         if self._gone:
             self._scope.cancel()
-        self._hang_up(GOING_AWAY, "the server is going away")
+        else:
+            self._hang_up(GOING_AWAY, "the server is going away")
 
     def wake(self) -> None:
         """More faults were planned."""
