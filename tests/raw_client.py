@@ -53,11 +53,15 @@ class Client:
 
 @asynccontextmanager
 async def dial(
-    server: RealtimeServer,
+    server: RealtimeServer | None,
     resource: str = "/v1/realtime?model=gpt-realtime",
     stream: trio.abc.Stream | None = None,
 ) -> AsyncIterator[Client]:
-    own = stream if stream is not None else await server.connect()
+    """Upgrade over a stream, by default one to the server in memory."""
+    if stream is None:
+        assert server is not None
+        stream = await server.connect()
+    own = stream
     async with own, trio.open_nursery() as nursery:
         ws = await wrap_client_stream(
             nursery,
