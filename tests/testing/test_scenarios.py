@@ -335,18 +335,28 @@ SCENARIOS = st.builds(
 )
 
 
-def test_every_function_is_tried() -> None:
-    assert FAULTS.keys() == DO.keys()
+def again(folder: pytest.TempPathFactory, scenario: Scenario) -> Scenario:
+    path = folder.getbasetemp() / "dumped.toml"
+    path.write_text(dump_scenario(scenario), encoding="utf-8")
+    return load_scenario(path)
 
 
-@settings(max_examples=40)  # each of them holds many faults
+@pytest.mark.parametrize("do", DO)
+@settings(max_examples=15)
+@given(data=st.data())
+def test_each_fault_is_dumped_and_loaded_again(
+    tmp_path_factory: pytest.TempPathFactory, do: str, data: st.DataObject
+) -> None:
+    scenario = Scenario(faults=[data.draw(FAULTS[do])])
+    assert again(tmp_path_factory, scenario) == scenario
+
+
+@settings(max_examples=25)
 @given(SCENARIOS)
 def test_what_is_dumped_is_loaded_again(
     tmp_path_factory: pytest.TempPathFactory, scenario: Scenario
 ) -> None:
-    path = tmp_path_factory.getbasetemp() / "dumped.toml"
-    path.write_text(dump_scenario(scenario), encoding="utf-8")
-    assert load_scenario(path) == scenario
+    assert again(tmp_path_factory, scenario) == scenario
 
 
 @pytest.mark.parametrize(

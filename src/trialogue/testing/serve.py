@@ -25,7 +25,7 @@ from trialogue.testing.speech import Utterances
 
 if TYPE_CHECKING:
     from trialogue.testing.connection import Connection, LogEntry
-    from trialogue.testing.faults import AnyFault
+    from trialogue.testing.faults import ConnectFault, Fault, Mixture
     from trialogue.testing.machine import Settings
     from trialogue.testing.network import Network
 
@@ -50,7 +50,7 @@ async def serve(
     brain: Brain = echo,
     network: Network | None = None,
     settings: Settings | None = None,
-    faults: Iterable[AnyFault] = (),
+    faults: Iterable[Fault | ConnectFault | Mixture] = (),
     utterances: Utterances | None = None,
     seed: int = 0,
     log: TextIO | None = None,

@@ -21,7 +21,7 @@ from trialogue._codec import dumps
 from trialogue.realtime.unwrapping import single
 from trialogue.testing.connection import Connection, LogEntry
 from trialogue.testing.dialled import Dialled
-from trialogue.testing.faults import AnyFault, ConnectFault, FaultPlan
+from trialogue.testing.faults import ConnectFault, Fault, FaultPlan, Mixture
 from trialogue.testing.http import Posted, read_post
 from trialogue.testing.machine import Keeping, Machine, Settings
 from trialogue.testing.machine.client_secrets import Attached, ClientSecrets, refused
@@ -73,7 +73,7 @@ class RealtimeServer:
         brain: Brain = echo,
         *,
         network: Network | None = None,
-        faults: Iterable[AnyFault] = (),
+        faults: Iterable[Fault | ConnectFault | Mixture] = (),
         settings: Settings | None = None,
         utterances: Utterances | None = None,
         cues: Iterable[Cue] = (),
@@ -118,7 +118,7 @@ class RealtimeServer:
         """The connections that are not over."""
         return [one for one in self.connections if one.closed is None]
 
-    def inject(self, *faults: AnyFault) -> None:
+    def inject(self, *faults: Fault | ConnectFault | Mixture) -> None:
         """Plan more faults; each counts its frames from now on.
 
         One that waits for an age that a live connection has reached happens to it at

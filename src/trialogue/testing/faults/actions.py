@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 import attrs
 
@@ -33,6 +33,8 @@ __all__ = [
 ]
 
 Side: TypeAlias = Literal["reads", "writes", "both"]
+
+_READS: Final[Side] = "reads"
 
 
 @attrs.frozen
@@ -139,7 +141,7 @@ class Stall:
     """The server reads or writes nothing for so many seconds (infinity: ever again)."""
 
     seconds: float = attrs.field(validator=not_negative)
-    side: Side = attrs.field(default="reads", validator=one_of(get_args(Side)))
+    side: Side = attrs.field(default=_READS, validator=one_of(get_args(Side)))
 
 
 @attrs.frozen

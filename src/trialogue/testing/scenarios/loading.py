@@ -180,9 +180,9 @@ def _mixtures(data: Mapping[str, Any], seed: int) -> list[Mixture]:
 
 
 def _mixture(table: Mapping[str, Any], seed: int, where: str) -> Mixture:
-    arguments = Table(_MIXTURE, where).read(table)
+    arguments: dict[str, Any] = {"seed": seed, **Table(_MIXTURE, where).read(table)}
     with _at(where):
-        return mixture(**{"seed": seed, **arguments})
+        return mixture(**arguments)
 
 
 def _network(table: Mapping[str, Any]) -> Network:
