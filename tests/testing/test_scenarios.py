@@ -187,8 +187,8 @@ async def test_server_does_what_a_file_says(tmp_path: Path) -> None:
             r"\(cut\): there is no key 'match'",
         ),
         (
-            '[[faults]]\ndo = "late"\nevent = "respons.done"\nseconds = 1',
-            r"\(late\): event: there is no event 'respons.done' .*'response.done'",
+            '[[faults]]\ndo = "late"\nevent = "response.dome"\nseconds = 1',
+            r"\(late\): event: there is no event 'response.dome' .*'response.done'",
         ),
         (
             '[[faults]]\ndo = "late"\nevent = "response.done"',

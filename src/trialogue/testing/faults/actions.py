@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import attrs
 
@@ -34,7 +34,9 @@ __all__ = [
 
 Side: TypeAlias = Literal["reads", "writes", "both"]
 
-_READS: Final[Side] = "reads"
+
+def _reads() -> Side:
+    return "reads"
 
 
 @attrs.frozen
@@ -141,7 +143,7 @@ class Stall:
     """The server reads or writes nothing for so many seconds (infinity: ever again)."""
 
     seconds: float = attrs.field(validator=not_negative)
-    side: Side = attrs.field(default=_READS, validator=one_of(get_args(Side)))
+    side: Side = attrs.field(factory=_reads, validator=one_of(get_args(Side)))
 
 
 @attrs.frozen
