@@ -51,7 +51,9 @@ def test_a_mistake_reads_as_the_page_shows_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
-    (tmp_path / "bad_day.toml").write_text(text.replace("response.cr", "respons.cr"))
+    (tmp_path / "bad_day.toml").write_text(
+        text.replace("response.create", "response.crate")
+    )
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigurationError) as raised:
         load_scenario("bad_day.toml")
