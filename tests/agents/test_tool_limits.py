@@ -16,6 +16,7 @@ from delegating import Doing, endless, giving
 from leftovers import tasks
 from stage import (
     PROMPT,
+    Greeter,
     Prompted,
     Weather,
     on_stage,
@@ -924,4 +925,22 @@ async def test_tools_that_one_failure_ends_have_a_moment_each(
         with trio.fail_after(60), pytest.raises(HandoffLoop):
             await stage.session.run(agent)
         assert agent.tidied == ["0.2", "0.8"]
+        assert not stage.of(ToolStalled)
+
+
+@pytest.mark.behaviour("H3", "T7")
+async def test_a_handoff_stops_the_tools_of_the_old_agent_and_waits_for_them(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """As long as they tidy up, and no longer."""
+    agent = Tidy()
+    brain = prompted(*[Call("work", {"seconds": s}) for s in (0.1, 0.4)])
+    async with on_stage(brain) as stage:
+        async with running(stage, agent):
+            await until(lambda: len(stage.of(ToolStarted)) == 2)
+            await until(lambda: stage.session.realtime.settled)
+            began = trio.current_time()
+            await stage.session.handoff(Greeter())
+            assert agent.tidied == ["0.1", "0.4"]
+            assert trio.current_time() - began < 0.6
         assert not stage.of(ToolStalled)
