@@ -307,9 +307,10 @@ class RealtimeServer:
     def _azure_refusal(self, dialled: Dialled) -> int | None:
         attached = self._attached(dialled)
         model = dialled.model or (attached.model if attached is not None else None)
+        exists = bool(model) and self.settings.accepts_model(str(model))
         return dialled.azure_refusal(
             key_is_good=attached is not None or self.settings.accepts_key(dialled.key),
-            model_exists=bool(model) and self.settings.accepts_model(str(model)),
+            model_exists=exists or not (model or dialled.needs_model),
         )
 
     async def _posted(
@@ -355,6 +356,8 @@ class RealtimeServer:
             key=dialled.key,
             beta=dialled.beta,
             attached=self._attached(dialled),
+            intent=dialled.intent,
+            call_id=dialled.call_id,
         )
         peer = Peer(
             connection, socket, network, self._plan, self._stepped, self._close_timeout

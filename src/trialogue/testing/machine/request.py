@@ -137,6 +137,10 @@ def _audio(session: Session, params: ResponseParams, *, fixed: bool) -> AudioOut
     own = params.audio.output if params.audio else UNSET
     if not own:
         return audio
+    if own.speed is not UNSET:
+        place = "response.audio.output.speed"
+        message = f"Unknown parameter: '{place}'."
+        raise Refusal("unknown_parameter", message, param=place)
     changes = {
         name: getattr(own, name)
         for name in ("format", "voice")
