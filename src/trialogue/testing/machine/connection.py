@@ -24,13 +24,15 @@ from trialogue.testing.machine.ranges import check_reasoning
 from trialogue.testing.machine.responses import Responses
 from trialogue.testing.machine.settings import Settings
 from trialogue.testing.machine.turns import Turns
-from trialogue.testing.script import Brain, echo
+from trialogue.testing.script import Brain, Reply, Turn, echo
 from trialogue.testing.speech import Cues, Transcriber
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trialogue.dialects.openai.wire.session import AudioConfig, Session
+    from trialogue.testing.cue_sheet import CueSheet
+    from trialogue.testing.live_reply import LiveReply
     from trialogue.testing.machine.client_secrets import Attached
     from trialogue.testing.machine.conversation import Conversation
     from trialogue.testing.machine.records import Committed, ResponseRecord
@@ -53,6 +55,7 @@ class Machine:
         seed: of the ids.
         next_mark: numbers the items that carry a watermark.
         keeping: how much is remembered; everything by default.
+        sheet: tells where the user's turns are, in place of a VAD.
 
     Attributes:
         session: the session's configuration as it is.
@@ -60,7 +63,7 @@ class Machine:
 
     def __init__(
         self,
-        brain: Brain = echo,
+        brain: Brain | Callable[[Turn], Reply | LiveReply] = echo,
         transcriber: Transcriber = _NO_CUES,
         settings: Settings | None = None,
         *,
@@ -68,6 +71,7 @@ class Machine:
         seed: int = 0,
         next_mark: Callable[[], int] | None = None,
         keeping: Keeping | None = None,
+        sheet: CueSheet | None = None,
     ) -> None:
         keeping = keeping if keeping is not None else Keeping()
         self._settings = settings if settings is not None else Settings()
@@ -80,7 +84,7 @@ class Machine:
             self._host, brain, lambda: self.session, index, keeping
         )
         self._turns = Turns(
-            self._host, transcriber, self._responses, self._input_config, keeping
+            self._host, transcriber, self._responses, self._input_config, keeping, sheet
         )
         self._responses.idle = self._turns
         self._items = Items(self._host, self._turns.recognise, self._audio_config)
