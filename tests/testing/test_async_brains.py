@@ -26,7 +26,8 @@ from trialogue.testing import (
     run_agent,
     voice,
 )
-from trialogue.testing.script import parts_of
+from trialogue.testing.composing import Composer
+from trialogue.testing.script import echo, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
 SETTINGS = Settings(oddities=False, pace=Pace(rate_limits_ms=None))
+
+
+def test_a_composer_shows_its_brain() -> None:
+    assert repr(Composer(echo)).startswith("<Composer <function echo")
 
 
 class Waiting:

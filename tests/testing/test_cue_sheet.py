@@ -89,6 +89,12 @@ def test_turns_are_where_the_sheet_has_them_whatever_is_heard(
     assert heard == [cue.text for cue in SHEET.cues]
 
 
+def test_a_detector_shows_where_it_is() -> None:
+    detector = SHEET.detector(lambda: 1000.0)
+    assert len(detector.feed(b"")) == 2
+    assert repr(detector) == "<CueDetector at cue 1 of 3>"
+
+
 def test_a_turn_is_decided_at_its_sample_and_not_before() -> None:
     talk = Talk(transcriber=SHEET, sheet=SHEET)
     assert talk.append(bytes(200 * 48 - 2)) == []
@@ -247,7 +253,9 @@ def test_a_turn_that_the_client_ends_is_over() -> None:
         [first, *_] = talk.say(f"input_audio_buffer.{end}")
         if end == "commit":
             assert first["item_id"] == started["item_id"]
-        events = talk.append(bytes(1900 * 48))
+        talk.append(bytes(500 * 48))
+        assert talk.say("input_audio_buffer.clear")  # between two cues: of no effect
+        events = talk.append(bytes(1400 * 48))
         assert short(events) == [("speech_started", 2000)]
 
 

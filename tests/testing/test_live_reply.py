@@ -31,6 +31,7 @@ def test_a_response_is_open_until_its_reply_is_finished() -> None:
     talk = Talk(lambda turn: reply, settings=FAST)
     assert types(talk.say("response.create")) == ["response.created"]
     assert talk.run(20) == []
+    assert repr(reply) == "<LiveReply open waiting=0>"
     reply.add(Say("One.", ms=1000), talk.now)
     assert done_at(talk, "response.output_item.done") == pytest.approx(20.1, abs=0.01)
     assert talk.run(20) == []
@@ -77,7 +78,7 @@ def test_what_comes_after_the_end_is_dropped() -> None:
     talk.say("response.create")
     talk.run(1)
     assert types(talk.say("response.cancel")) == ["response.done"]
-    assert replies[0].over
+    assert repr(replies[0]) == "<LiveReply ended waiting=0>"
     replies[0].add("late", talk.now)
     replies[0].finish(talk.now)
     assert talk.run(5) == []

@@ -65,10 +65,9 @@ class LiveReply:
 
     def end(self) -> None:
         """The response is over."""
-        if not self.over:
-            self.over = True
-            self._parts.clear()
-            self.on_over()
+        self.over = True
+        self._parts.clear()
+        self.on_over()
 
     def __iter__(self) -> Iterator[Part | None]:
         """Yield the parts; None where the next is still to come."""

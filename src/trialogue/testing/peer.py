@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 import trio
 
-from trialogue._codec import dumps, loads
+from trialogue._codec import dumps
 from trialogue.dialects.openai.wire import unstructure
 from trialogue.realtime.unwrapping import single
 from trialogue.testing.composing import Composer
@@ -32,6 +32,7 @@ from trialogue.testing.faults import (
     Stall,
 )
 from trialogue.testing.machine import Hangup, Output
+from trialogue.testing.machine.parsing import loaded
 from trialogue.testing.network import DelayLine, Network
 from trialogue.testing.websocket import (
     Binary,
@@ -412,7 +413,7 @@ class Peer:
 def _event(text: str) -> dict[str, Any]:
     """Return the JSON object, or an empty one: the machine will refuse the text."""
     try:
-        event = loads(text)
+        event = loaded(text)
     except ValueError:
         return {}
     return event if isinstance(event, dict) else {}

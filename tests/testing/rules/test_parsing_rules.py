@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from by_hand import PLAIN, Event, Talk, dialled, refusal
-from trialogue._codec import STDLIB, b64encode
+from trialogue._codec import FAST, STDLIB, Codec, b64encode
 from trialogue.dialects.openai.wire import CLIENT_EVENTS
 from trialogue.testing import Call, Say, Settings, open_realtime_server
+from trialogue.testing.serve import log_to
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -382,6 +384,34 @@ def test_rule_16_what_is_nested_deeply_is_refused_or_shown() -> None:
         assert event["type"] == ("session.updated" if depth == 50 else "error")
 
 
+DEEP = f'{{"type":"input_audio_buffer.clear","x":{"[" * 900}{"]" * 900}}}'
+HALF = r'{"type":"input_audio_buffer.clear","x":"\ud83d"}'
+
+
+@pytest.mark.parametrize("frame", [DEEP, HALF], ids=["deep", "half"])
+@pytest.mark.parametrize("codec", [STDLIB, FAST], ids=["stdlib", "fast"])
+async def test_rule_16_what_could_not_be_written_is_not_read(
+    autojump_clock: MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+    codec: Codec,
+    frame: str,
+) -> None:
+    """Never crash on a client event (…): nor does the log of a server, whatever reads
+    JSON for it.
+    """
+    monkeypatch.setattr("trialogue.testing.machine.parsing.loads", codec.loads)
+    monkeypatch.setattr("trialogue.testing.machine.parsing.dumps", codec.dumps)
+    log = io.StringIO()
+    async with (
+        open_realtime_server(on_entry=log_to(log)) as server,
+        dialled(server) as client,
+    ):
+        await client.read()
+        await client.ws.send_message(frame)
+        assert refusal([await client.read()])["code"] == "invalid_json"
+    assert "invalid_json" in log.getvalue()
+
+
 async def test_rule_16_a_bad_event_harms_nobody_else(
     autojump_clock: MockClock,
 ) -> None:
@@ -396,6 +426,7 @@ async def test_rule_16_a_bad_event_harms_nobody_else(
         for event in KNOWN:
             await one.ws.send_message(json.dumps(event))
             await one.ws.send_message(json.dumps(event)[:-2])
+            await one.ws.send_message(json.dumps({"type": [event]}))
         await other.send("input_audio_buffer.clear")
         assert (await other.read())["type"] == "input_audio_buffer.cleared"
         await one.send("input_audio_buffer.clear")

@@ -566,6 +566,20 @@ async def test_rule_68_a_secret_lives_as_long_as_was_asked(
                 assert (await client.read())["type"] == "input_audio_buffer.cleared"
 
 
+async def test_rule_68_what_is_asked_is_json(autojump_clock: MockClock) -> None:
+    """Client secrets endpoint: a body that could not be shown again is refused."""
+    deep: Any = {}
+    for _ in range(300):
+        deep = {"a": deep}
+    tool = {**TOOL, "parameters": deep}
+    async with open_realtime_server() as server:
+        bodies: list[Any] = [{"session": {"type": "realtime", "tools": [tool]}}, []]
+        for body in bodies:
+            status, answer = await post(server, body)
+            assert (status, answer["error"]["code"]) == (400, "invalid_json")
+        assert (await post(server, {}))[0] == 200
+
+
 @pytest.mark.parametrize(
     ("body", "code", "param"),
     [

@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 
     from trialogue.dialects.openai.wire.client_events import KnownClientEvent
 
-__all__ = ["CONVERSATION", "TRANSCRIPTION", "parse"]
+__all__ = ["CONVERSATION", "TRANSCRIPTION", "loaded", "parse"]
 
 EVENT_ID_LIMIT: Final = 512
 NESTING_LIMIT: Final = 128
-"""What cannot be written again would end the server: nesting, half characters."""
 
 CONVERSATION: Final = tuple(
     kind for kind in CLIENT_EVENTS if kind != "output_audio_buffer.clear"
@@ -62,16 +61,25 @@ def _unsupported(supported: Collection[str], event_id: str | None) -> WireError:
 
 def _object(text: str) -> dict[str, Any]:
     try:
-        data = loads(text)
-        if _suspect(text):
-            dumps(data)
-    except ValueError:
-        raise WireError("invalid_json", "The frame is not valid JSON.") from None
-    if text.count("{") + text.count("[") > NESTING_LIMIT and _deep(data):
-        message = f"The frame is nested more than {NESTING_LIMIT} deep."
-        raise WireError("invalid_json", message)
+        data = loaded(text)
+    except ValueError as error:
+        raise WireError("invalid_json", f"The frame is {error}.") from None
     if not isinstance(data, dict):
         raise WireError("invalid_event", "The frame is not a JSON object.")
+    return data
+
+
+def loaded(text: str) -> Any:
+    """Read JSON that can be written again, to the client or to a log.
+
+    Raises:
+        ValueError: it is no such JSON; the text says what it is.
+    """
+    data = loads(text)
+    if _suspect(text):
+        dumps(data)
+    if text.count("{") + text.count("[") > NESTING_LIMIT and _deep(data):
+        raise ValueError(f"nested more than {NESTING_LIMIT} deep")
     return data
 
 
