@@ -259,11 +259,12 @@ def test_a_turn_that_the_client_ends_is_over() -> None:
         assert short(events) == [("speech_started", 2000)]
 
 
-def test_a_new_turn_detection_gives_up_the_open_cue() -> None:
+def test_turn_detection_that_is_put_off_gives_up_the_open_cue() -> None:
+    """And finds the next that begins once it is on again."""
     talk = Talk(transcriber=SHEET, sheet=SHEET)
     talk.append(bytes(603 * 48))
-    vad = {"type": "server_vad", "threshold": 0.9}
-    talk.updated(audio={"input": {"turn_detection": vad}})
+    for vad in (None, {"type": "server_vad"}):
+        talk.updated(audio={"input": {"turn_detection": vad}})
     events = talk.append(bytes(2100 * 48)) + talk.run()
     kinds = [entry for entry in short(events) if entry[0].startswith("speech")]
     assert kinds == [("speech_started", 2000), ("speech_stopped", 2600)]
