@@ -13,13 +13,14 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
 import trio
 import trio.testing
 
 from trialogue._codec import dumps
 from trialogue.realtime.unwrapping import single
 from trialogue.testing.connection import Connection, LogEntry
-from trialogue.testing.dialled import Dialled
+from trialogue.testing.dialled import SURFACES, Dialled
 from trialogue.testing.faults import ConnectFault, Fault, FaultPlan
 from trialogue.testing.http import Posted, read_post
 from trialogue.testing.machine import Keeping, Machine, Settings
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RealtimeServer", "open_realtime_server"]
 
-PATHS: Final = ("/v1/realtime", "/openai/v1/realtime", "/openai/realtime")
 SECRETS: Final = "/client_secrets"
 LOG_PATH: Final = "/debug/log"
 _REQUEST_SECONDS: Final = 60.0
@@ -236,7 +236,8 @@ class RealtimeServer:
             RuntimeError: it does not listen.
         """
         scheme, host, port = self._listening()
-        return f"{scheme}://{host}:{port}{PATHS[0]}"
+        path = next(iter(SURFACES[self.settings.dialect]))
+        return f"{scheme}://{host}:{port}{path}"
 
     def _listening(self) -> tuple[str, str, int]:
         if self._address is None:
@@ -286,7 +287,7 @@ class RealtimeServer:
         if dialled.path == LOG_PATH and status is None:
             await self._show_log(socket)
             return
-        if dialled.path not in PATHS:
+        if dialled.speaks(self.settings.dialect) is None:
             status = status or 404
         status = status or self._azure_refusal(dialled)
         if status is not None:
@@ -331,7 +332,9 @@ class RealtimeServer:
         dialled = Dialled.read(post.target, post.headers)
         if status is not None:
             return status, refused(None, "Refused by the local server.")
-        if dialled.path not in [f"{path}{SECRETS}" for path in PATHS[:2]]:
+        surfaces = SURFACES[self.settings.dialect].items()
+        at = [f"{path}{SECRETS}" for path, speaks in surfaces if speaks != "beta"]
+        if dialled.path not in at:
             return 404, refused(None, "There is no such resource.")
         if not self.settings.accepts_key(dialled.key):
             return 401, refused("invalid_api_key", "Incorrect API key provided.")
@@ -343,7 +346,7 @@ class RealtimeServer:
         index, self.accepted = self.accepted, self.accepted + 1
         log = deque[LogEntry](maxlen=self._keeping.entries)
         connection = Connection(
-            index, self._machine(index), trio.current_time(), target, log
+            index, self._machine(index, dialled), trio.current_time(), target, log
         )
         self.connections.append(connection)
         self._forget_old()
@@ -373,11 +376,12 @@ class RealtimeServer:
             self.connections.remove(old)
             self._forgotten_errors += old.protocol_errors
 
-    def _machine(self, index: int) -> Machine:
+    def _machine(self, index: int, dialled: Dialled) -> Machine:
+        speaks = dialled.speaks(self.settings.dialect) or self.settings.dialect
         return Machine(
             self.brain,
             FirstOf((self.utterances, self._cues)),
-            self.settings,
+            attrs.evolve(self.settings, dialect=speaks),
             index=index,
             seed=self._seed,
             next_mark=lambda: next(self._marks),

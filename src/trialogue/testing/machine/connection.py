@@ -11,14 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from trialogue.dialects.openai.wire import (
-    UNSET,
-    UnknownClientEvent,
-    WireError,
-    check_client_event,
-    decode_client_event,
-    or_none,
-)
+from trialogue.dialects.openai.wire import UNSET, WireError, or_none
 from trialogue.dialects.openai.wire import client_events as ask
 from trialogue.dialects.openai.wire import server_events as tell
 from trialogue.dialects.openai.wire.response import ResponseParams
@@ -30,6 +23,7 @@ from trialogue.testing.machine.keeping import Keeping
 from trialogue.testing.machine.outputs import Output, Refusal, too_long
 from trialogue.testing.machine.responses import Responses
 from trialogue.testing.machine.settings import Settings
+from trialogue.testing.machine.speaking import speaking
 from trialogue.testing.machine.turns import Turns
 from trialogue.testing.script import Brain, echo
 from trialogue.testing.speech import Cues, Transcriber
@@ -82,6 +76,8 @@ class Machine:
         self.session: Session = configuration.initial(
             self._settings, session_id=self._host.ids.new("sess"), model=""
         )
+        self._speaking = speaking(self._host)
+        brain = self._speaking.brain(brain)
         self._responses = Responses(
             self._host, brain, lambda: self.session, index, keeping
         )
@@ -151,18 +147,18 @@ class Machine:
             code, name, message = refusal
             self._host.error(name, message)
             self._close(code, f"invalid_request_error.{name}")
-            return self._host.take()
+            return self._take()
         self.session = attrs.evolve(self.session, model=model or UNSET)
         self._host.emit(tell.SessionCreated, session=self.session)
         self._host.after(self._settings.max_duration * 1000, self._expire)
-        return self._host.take()
+        return self._take()
 
     def _judge(
         self, model: str | None, known: bool, beta: bool
     ) -> tuple[int, str, str] | None:
         if not known:
             return 3000, "invalid_api_key", "Incorrect API key provided."
-        if beta:
+        if beta and self._settings.dialect != "beta":
             message = "The beta shape of this API is disabled."
             return 4000, "beta_api_shape_disabled", message
         if not model:
@@ -183,6 +179,9 @@ class Machine:
         self._host.error("session_expired", message)
         self._close(1001, message)
 
+    def _take(self) -> list[Output]:
+        return self._speaking.told(self._host.take())
+
     def deadline(self) -> float:
         """Return when `tick` has something to do, or infinity."""
         return self._host.agenda.deadline()
@@ -194,14 +193,14 @@ class Machine:
             if entry.act is not None:
                 entry.act()
         self._host.now = max(self._host.now, now)
-        return self._host.take()
+        return self._take()
 
     def receive(self, text: str, now: float) -> list[Output]:
         """Take a frame, and return what is sent because of it, or was due before."""
         outputs = self.tick(now)
         if not self._over:
             self._receive(text)
-        return outputs + self._host.take()
+        return outputs + self._take()
 
     def receive_binary(self, now: float) -> list[Output]:
         """Refuse a binary frame (§1.4)."""
@@ -216,17 +215,13 @@ class Machine:
         outputs = self.tick(now)
         if not self._over:
             self._host.error(code, message, event_id=event_id)
-        return outputs + self._host.take()
+        return outputs + self._take()
 
     def _receive(self, text: str) -> None:
         try:
-            event = decode_client_event(text)
+            event = self._speaking.read(text)
         except WireError as wrong:
             self._object(wrong, wrong.event_id)
-            return
-        if isinstance(event, UnknownClientEvent):
-            unsupported = check_client_event(event.data)[0]
-            self._object(unsupported, unsupported.event_id)
             return
         try:
             length = len(event.event_id or "")
@@ -234,7 +229,7 @@ class Machine:
                 raise too_long("event_id", EVENT_ID_LIMIT, length)
             self._do(event)
         except Refusal as refusal:
-            self._object(refusal, or_none(event.event_id))
+            self._object(self._speaking.reworded(refusal), or_none(event.event_id))
 
     def _object(self, wrong: WireError | Refusal, event_id: str | None) -> None:
         echoed = event_id if self._settings.echo_event_id else None
