@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from trialogue.testing.machine.outputs import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["EVENT_TYPES", "item", "refusal", "response", "session"]
 
@@ -53,40 +56,12 @@ def _paths(text: str) -> str:
 
 def session(shown: dict[str, Any], temperature: float) -> dict[str, Any]:
     """Return the session, flat."""
-    own = ("id", "object", "model", "expires_at", "instructions")
-    heard, said = shown["audio"]["input"], shown["audio"]["output"]
-    return {
-        **{name: shown[name] for name in own if name in shown},
-        "modalities": _modalities(shown["output_modalities"]),
-        "voice": said["voice"],
-        "speed": said["speed"],
-        "input_audio_format": _FORMATS[heard["format"]["type"]],
-        "output_audio_format": _FORMATS[said["format"]["type"]],
-        "input_audio_transcription": _only(
-            heard["transcription"], "model", "language", "prompt"
-        ),
-        "input_audio_noise_reduction": _only(heard["noise_reduction"], "type"),
-        "turn_detection": _without(heard["turn_detection"], "idle_timeout_ms"),
-        "tools": shown["tools"],
-        "tool_choice": shown["tool_choice"],
-        "temperature": temperature,
-        "max_response_output_tokens": shown["max_output_tokens"],
-        "tracing": shown["tracing"],
-    }
+    return {**_flat(shown, _SESSION), "temperature": temperature}
 
 
 def response(shown: dict[str, Any], temperature: float) -> dict[str, Any]:
-    """Return a response."""
-    said = shown["audio"]["output"]
-    return {
-        **_without(shown, "output_modalities", "audio", "output", "usage"),
-        "output": [item(one) for one in shown["output"]],
-        "modalities": _modalities(shown["output_modalities"]),
-        "voice": said["voice"],
-        "output_audio_format": _FORMATS[said["format"]["type"]],
-        "temperature": temperature,
-        "usage": _usage(shown["usage"]),
-    }
+    """Return a response, as flat."""
+    return {**_flat(shown, _RESPONSE), "temperature": temperature}
 
 
 def item(shown: dict[str, Any]) -> dict[str, Any]:
@@ -100,26 +75,100 @@ def item(shown: dict[str, Any]) -> dict[str, Any]:
     return {**shown, "content": parts}
 
 
+def _flat(shown: dict[str, Any], fields: Fields) -> dict[str, Any]:
+    """Return those of the fields that are there, each from its place."""
+    found = {}
+    for name, (path, say) in fields.items():
+        value: Any = shown
+        for step in path.split("."):
+            value = value.get(step, _ABSENT)
+            if value is _ABSENT:
+                break
+        else:
+            found[name] = say(value)
+    return found
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _format(value: dict[str, Any]) -> str:
+    return _FORMATS[value["type"]]
+
+
+def _modalities(value: list[str]) -> list[str]:
+    return ["audio", "text"] if value == ["audio"] else list(value)
+
+
+def _output(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [item(one) for one in items]
+
+
+def _only(*names: str) -> Callable[[Any], Any]:
+    def say(value: Any) -> Any:
+        if value is None:
+            return None
+        return {name: value[name] for name in names if name in value}
+
+    return say
+
+
 def _usage(spent: dict[str, Any] | None) -> dict[str, Any] | None:
     """Return the tokens; there were no pictures to be counted."""
     if spent is None:
         return None
-    details = ("text_tokens", "audio_tokens", "cached_tokens")
-    read = _only(spent["input_token_details"], *details)
+    read = _READ_TOKENS(spent["input_token_details"])
     return {**spent, "input_token_details": read}
 
 
-def _modalities(new: list[str]) -> list[str]:
-    return ["audio", "text"] if new == ["audio"] else list(new)
+Fields = dict[str, tuple[str, "Callable[[Any], Any]"]]
 
+_ABSENT: Final = {"absent": True}
+_READ_TOKENS: Final = _only("text_tokens", "audio_tokens", "cached_tokens")
+_VAD: Final = _only(
+    "type",
+    "threshold",
+    "prefix_padding_ms",
+    "silence_duration_ms",
+    "eagerness",
+    "create_response",
+    "interrupt_response",
+)
 
-def _only(value: dict[str, Any] | None, *names: str) -> dict[str, Any] | None:
-    if value is None:
-        return None
-    return {name: value[name] for name in names if name in value}
-
-
-def _without(value: Any, *names: str) -> Any:
-    if value is None:
-        return None
-    return {name: one for name, one in value.items() if name not in names}
+_SESSION: Final[Fields] = {
+    "id": ("id", _same),
+    "object": ("object", _same),
+    "model": ("model", _same),
+    "expires_at": ("expires_at", _same),
+    "modalities": ("output_modalities", _modalities),
+    "instructions": ("instructions", _same),
+    "voice": ("audio.output.voice", _same),
+    "speed": ("audio.output.speed", _same),
+    "input_audio_format": ("audio.input.format", _format),
+    "output_audio_format": ("audio.output.format", _format),
+    "input_audio_transcription": (
+        "audio.input.transcription",
+        _only("model", "language", "prompt"),
+    ),
+    "input_audio_noise_reduction": ("audio.input.noise_reduction", _only("type")),
+    "turn_detection": ("audio.input.turn_detection", _VAD),
+    "tools": ("tools", _same),
+    "tool_choice": ("tool_choice", _same),
+    "max_response_output_tokens": ("max_output_tokens", _same),
+    "tracing": ("tracing", _same),
+}
+_RESPONSE: Final[Fields] = {
+    "object": ("object", _same),
+    "id": ("id", _same),
+    "status": ("status", _same),
+    "status_details": ("status_details", _same),
+    "output": ("output", _output),
+    "conversation_id": ("conversation_id", _same),
+    "modalities": ("output_modalities", _modalities),
+    "voice": ("audio.output.voice", _same),
+    "output_audio_format": ("audio.output.format", _format),
+    "max_output_tokens": ("max_output_tokens", _same),
+    "usage": ("usage", _usage),
+    "metadata": ("metadata", _same),
+}

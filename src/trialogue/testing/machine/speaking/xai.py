@@ -56,7 +56,8 @@ class XAI:
     """Says everything as xAI does, as far as `XAIQuirks` says.
 
     What a session has and the machine does not know is kept here: the tools that the
-    server runs, resumption, the transcription as it was asked for, sampling rates.
+    server runs, resumption, reasoning, the transcription as it was asked for, sampling
+    rates.
 
     Args:
         host: the connection's.
@@ -68,6 +69,7 @@ class XAI:
         self._kept: dict[str, Any] = {
             "tools": None,
             "resumption": None,
+            "reasoning": {"effort": "high"},
             "transcription": None,
             "input_rate": OWN_RATE,
             "output_rate": OWN_RATE,
@@ -260,7 +262,7 @@ def _kept(patch: Any) -> dict[str, Any]:
     """Return what a patch changes and the machine does not know."""
     changes: dict[str, Any] = {
         name: unstructure(getattr(patch, name))
-        for name in ("tools", "resumption")
+        for name in ("tools", "resumption", "reasoning")
         if getattr(patch, name) is not UNSET
     }
     audio = patch.audio

@@ -156,7 +156,7 @@ class _Patch:
     instructions: Maybe[str] = UNSET
     tools: Maybe[tuple[Tool, ...]] = UNSET
     tool_choice: Maybe[ToolChoice] = UNSET
-    reasoning: Nullable[XAIReasoning] = UNSET
+    reasoning: Maybe[XAIReasoning] = UNSET
     resumption: Nullable[Resumption] = UNSET
 
 

@@ -14,7 +14,6 @@ from trialogue.dialects.openai.wire.session import (
     AudioOutput,
     FunctionTool,
     MCPTool,
-    Reasoning,
     ServerVAD,
     SessionPatch,
     Transcription,
@@ -74,9 +73,6 @@ def session_patch(patch: Any) -> SessionPatch:
         ),
         tools=_tools(patch.tools),
         tool_choice=patch.tool_choice,
-        reasoning=Reasoning(patch.reasoning.effort)
-        if patch.reasoning
-        else patch.reasoning,
     )
 
 

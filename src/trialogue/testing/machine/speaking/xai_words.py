@@ -27,39 +27,47 @@ def session(
     shown: dict[str, Any], kept: dict[str, Any], *, flat: bool
 ) -> dict[str, Any]:
     """Return the session; `kept` is what the machine does not know of it."""
-    heard, said = shown["audio"]["input"], shown["audio"]["output"]
-    detection = {"turn_detection": heard["turn_detection"]}
-    voice = {"voice": said["voice"]}
-    own = ("type", "id", "object", "model", "expires_at", "instructions")
+    heard = shown["audio"]["input"]
+    said = shown["audio"].get("output", {})  # a session may have nothing to say
+    detection, voice = _some(heard, "turn_detection"), _some(said, "voice")
     return {
-        **{name: shown[name] for name in own if name in shown},
-        **({**voice, **detection} if flat else {}),
+        **_some(shown, "type", "id", "object", "model", "expires_at", "instructions"),
+        **(voice | detection if flat else {}),
         "audio": {
             "input": {
-                "format": _format(heard["format"], kept["input_rate"]),
+                **_with_rate(heard, kept["input_rate"]),
                 "transcription": kept["transcription"],
                 **({} if flat else detection),
             },
             "output": {
-                "format": _format(said["format"], kept["output_rate"]),
-                "speed": said["speed"],
+                **_with_rate(said, kept["output_rate"]),
+                **_some(said, "speed"),
                 **({} if flat else voice),
             },
         },
-        "tools": kept["tools"] if kept["tools"] is not None else shown["tools"],
-        "tool_choice": shown["tool_choice"],
-        "reasoning": shown["reasoning"],
+        "tools": kept["tools"] if kept["tools"] is not None else shown.get("tools"),
+        **_some(shown, "tool_choice"),
+        "reasoning": kept["reasoning"],
         "resumption": kept["resumption"],
     }
 
 
 def response(shown: dict[str, Any], *, rate: int, flat: bool) -> dict[str, Any]:
     """Return a response."""
-    said = dict(shown["audio"]["output"])
-    said["format"] = _format(said["format"], rate)
-    voice = {"voice": said.pop("voice")} if flat else {}
-    return {**shown, **voice, "audio": {"output": said}}
+    said = shown["audio"]["output"]
+    voice = _some(said, "voice")
+    output = {**_with_rate(said, rate), **({} if flat else voice)}
+    return {**shown, **(voice if flat else {}), "audio": {"output": output}}
 
 
-def _format(shown: dict[str, Any], rate: int) -> dict[str, Any]:
-    return {**shown, "rate": rate} if shown["type"] == "audio/pcm" else shown
+def _some(shown: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: shown[name] for name in names if name in shown}
+
+
+def _with_rate(side: dict[str, Any], rate: int) -> dict[str, Any]:
+    """Return the format, with the rate that the client knows."""
+    found = _some(side, "format")
+    return {
+        name: {**one, "rate": rate} if one["type"] == "audio/pcm" else one
+        for name, one in found.items()
+    }
