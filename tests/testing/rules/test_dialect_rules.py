@@ -486,7 +486,11 @@ def test_rule_65_voice_is_fixed_once_there_was_speech() -> None:
 
 
 def test_rule_65_conversation_is_what_the_published_beta_types_allow() -> None:
-    """Every frame of a whole conversation, read strictly by the beta's classes."""
+    """Beta dialect (legacy Azure): names, flat session, `conversation.created`, single
+    `item.created`, `modalities`.
+
+    Every frame of a whole conversation is read strictly, by the beta's classes.
+    """
     line = beta_conversation()
     for event in line.seen:
         model = BETA_SERVER_MODELS[event["type"]]
@@ -940,7 +944,11 @@ def test_rule_66_rate_does_not_depend_on_how_the_stream_is_cut(
 def test_rule_66_conversation_has_the_names_of_its_switches(
     talk: Callable[[], Line],
 ) -> None:
-    """A whole conversation shows all that is switched on, and nothing that is off."""
+    """xAI dialect switches: top-level voice, `conversation.created`, `.updated`
+    transcripts, missing `response.done`, `ping`, duplicate `added`, empty deleted id.
+
+    A whole conversation shows all that is switched on, and nothing that is off.
+    """
     line = talk()
     own = {
         "conversation.created",
@@ -959,6 +967,24 @@ def test_rule_66_conversation_has_the_names_of_its_switches(
     assert not keys & {"modalities", "temperature", "input_audio_format"}
     ids = [event["event_id"] for event in line.seen]
     assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("dialect", ["openai", "azure"])
+def test_rules_65_66_conversation_has_no_name_of_other_dialects(dialect: Any) -> None:
+    """The same conversation as OpenAI and Azure's v1 surface have it."""
+    line = Line(dialect, pace=REAL_TIME)
+    heard = {"transcription": {"model": "whisper-1"}, "turn_detection": VAD}
+    session = {"type": "realtime", "instructions": "Be brief.", "tools": [TOOL]}
+    line.converse(
+        {**session, "audio": {"input": heard, "output": {"voice": "cedar"}}},
+        {"output_modalities": ["text"]},
+    )
+    assert set(kinds(line.seen)) <= set(SERVER_MODELS) - {
+        "conversation.created",
+        "conversation.item.created",
+    }
+    keys = {name for event in line.seen for name in keys_in(event)}
+    assert not keys & {"modalities", "temperature", "input_audio_format", "resumption"}
 
 
 def test_rule_66_what_the_client_does_not_see_is_as_ever() -> None:

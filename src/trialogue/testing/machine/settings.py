@@ -8,6 +8,7 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 
+from trialogue.errors import ConfigurationError
 from trialogue.testing.machine.quirks import XAIQuirks
 
 __all__ = ["DEFAULT_INSTRUCTIONS", "SECRET_PREFIX", "Dialect", "Pace", "Settings"]
@@ -60,6 +61,14 @@ _VOICES: Final[dict[Dialect, str]] = {
 }
 
 
+def _known(dialect: Dialect) -> Dialect:
+    """Refuse any other at once: the defaults of other fields depend on it."""
+    if dialect not in _VOICES:
+        known = ", ".join(map(repr, _VOICES))
+        raise ConfigurationError(f"no dialect {dialect!r}: give one of {known}")
+    return dialect
+
+
 def _default_models(settings: Settings) -> Callable[[str], bool]:
     return _any_grok_voice if settings.dialect == "xai" else _any_realtime
 
@@ -93,9 +102,7 @@ class Settings:
         wall: seconds since 1970, for `expires_at`.
     """
 
-    dialect: Dialect = attrs.field(
-        default="openai", validator=attrs.validators.in_(_VOICES)
-    )
+    dialect: Dialect = attrs.field(default="openai", converter=_known)
     xai: XAIQuirks = attrs.field(factory=XAIQuirks)
     keys: frozenset[str] | None = attrs.field(default=None, repr=False)
     accepts_model: Callable[[str], bool] = attrs.field(

@@ -29,15 +29,19 @@ class Speaking(Protocol):
         Raises:
             WireError: it is none of the dialect, in the dialect's own words.
         """
+        ...
 
     def reworded(self, refusal: Refusal) -> Refusal:
         """Return a refusal of the machine in the dialect's words."""
+        ...
 
     def brain(self, brain: Brain) -> Brain:
         """Return what the model says, where a client can say it for it."""
+        ...
 
     def told(self, outputs: list[Output]) -> list[Output]:
         """Return what the machine sends as the dialect says it."""
+        ...
 
 
 def speaking(host: Host) -> Speaking:
