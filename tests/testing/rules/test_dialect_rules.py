@@ -919,6 +919,36 @@ def test_rule_66_pcm_has_other_rates(rate: int) -> None:
     assert done["audio"]["output"]["format"] == pcm["format"]
 
 
+def test_rule_66_items_hold_audio_at_the_rates_of_the_session() -> None:
+    """xAI: PCM rates, for the sound of items that are created and retrieved."""
+    line = Line("xai", lambda turn: Say("Good day.", ms=1000))
+    said = {"format": {"type": "audio/pcm", "rate": 8000}}
+    line.update(
+        audio={
+            "input": said,
+            "output": {"format": {"type": "audio/pcm", "rate": 16000}},
+        }
+    )
+    sound = b64encode(bytes(range(250)) * 64)  # a second
+    part = {"type": "input_audio", "audio": sound}
+    line.create(id="u", type="message", role="user", content=[part])
+    held = line.machine.conversation.find("u")
+    assert held is not None
+    assert len(held.pcm) == 48000
+    [user] = line.say("conversation.item.retrieve", item_id="u")
+    assert user["item"]["content"][0]["audio"] == sound
+    line.user("In writing.", id="written")
+    [written] = line.say("conversation.item.retrieve", item_id="written")
+    assert written["item"]["content"] == [{"type": "input_text", "text": "In writing."}]
+    line.respond()
+    spoken = line.machine.responses[0].item_ids[0]
+    [answer] = line.say("conversation.item.retrieve", item_id=spoken)
+    assert len(b64decode(answer["item"]["content"][0]["audio"])) == 32000
+    line.create(type="function_call", name="f", arguments="{}", id="c", call_id="c1")
+    [call] = line.say("conversation.item.retrieve", item_id="c")
+    assert call["item"]["name"] == "f"
+
+
 @given(
     rates=st.tuples(*[st.sampled_from([8000, 21050, 24000, 44100, 48000])] * 2),
     pcm=st.binary(max_size=400),

@@ -17,6 +17,7 @@ from trialogue.dialects.openai.wire import client_events as ask
 from trialogue.dialects.openai.wire.items import (
     FunctionCall,
     FunctionCallOutput,
+    InputAudio,
     Message,
 )
 from trialogue.testing.machine.outputs import Hangup, Refusal
@@ -110,7 +111,7 @@ class XAI:
                 return ask.ConversationItemCreate(
                     event_id=event.event_id,
                     previous_item_id=event.previous_item_id,
-                    item=item,
+                    item=self._at_own_rate(item),
                 )
             case XAIResponseCreate(response=params):
                 overrides = response_params(params) if params else UNSET
@@ -118,6 +119,18 @@ class XAI:
             case ask.InputAudioBufferAppend(audio=audio):
                 return attrs.evolve(event, audio=self._heard(audio))
         return event
+
+    def _at_own_rate(self, item: Any) -> Any:
+        if not isinstance(item, Message):
+            return item
+        convert = Rate(self._kept["input_rate"], OWN_RATE)
+        content = tuple(
+            attrs.evolve(part, audio=convert(part.audio))
+            if isinstance(part, InputAudio) and part.audio
+            else part
+            for part in item.content
+        )
+        return attrs.evolve(item, content=content)
 
     def reworded(self, refusal: Refusal) -> Refusal:
         """See `Speaking`."""
@@ -165,9 +178,11 @@ class XAI:
 
     def _session(self, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
         self._kept |= self._asked
+        if "input_rate" in self._asked:
+            self._heard = Rate(self._kept["input_rate"], OWN_RATE)
+        if "output_rate" in self._asked:
+            self._said = Rate(OWN_RATE, self._kept["output_rate"])
         self._asked = {}
-        self._heard = Rate(self._kept["input_rate"], OWN_RATE)
-        self._said = Rate(OWN_RATE, self._kept["output_rate"])
         flat = self._quirks.flat_session
         shown = words.session(event["session"], self._kept, flat=flat)
         yield {**event, "session": shown}
@@ -192,11 +207,25 @@ class XAI:
                     yield self._with_id({**again, "event_id": None})
                 if self._quirks.item_done:
                     yield event
+            case {"type": "conversation.item.retrieved", "item": item}:
+                yield {**event, "item": self._at_its_rate(item)}
             case {"type": "conversation.item.deleted"}:
                 empty = {"item_id": ""} if self._quirks.empty_deleted_id else {}
                 yield {**event, **empty}
             case _:
                 yield event
+
+    def _at_its_rate(self, item: dict[str, Any]) -> dict[str, Any]:
+        """Return what the client said as it came, and the rest as replies go."""
+        side = "input" if item.get("role") == "user" else "output"
+        convert = Rate(OWN_RATE, self._kept[f"{side}_rate"])
+        content = [
+            {**part, "audio": b64encode(convert(b64decode(part["audio"])))}
+            if part.get("audio")
+            else part
+            for part in item.get("content", ())
+        ]
+        return {**item, "content": content} if "content" in item else item
 
     def _response(self, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
         match event["type"]:
