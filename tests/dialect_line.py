@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 from trialogue._codec import b64encode
@@ -10,10 +11,26 @@ from trialogue.dialects.openai.wire import encode_event
 from trialogue.testing import Call, Pace, Say, Settings, Turn, Utterances, quiet
 from trialogue.testing.machine import Hangup, Machine
 
-__all__ = ["TOOL", "Event", "Line", "kinds", "talkative"]
+__all__ = [
+    "BETA_SESSION",
+    "REAL_TIME",
+    "TOOL",
+    "VAD",
+    "WRITTEN",
+    "XAI_SESSION",
+    "Event",
+    "Line",
+    "beta_conversation",
+    "kinds",
+    "talkative",
+    "xai_conversation",
+]
 
 Event = dict[str, Any]
 TOOL = {"type": "function", "name": "get_time", "parameters": {"type": "object"}}
+VAD = {"type": "server_vad", "silence_duration_ms": 500}
+REAL_TIME = Pace(burst=1)
+"""Of a server that can be interrupted."""
 MODELS = {"xai": "grok-voice-latest"}
 
 
@@ -63,7 +80,10 @@ class Line:
     def say(self, kind: str, **fields: Any) -> list[Event]:
         event = {"type": kind, "event_id": f"mine_{len(self.sent)}", **fields}
         self.sent.append(event)
-        return self._take(self.machine.receive(json.dumps(event), self.now))
+        return self.raw(json.dumps(event))
+
+    def raw(self, text: str) -> list[Event]:
+        return self._take(self.machine.receive(text, self.now))
 
     def run(self, seconds: float = 60.0) -> list[Event]:
         """Let time pass, and return what comes meanwhile."""
@@ -145,5 +165,32 @@ def kinds(events: list[Event]) -> list[str]:
     return names
 
 
-#: A server that talks in real time, so that it can be interrupted.
-REAL_TIME = Pace(burst=1)
+BETA_SESSION = {
+    "instructions": "Be brief.",
+    "voice": "sage",
+    "input_audio_transcription": {"model": "whisper-1"},
+    "turn_detection": VAD,
+    "tools": [TOOL],
+}
+XAI_SESSION = {
+    "instructions": "Be brief.",
+    "voice": "Rex",
+    "turn_detection": VAD,
+    "audio": {"input": {"transcription": {"model": "grok-transcribe"}}},
+    "tools": [TOOL],
+}
+WRITTEN = {"modalities": ["text"]}
+
+
+@cache
+def beta_conversation() -> Line:
+    line = Line("beta", pace=REAL_TIME)
+    line.converse(BETA_SESSION, {"modalities": ["text"]})
+    return line
+
+
+@cache
+def xai_conversation() -> Line:
+    line = Line("xai", pace=REAL_TIME)
+    line.converse(XAI_SESSION, WRITTEN)
+    return line

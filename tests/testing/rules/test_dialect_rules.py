@@ -12,7 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialect_line import REAL_TIME, TOOL, Event, Line, kinds
+from dialect_line import (
+    BETA_SESSION,
+    REAL_TIME,
+    TOOL,
+    VAD,
+    WRITTEN,
+    Event,
+    Line,
+    beta_conversation,
+    kinds,
+    xai_conversation,
+)
 from published import BETA_CLIENT_MODELS, BETA_SERVER_MODELS, SERVER_MODELS, strangers
 from trialogue._codec import b64decode, b64encode
 from trialogue.testing import Pace, Say, XAIQuirks
@@ -21,7 +32,6 @@ from trialogue.testing.machine.speaking.rates import Rate
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-VAD = {"type": "server_vad", "silence_duration_ms": 500}
 FULL_VAD = {
     "type": "server_vad",
     "threshold": 0.5,
@@ -65,13 +75,6 @@ def keys_in(value: Any) -> Iterator[str]:
 
 # --- 65: the beta ---------------------------------------------------------------------
 
-BETA_SESSION = {
-    "instructions": "Be brief.",
-    "voice": "sage",
-    "input_audio_transcription": {"model": "whisper-1"},
-    "turn_detection": VAD,
-    "tools": [TOOL],
-}
 NOT_IN_THE_TYPES = {
     # What sessions show, and the published class does not.
     "$.session.object",
@@ -79,13 +82,6 @@ NOT_IN_THE_TYPES = {
     # Padding that real servers add to deltas.
     "$.obfuscation",
 }
-
-
-@cache
-def beta_conversation() -> Line:
-    line = Line("beta", pace=REAL_TIME)
-    line.converse(BETA_SESSION, {"modalities": ["text"]})
-    return line
 
 
 def test_rule_65_conversation_created_follows_session_created() -> None:
@@ -536,22 +532,7 @@ def test_rule_65_every_event_has_an_id_of_its_own() -> None:
 
 # --- 66: xAI --------------------------------------------------------------------------
 
-XAI_SESSION = {
-    "instructions": "Be brief.",
-    "voice": "Rex",
-    "turn_detection": VAD,
-    "audio": {"input": {"transcription": {"model": "grok-transcribe"}}},
-    "tools": [TOOL],
-}
-WRITTEN = {"modalities": ["text"]}
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
-
-
-@cache
-def xai_conversation() -> Line:
-    line = Line("xai", pace=REAL_TIME)
-    line.converse(XAI_SESSION, WRITTEN)
-    return line
 
 
 @cache
@@ -627,6 +608,10 @@ def test_rule_66_voice_and_turn_detection_may_be_where_openai_has_them() -> None
         (
             {"audio": {"input": {"format": {"type": "audio/pcm", "rate": 22050}}}},
             "session.audio.input.format.rate",
+        ),
+        (
+            {"audio": {"output": {"format": {"type": "audio/pcm", "rate": 0}}}},
+            "session.audio.output.format.rate",
         ),
         ({"tools": [{"type": "code_interpreter"}]}, "session.tools[0].type"),
         ({"reasoning": {"effort": "low"}}, "session.reasoning.effort"),

@@ -17,7 +17,6 @@ from trialogue.dialects.openai.wire import client_events as ask
 from trialogue.dialects.openai.wire.items import (
     FunctionCall,
     FunctionCallOutput,
-    InputAudio,
     Message,
 )
 from trialogue.testing.machine.outputs import Hangup, Refusal
@@ -34,6 +33,7 @@ from trialogue.testing.machine.speaking.xai_events import (
     XAIResponseCreate,
 )
 from trialogue.testing.machine.speaking.xai_requests import (
+    at_own_rate,
     forced_line,
     rate_of,
     response_params,
@@ -111,7 +111,7 @@ class XAI:
                 return ask.ConversationItemCreate(
                     event_id=event.event_id,
                     previous_item_id=event.previous_item_id,
-                    item=self._at_own_rate(item),
+                    item=at_own_rate(item, self._kept["input_rate"]),
                 )
             case XAIResponseCreate(response=params):
                 overrides = response_params(params) if params else UNSET
@@ -119,18 +119,6 @@ class XAI:
             case ask.InputAudioBufferAppend(audio=audio):
                 return attrs.evolve(event, audio=self._heard(audio))
         return event
-
-    def _at_own_rate(self, item: Any) -> Any:
-        if not isinstance(item, Message):
-            return item
-        convert = Rate(self._kept["input_rate"], OWN_RATE)
-        content = tuple(
-            attrs.evolve(part, audio=convert(part.audio))
-            if isinstance(part, InputAudio) and part.audio
-            else part
-            for part in item.content
-        )
-        return attrs.evolve(item, content=content)
 
     def reworded(self, refusal: Refusal) -> Refusal:
         """See `Speaking`."""
@@ -208,24 +196,12 @@ class XAI:
                 if self._quirks.item_done:
                     yield event
             case {"type": "conversation.item.retrieved", "item": item}:
-                yield {**event, "item": self._at_its_rate(item)}
+                yield {**event, "item": words.item(item, self._kept)}
             case {"type": "conversation.item.deleted"}:
                 empty = {"item_id": ""} if self._quirks.empty_deleted_id else {}
                 yield {**event, **empty}
             case _:
                 yield event
-
-    def _at_its_rate(self, item: dict[str, Any]) -> dict[str, Any]:
-        """Return what the client said as it came, and the rest as replies go."""
-        side = "input" if item.get("role") == "user" else "output"
-        convert = Rate(OWN_RATE, self._kept[f"{side}_rate"])
-        content = [
-            {**part, "audio": b64encode(convert(b64decode(part["audio"])))}
-            if part.get("audio")
-            else part
-            for part in item.get("content", ())
-        ]
-        return {**item, "content": content} if "content" in item else item
 
     def _response(self, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
         match event["type"]:

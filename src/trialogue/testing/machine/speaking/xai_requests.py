@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import attrs
+
 from trialogue.dialects.openai.wire import UNSET, WireError, or_none
-from trialogue.dialects.openai.wire.items import OutputText
+from trialogue.dialects.openai.wire.items import InputAudio, Message, OutputText
 from trialogue.dialects.openai.wire.response import ResponseParams
 from trialogue.dialects.openai.wire.session import (
     PCM,
@@ -18,7 +20,7 @@ from trialogue.dialects.openai.wire.session import (
     SessionPatch,
     Transcription,
 )
-from trialogue.testing.machine.speaking.rates import OWN_RATE
+from trialogue.testing.machine.speaking.rates import OWN_RATE, Rate
 from trialogue.testing.machine.speaking.xai_events import (
     XAIPCM,
     FlatPatch,
@@ -26,7 +28,13 @@ from trialogue.testing.machine.speaking.xai_events import (
     XAITranscription,
 )
 
-__all__ = ["forced_line", "rate_of", "response_params", "session_patch"]
+__all__ = [
+    "at_own_rate",
+    "forced_line",
+    "rate_of",
+    "response_params",
+    "session_patch",
+]
 
 VOICES: Final = frozenset({"ara", "eve", "leo", "rex", "sal"})
 RATES: Final = (8000, 16000, 21050, 24000, 32000, 44100, 48000)
@@ -101,10 +109,24 @@ def forced_line(content: tuple[Any, ...]) -> str:
     return " ".join(part.text for part in content if isinstance(part, OutputText))
 
 
+def at_own_rate(item: Any, rate: int) -> Any:
+    """Return an item with the sound that the client gave it as the machine takes it."""
+    if not isinstance(item, Message):
+        return item
+    convert = Rate(rate, OWN_RATE)
+    content = tuple(
+        attrs.evolve(part, audio=convert(part.audio))
+        if isinstance(part, InputAudio) and part.audio
+        else part
+        for part in item.content
+    )
+    return attrs.evolve(item, content=content)
+
+
 def rate_of(audio_format: Any) -> int:
     """Return the samples per second of a format; G.711 is the machine's affair."""
     rate = or_none(audio_format.rate) if isinstance(audio_format, XAIPCM) else None
-    return rate or OWN_RATE
+    return OWN_RATE if rate is None else rate
 
 
 def _format(side: Any, path: str) -> Any:

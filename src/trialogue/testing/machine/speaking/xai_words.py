@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from trialogue._codec import b64decode, b64encode
 from trialogue.testing.machine.outputs import Refusal
+from trialogue.testing.machine.speaking.rates import OWN_RATE, Rate
 
-__all__ = ["refusal", "response", "session"]
+__all__ = ["item", "refusal", "response", "session"]
 
 _FLAT_PATHS: Final = (
     ("session.audio.input.turn_detection", "session.turn_detection"),
@@ -58,6 +60,21 @@ def response(shown: dict[str, Any], *, rate: int, flat: bool) -> dict[str, Any]:
     voice = _some(said, "voice")
     output = {**_with_rate(said, rate), **({} if flat else voice)}
     return {**shown, **(voice if flat else {}), "audio": {"output": output}}
+
+
+def item(shown: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
+    """Return an item with its sound at the rates that the client knows."""
+    if "content" not in shown:
+        return shown
+    rate = kept["input_rate" if shown["role"] == "user" else "output_rate"]
+    convert = Rate(OWN_RATE, rate)
+    content = [
+        {**part, "audio": b64encode(convert(b64decode(part["audio"])))}
+        if part.get("audio")
+        else part
+        for part in shown["content"]
+    ]
+    return {**shown, "content": content}
 
 
 def _some(shown: dict[str, Any], *names: str) -> dict[str, Any]:
