@@ -27,6 +27,7 @@ from dialect_line import (
 from published import BETA_CLIENT_MODELS, BETA_SERVER_MODELS, SERVER_MODELS, strangers
 from trialogue._codec import b64decode, b64encode
 from trialogue.testing import Pace, Say, XAIQuirks
+from trialogue.testing.machine.speaking import beta_words, xai_words
 from trialogue.testing.machine.speaking.rates import Rate
 
 if TYPE_CHECKING:
@@ -857,6 +858,26 @@ def test_rule_66_responses_override_little(name: str) -> None:
     assert line.of("response.done")[0]["response"]["metadata"] == {"mine": "1"}
 
 
+def test_rule_66_modalities_are_at_least_one() -> None:
+    """xAI: response overrides `modalities`, of which sound prevails."""
+    line = Line("xai")
+    wrong = error(line.say("response.create", response={"modalities": []}))
+    assert (wrong["param"], wrong["event_id"]) == ("response.modalities", "mine_0")
+    line.respond(modalities=["text", "audio"])
+    assert [one.modality for one in line.machine.responses] == ["audio"]
+
+
+def test_rule_66_telephone_audio_is_taken_as_ever() -> None:
+    """xAI: plus pcmu/pcma."""
+    line = Line("xai", lambda turn: Say("Good day.", ms=1000))
+    law = {"format": {"type": "audio/pcmu"}}
+    session = line.update(audio={"input": law, "output": law})["session"]
+    assert session["audio"]["input"]["format"] == {"type": "audio/pcmu"}
+    line.respond()
+    deltas = line.of("response.output_audio.delta")
+    assert sum(len(b64decode(one["delta"])) for one in deltas) == 8000
+
+
 def test_rule_66_forced_message_is_spoken_as_it_is() -> None:
     """xAI: `force_message` speaks verbatim, without `response.create`."""
     line = Line("xai")
@@ -1009,6 +1030,24 @@ def test_rule_66_what_the_client_does_not_see_is_as_ever() -> None:
         for talk in (xai_conversation, plain_conversation, beta_conversation)
     ]
     assert held[0] == held[1] == held[2]
+
+
+def test_rules_65_66_session_that_says_nothing_is_shown_with_what_it_has() -> None:
+    """A session without output has no voice in any dialect."""
+    heard = {"format": {"type": "audio/pcm", "rate": 24000}, "turn_detection": None}
+    shown = {"object": "realtime.transcription_session", "audio": {"input": heard}}
+    assert beta_words.session(shown, 0.8) == {
+        "object": "realtime.transcription_session",
+        "input_audio_format": "pcm16",
+        "turn_detection": None,
+        "temperature": 0.8,
+    }
+    kept = {"tools": None, "transcription": None, "input_rate": 8000}
+    rest = {"output_rate": 8000, "reasoning": None, "resumption": None}
+    flat = xai_words.session(shown, kept | rest, flat=True)
+    assert flat["audio"]["output"] == {}
+    assert flat["audio"]["input"]["format"]["rate"] == 8000
+    assert "voice" not in flat
 
 
 @pytest.mark.parametrize("dialect", ["openai", "azure", "beta", "xai"])
