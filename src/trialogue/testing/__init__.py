@@ -6,6 +6,7 @@ without a key, a network or a real clock.
 
 from trialogue.testing.agent_run import AgentRun, Exchange
 from trialogue.testing.connection import Connection, LogEntry
+from trialogue.testing.cue_sheet import CueSheet
 from trialogue.testing.faults import (
     Fault,
     close,
@@ -36,6 +37,7 @@ from trialogue.testing.observed import ModelReply, ToolCall
 from trialogue.testing.running import run_agent
 from trialogue.testing.scheduling import CancelAtStep, seeded
 from trialogue.testing.script import (
+    AsyncReply,
     Brain,
     Call,
     Fail,
@@ -57,12 +59,14 @@ from trialogue.testing.watermark import Mark, config_hash, decode
 __all__ = [
     "AgentRun",
     "Answer",
+    "AsyncReply",
     "Brain",
     "Call",
     "CancelAtStep",
     "Committed",
     "Connection",
     "Cue",
+    "CueSheet",
     "Exchange",
     "Fail",
     "Fault",

@@ -23,6 +23,7 @@ _AZURE_V1: Final = "/openai/v1/realtime"
 _AZURE_DATED: Final = "/openai/realtime"
 _AZURE: Final = (_AZURE_V1, _AZURE_DATED)
 _KEY_PROTOCOLS: Final = ("openai-insecure-api-key.", "xai-client-secret.")
+_BETA: Final = "realtime=v1"
 _BETA_PROTOCOL: Final = "openai-beta.realtime-v1"
 
 SURFACES: Final[Mapping[Dialect, Mapping[str, Dialect]]] = {
@@ -107,8 +108,27 @@ class Dialled:
 
     @property
     def beta(self) -> bool:
-        """Whether the client asks for the beta's shape."""
-        return "openai-beta" in self.headers or _BETA_PROTOCOL in self.subprotocols
+        """Whether the client asks for the beta's shape, by header or subprotocol."""
+        asked = self.headers.get("openai-beta", "").split(",")
+        return (
+            _BETA in (one.strip() for one in asked)
+            or _BETA_PROTOCOL in self.subprotocols
+        )
+
+    @property
+    def intent(self) -> str | None:
+        """What the connection is for, if not for a conversation."""
+        return self.query.get("intent")
+
+    @property
+    def call_id(self) -> str | None:
+        """The call to join, or None."""
+        return self.query.get("call_id")
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether the connection has to name a model (§1.1)."""
+        return self.intent != "transcription" and self.call_id is None
 
     @property
     def subprotocol(self) -> str | None:

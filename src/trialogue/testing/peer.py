@@ -16,6 +16,7 @@ import trio
 from trialogue._codec import dumps, loads
 from trialogue.dialects.openai.wire import unstructure
 from trialogue.realtime.unwrapping import single
+from trialogue.testing.composing import Composer
 from trialogue.testing.connection import Connection, LogEntry, elided
 from trialogue.testing.faults import (
     Action,
@@ -108,6 +109,7 @@ class Peer:
         plan: what goes wrong.
         on_step: called after each step of the machine.
         close_timeout: seconds that a close frame of ours waits for its answer.
+        composer: runs the brain where that is asynchronous.
     """
 
     connection: Connection
@@ -116,6 +118,7 @@ class Peer:
     plan: FaultPlan
     on_step: Callable[[Connection, Sequence[LogEntry]], None]
     close_timeout: float
+    composer: Composer
     _inbound: DelayLine[_Arriving] = attrs.field(factory=DelayLine, init=False)
     _outbound: DelayLine[_Leaving] = attrs.field(factory=DelayLine, init=False)
     _accepted: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -142,6 +145,7 @@ class Peer:
                 self._emit(greeting)
                 with single():
                     async with trio.open_nursery() as nursery:
+                        self.composer.attach(nursery, self._inbound.wake)
                         nursery.start_soon(self._read)
                         nursery.start_soon(self._think)
                         nursery.start_soon(self._write)

@@ -13,6 +13,8 @@ from trialogue.testing.machine.speaking.openai import OpenAI
 from trialogue.testing.machine.speaking.xai import XAI
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from trialogue.testing.machine.host import Host
     from trialogue.testing.machine.outputs import Output, Refusal
     from trialogue.testing.script import Brain
@@ -23,7 +25,7 @@ __all__ = ["Speaking", "speaking"]
 class Speaking(Protocol):
     """One connection's dialect."""
 
-    def read(self, text: str) -> Any:
+    def read(self, text: str, supported: Collection[str]) -> Any:
         """Return a client's frame as an event of the machine.
 
         Raises:

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from trialogue.dialects.openai.wire import UNSET, UnknownServerEvent, unstructure
 from trialogue.testing.machine.outputs import Hangup
+from trialogue.testing.machine.parsing import parse
 from trialogue.testing.machine.speaking import beta_words as words
 from trialogue.testing.machine.speaking.beta_events import EVENTS
 from trialogue.testing.machine.speaking.beta_requests import as_asked
-from trialogue.testing.machine.speaking.openai import own, read
+from trialogue.testing.machine.speaking.openai import own
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from trialogue.testing.machine.host import Host
     from trialogue.testing.machine.outputs import Output, Refusal
@@ -38,10 +39,10 @@ class Beta:
         self._asked: dict[str, Any] = {}
         self._of_response: dict[str, float] = {}
 
-    def read(self, text: str) -> Any:
+    def read(self, text: str, supported: Collection[str]) -> Any:
         """See `Speaking`."""
         self._asked = {}
-        event = read(text, EVENTS)
+        event = parse(text, supported, EVENTS)
         asked = own(as_asked, event)
         for name in ("session", "response"):
             given = getattr(getattr(event, name, UNSET), "temperature", UNSET)

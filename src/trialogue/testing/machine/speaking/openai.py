@@ -4,35 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trialogue.dialects.openai.wire import (
-    CLIENT_EVENTS,
-    ClientEvents,
-    UnknownClientEvent,
-    WireError,
-    check_client_event,
-    decode_client_event,
-    or_none,
-)
+from trialogue.dialects.openai.wire import WireError, or_none
+from trialogue.testing.machine.parsing import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from trialogue.testing.machine.outputs import Output, Refusal
     from trialogue.testing.script import Brain
 
-__all__ = ["OpenAI", "own", "read"]
-
-
-def read(text: str, events: ClientEvents = CLIENT_EVENTS) -> Any:
-    """Return the event that a frame is, by the classes of a dialect.
-
-    Raises:
-        WireError: it is none of them, or a wrong one.
-    """
-    event = decode_client_event(text, events)
-    if isinstance(event, UnknownClientEvent):
-        raise check_client_event(event.data, events)[0]
-    return event
+__all__ = ["OpenAI", "own"]
 
 
 def own(as_asked: Callable[[Any], Any], event: Any) -> Any:
@@ -51,9 +32,9 @@ def own(as_asked: Callable[[Any], Any], event: Any) -> Any:
 class OpenAI:
     """Says everything as the machine does."""
 
-    def read(self, text: str) -> Any:
+    def read(self, text: str, supported: Collection[str]) -> Any:
         """See `Speaking`."""
-        return read(text)
+        return parse(text, supported)
 
     def reworded(self, refusal: Refusal) -> Refusal:
         """See `Speaking`."""

@@ -20,8 +20,9 @@ from trialogue.dialects.openai.wire.items import (
     Message,
 )
 from trialogue.testing.machine.outputs import Hangup, Refusal
+from trialogue.testing.machine.parsing import parse
 from trialogue.testing.machine.speaking import xai_words as words
-from trialogue.testing.machine.speaking.openai import own, read
+from trialogue.testing.machine.speaking.openai import own
 from trialogue.testing.machine.speaking.rates import OWN_RATE, Rate
 from trialogue.testing.machine.speaking.xai_events import (
     FLAT_EVENTS,
@@ -42,7 +43,7 @@ from trialogue.testing.machine.speaking.xai_requests import (
 from trialogue.testing.machine.speaking.xai_transcripts import Transcripts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from trialogue.testing.machine.host import Host
     from trialogue.testing.machine.outputs import Output
@@ -84,12 +85,12 @@ class XAI:
 
     # Requests
 
-    def read(self, text: str) -> Any:
+    def read(self, text: str, supported: Collection[str]) -> Any:
         """See `Speaking`."""
         self._asked, self._forced = {}, None
         flat = self._quirks.flat_session
         try:
-            event = read(text, FLAT_EVENTS if flat else NESTED_EVENTS)
+            event = parse(text, supported, FLAT_EVENTS if flat else NESTED_EVENTS)
             return own(self._as_asked, event)
         except WireError as wrong:
             if self._quirks.own_codes:
