@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from trialogue.dialects.openai.wire import (
     CLIENT_EVENTS,
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trialogue.testing.machine.outputs import Output, Refusal
-    from trialogue.testing.script import Brain
+    from trialogue.testing.script import Turn
 
 __all__ = ["OpenAI", "own", "read"]
+
+T = TypeVar("T")
 
 
 def read(text: str, events: ClientEvents = CLIENT_EVENTS) -> Any:
@@ -59,7 +61,7 @@ class OpenAI:
         """See `Speaking`."""
         return refusal
 
-    def brain(self, brain: Brain) -> Brain:
+    def brain(self, brain: Callable[[Turn], T]) -> Callable[[Turn], T | str]:
         """See `Speaking`."""
         return brain
 
