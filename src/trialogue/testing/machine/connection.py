@@ -19,7 +19,7 @@ from trialogue.testing.machine.ids import Ids
 from trialogue.testing.machine.items import Items
 from trialogue.testing.machine.keeping import Keeping
 from trialogue.testing.machine.outputs import Output, Refusal
-from trialogue.testing.machine.parsing import CONVERSATION, TRANSCRIPTION, parse
+from trialogue.testing.machine.parsing import CONVERSATION, TRANSCRIPTION
 from trialogue.testing.machine.ranges import check_reasoning
 from trialogue.testing.machine.responses import Responses
 from trialogue.testing.machine.settings import Settings

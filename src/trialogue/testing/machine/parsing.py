@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from trialogue._codec import dumps, loads
 from trialogue.dialects.openai.wire import (
     CLIENT_EVENTS,
-    ClientEvents,
     UNSET,
+    ClientEvents,
     WireError,
     structure_client_event,
 )

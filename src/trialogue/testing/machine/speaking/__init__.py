@@ -6,20 +6,22 @@ event of that protocol, and says the machine's events in its own words.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from trialogue.testing.machine.speaking.beta import Beta
 from trialogue.testing.machine.speaking.openai import OpenAI
 from trialogue.testing.machine.speaking.xai import XAI
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from trialogue.testing.machine.host import Host
     from trialogue.testing.machine.outputs import Output, Refusal
-    from trialogue.testing.script import Brain
+    from trialogue.testing.script import Turn
 
 __all__ = ["Speaking", "speaking"]
+
+T = TypeVar("T")
 
 
 class Speaking(Protocol):
@@ -37,7 +39,7 @@ class Speaking(Protocol):
         """Return a refusal of the machine in the dialect's words."""
         ...
 
-    def brain(self, brain: Brain) -> Brain:
+    def brain(self, brain: Callable[[Turn], T]) -> Callable[[Turn], T | str]:
         """Return what the model says, where a client can say it for it."""
         ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from trialogue.dialects.openai.wire import UNSET, UnknownServerEvent, unstructure
 from trialogue.testing.machine.outputs import Hangup
@@ -13,13 +13,15 @@ from trialogue.testing.machine.speaking.beta_requests import as_asked
 from trialogue.testing.machine.speaking.openai import own
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from trialogue.testing.machine.host import Host
     from trialogue.testing.machine.outputs import Output, Refusal
-    from trialogue.testing.script import Brain
+    from trialogue.testing.script import Turn
 
 __all__ = ["Beta"]
+
+T = TypeVar("T")
 
 _WARM: Final = 0.8
 
@@ -55,7 +57,7 @@ class Beta:
         self._asked = {}
         return words.refusal(refusal)
 
-    def brain(self, brain: Brain) -> Brain:
+    def brain(self, brain: Callable[[Turn], T]) -> Callable[[Turn], T | str]:
         """See `Speaking`."""
         return brain
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from trialogue.dialects.openai.wire import WireError, or_none
 from trialogue.testing.machine.parsing import parse
@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from trialogue.testing.machine.outputs import Output, Refusal
-    from trialogue.testing.script import Brain
+    from trialogue.testing.script import Turn
 
 __all__ = ["OpenAI", "own"]
+
+T = TypeVar("T")
 
 
 def own(as_asked: Callable[[Any], Any], event: Any) -> Any:
@@ -40,7 +42,7 @@ class OpenAI:
         """See `Speaking`."""
         return refusal
 
-    def brain(self, brain: Brain) -> Brain:
+    def brain(self, brain: Callable[[Turn], T]) -> Callable[[Turn], T | str]:
         """See `Speaking`."""
         return brain
 

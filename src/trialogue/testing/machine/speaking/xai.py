@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
@@ -43,13 +43,15 @@ from trialogue.testing.machine.speaking.xai_requests import (
 from trialogue.testing.machine.speaking.xai_transcripts import Transcripts
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from trialogue.testing.machine.host import Host
     from trialogue.testing.machine.outputs import Output
-    from trialogue.testing.script import Brain, Reply, Turn
+    from trialogue.testing.script import Turn
 
 __all__ = ["XAI"]
+
+T = TypeVar("T")
 
 _TRANSCRIPTION: Final = "conversation.item.input_audio_transcription."
 
@@ -127,10 +129,10 @@ class XAI:
         flat, own_code = self._quirks.flat_session, self._quirks.own_codes
         return words.refusal(refusal, flat=flat, own_code=own_code)
 
-    def brain(self, brain: Brain) -> Brain:
+    def brain(self, brain: Callable[[Turn], T]) -> Callable[[Turn], T | str]:
         """See `Speaking`."""
 
-        def forced_or(turn: Turn) -> Reply:
+        def forced_or(turn: Turn) -> T | str:
             line, self._forced = self._forced, None
             return brain(turn) if line is None else line
 
