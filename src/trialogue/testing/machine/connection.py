@@ -82,9 +82,12 @@ class Machine:
             self._settings, session_id=self._host.ids.new("sess"), model=""
         )
         self._speaking = speaking(self._host)
-        brain = self._speaking.brain(brain)
         self._responses = Responses(
-            self._host, brain, lambda: self.session, index, keeping
+            self._host,
+            self._speaking.brain(brain),
+            lambda: self.session,
+            index,
+            keeping,
         )
         self._turns = Turns(
             self._host, transcriber, self._responses, self._input_config, keeping, sheet
