@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenAI", "own", "read"]
 
-T = TypeVar("T")
+B = TypeVar("B", bound="Callable[[Turn], Any]")
 
 
 def read(text: str, events: ClientEvents = CLIENT_EVENTS) -> Any:
@@ -61,7 +61,7 @@ class OpenAI:
         """See `Speaking`."""
         return refusal
 
-    def brain(self, brain: Callable[[Turn], T]) -> Callable[[Turn], T | str]:
+    def brain(self, brain: B) -> B:
         """See `Speaking`."""
         return brain
 
