@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Speaking", "speaking"]
 
-T = TypeVar("T")
+B = TypeVar("B", bound="Callable[[Turn], Any]")
 
 
 class Speaking(Protocol):
@@ -39,7 +39,7 @@ class Speaking(Protocol):
         """Return a refusal of the machine in the dialect's words."""
         ...
 
-    def brain(self, brain: Callable[[Turn], T]) -> Callable[[Turn], T | str]:
+    def brain(self, brain: B) -> B:
         """Return what the model says, where a client can say it for it."""
         ...
 

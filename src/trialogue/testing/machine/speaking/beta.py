@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Beta"]
 
-T = TypeVar("T")
+B = TypeVar("B", bound="Callable[[Turn], Any]")
 
 _WARM: Final = 0.8
 
@@ -57,7 +57,7 @@ class Beta:
         self._asked = {}
         return words.refusal(refusal)
 
-    def brain(self, brain: Callable[[Turn], T]) -> Callable[[Turn], T | str]:
+    def brain(self, brain: B) -> B:
         """See `Speaking`."""
         return brain
 

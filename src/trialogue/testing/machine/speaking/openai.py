@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenAI", "own"]
 
-T = TypeVar("T")
+B = TypeVar("B", bound="Callable[[Turn], Any]")
 
 
 def own(as_asked: Callable[[Any], Any], event: Any) -> Any:
@@ -42,7 +42,7 @@ class OpenAI:
         """See `Speaking`."""
         return refusal
 
-    def brain(self, brain: Callable[[Turn], T]) -> Callable[[Turn], T | str]:
+    def brain(self, brain: B) -> B:
         """See `Speaking`."""
         return brain
 

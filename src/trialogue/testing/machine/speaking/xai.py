@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import attrs
 
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 __all__ = ["XAI"]
 
-T = TypeVar("T")
+B = TypeVar("B", bound="Callable[[Turn], Any]")
 
 _TRANSCRIPTION: Final = "conversation.item.input_audio_transcription."
 
@@ -129,14 +129,14 @@ class XAI:
         flat, own_code = self._quirks.flat_session, self._quirks.own_codes
         return words.refusal(refusal, flat=flat, own_code=own_code)
 
-    def brain(self, brain: Callable[[Turn], T]) -> Callable[[Turn], T | str]:
+    def brain(self, brain: B) -> B:
         """See `Speaking`."""
 
-        def forced_or(turn: Turn) -> T | str:
+        def forced_or(turn: Turn) -> Any:
             line, self._forced = self._forced, None
             return brain(turn) if line is None else line
 
-        return forced_or
+        return cast("B", forced_or)
 
     # Answers
 
