@@ -24,7 +24,14 @@ from trialogue.testing.faults import (
     swallow,
 )
 from trialogue.testing.happenings import Happenings
-from trialogue.testing.machine import Committed, Keeping, Pace, ResponseRecord, Settings
+from trialogue.testing.machine import (
+    Committed,
+    Keeping,
+    Pace,
+    ResponseRecord,
+    Settings,
+    XAIQuirks,
+)
 from trialogue.testing.network import Network
 from trialogue.testing.observed import ModelReply, ToolCall
 from trialogue.testing.running import run_agent
@@ -84,6 +91,7 @@ __all__ = [
     "Turn",
     "TurnUnfinished",
     "Utterances",
+    "XAIQuirks",
     "close",
     "config_hash",
     "cut",

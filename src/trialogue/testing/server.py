@@ -13,6 +13,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
 import trio
 import trio.testing
 
@@ -21,7 +22,7 @@ from trialogue.realtime.unwrapping import single
 from trialogue.testing.composing import Composer
 from trialogue.testing.connection import Connection, LogEntry
 from trialogue.testing.cue_sheet import CueSheet, replying
-from trialogue.testing.dialled import Dialled
+from trialogue.testing.dialled import SURFACES, Dialled
 from trialogue.testing.faults import ConnectFault, Fault, FaultPlan
 from trialogue.testing.http import Posted, read_post
 from trialogue.testing.machine import Keeping, Machine, Settings
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RealtimeServer", "open_realtime_server"]
 
-PATHS: Final = ("/v1/realtime", "/openai/v1/realtime", "/openai/realtime")
 SECRETS: Final = "/client_secrets"
 LOG_PATH: Final = "/debug/log"
 _REQUEST_SECONDS: Final = 60.0
@@ -241,7 +241,8 @@ class RealtimeServer:
             RuntimeError: it does not listen.
         """
         scheme, host, port = self._listening()
-        return f"{scheme}://{host}:{port}{PATHS[0]}"
+        path = next(iter(SURFACES[self.settings.dialect]))
+        return f"{scheme}://{host}:{port}{path}"
 
     def _listening(self) -> tuple[str, str, int]:
         if self._address is None:
@@ -291,7 +292,7 @@ class RealtimeServer:
         if dialled.path == LOG_PATH and status is None:
             await self._show_log(socket)
             return
-        if dialled.path not in PATHS:
+        if dialled.speaks(self.settings.dialect) is None:
             status = status or 404
         status = status or self._azure_refusal(dialled)
         if status is not None:
@@ -337,7 +338,9 @@ class RealtimeServer:
         dialled = Dialled.read(post.target, post.headers)
         if status is not None:
             return status, refused(None, "Refused by the local server.")
-        if dialled.path not in [f"{path}{SECRETS}" for path in PATHS[:2]]:
+        surfaces = SURFACES[self.settings.dialect].items()
+        at = [f"{path}{SECRETS}" for path, speaks in surfaces if speaks != "beta"]
+        if dialled.path not in at:
             return 404, refused(None, "There is no such resource.")
         if not self.settings.accepts_key(dialled.key):
             return 401, refused("invalid_api_key", "Incorrect API key provided.")
@@ -349,7 +352,7 @@ class RealtimeServer:
         index, self.accepted = self.accepted, self.accepted + 1
         log = deque[LogEntry](maxlen=self._keeping.entries)
         composer = Composer(replying(self._cues, self.brain))
-        machine = self._machine(index, composer)
+        machine = self._machine(index, composer, dialled)
         connection = Connection(index, machine, trio.current_time(), target, log)
         self.connections.append(connection)
         self._forget_old()
@@ -387,12 +390,13 @@ class RealtimeServer:
             self.connections.remove(old)
             self._forgotten_errors += old.protocol_errors
 
-    def _machine(self, index: int, composer: Composer) -> Machine:
+    def _machine(self, index: int, composer: Composer, dialled: Dialled) -> Machine:
+        speaks = dialled.speaks(self.settings.dialect) or self.settings.dialect
         known = (self.utterances, Cues(self._cues))
         return Machine(
             composer,
             FirstOf(known if self._sheet is None else (self._sheet, *known)),
-            self.settings,
+            attrs.evolve(self.settings, dialect=speaks),
             index=index,
             seed=self._seed,
             next_mark=lambda: next(self._marks),

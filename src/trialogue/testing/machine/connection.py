@@ -19,10 +19,11 @@ from trialogue.testing.machine.ids import Ids
 from trialogue.testing.machine.items import Items
 from trialogue.testing.machine.keeping import Keeping
 from trialogue.testing.machine.outputs import Output, Refusal
-from trialogue.testing.machine.parsing import CONVERSATION, TRANSCRIPTION, parse
+from trialogue.testing.machine.parsing import CONVERSATION, TRANSCRIPTION
 from trialogue.testing.machine.ranges import check_reasoning
 from trialogue.testing.machine.responses import Responses
 from trialogue.testing.machine.settings import Settings
+from trialogue.testing.machine.speaking import speaking
 from trialogue.testing.machine.turns import Turns
 from trialogue.testing.script import Brain, Reply, Turn, echo
 from trialogue.testing.speech import Cues, Transcriber
@@ -80,8 +81,13 @@ class Machine:
         self.session: Session = configuration.initial(
             self._settings, session_id=self._host.ids.new("sess"), model=""
         )
+        self._speaking = speaking(self._host)
         self._responses = Responses(
-            self._host, brain, lambda: self.session, index, keeping
+            self._host,
+            self._speaking.brain(brain),
+            lambda: self.session,
+            index,
+            keeping,
         )
         self._turns = Turns(
             self._host, transcriber, self._responses, self._input_config, keeping, sheet
@@ -157,7 +163,7 @@ class Machine:
         refusal = self._judge(None if unjudged else model or "", known, beta)
         if refusal is not None:
             self._turn_away(*refusal)
-            return self._host.take()
+            return self._take()
         assert self.session.id
         self.session = configuration.initial(
             self._settings,
@@ -172,11 +178,11 @@ class Machine:
                 self.session = attached.begin(self.session, self._settings)
             except Refusal as wrong:
                 self._turn_away(4000, str(wrong.code), wrong.message, wrong.param)
-                return self._host.take()
+                return self._take()
         self._turns.reconfigured()
         self._host.emit(tell.SessionCreated, session=self.session)
         self._host.after(self._settings.max_duration * 1000, self._expire)
-        return self._host.take()
+        return self._take()
 
     def _turn_away(
         self, code: int, name: str, message: str, param: str | None = None
@@ -190,7 +196,7 @@ class Machine:
         """Return close code, error code and message; the model may need no judging."""
         if not known:
             return 3000, "invalid_api_key", "Incorrect API key provided."
-        if beta:
+        if beta and self._settings.dialect != "beta":
             message = "The beta shape of this API is disabled."
             return 4000, "beta_api_shape_disabled", message
         if model is None:
@@ -214,6 +220,9 @@ class Machine:
         self._host.error("session_expired", message)
         self._close(1001, message)
 
+    def _take(self) -> list[Output]:
+        return self._speaking.told(self._host.take())
+
     def deadline(self) -> float:
         """Return when `tick` has something to do, or infinity."""
         return self._host.agenda.deadline()
@@ -225,14 +234,14 @@ class Machine:
             if entry.act is not None:
                 entry.act()
         self._host.now = max(self._host.now, now)
-        return self._host.take()
+        return self._take()
 
     def receive(self, text: str, now: float) -> list[Output]:
         """Take a frame, and return what is sent because of it, or was due before."""
         outputs = self.tick(now)
         if not self._over:
             self._receive(text)
-        return outputs + self._host.take()
+        return outputs + self._take()
 
     def receive_binary(self, now: float) -> list[Output]:
         """Refuse a binary frame (§1.4)."""
@@ -247,18 +256,18 @@ class Machine:
         outputs = self.tick(now)
         if not self._over:
             self._host.error(code, message, event_id=event_id)
-        return outputs + self._host.take()
+        return outputs + self._take()
 
     def _receive(self, text: str) -> None:
         try:
-            event = parse(text, self._supported)
+            event = self._speaking.read(text, self._supported)
         except WireError as wrong:
             self._object(wrong, wrong.event_id)
             return
         try:
             self._do(event)
         except Refusal as refusal:
-            self._object(refusal, or_none(event.event_id))
+            self._object(self._speaking.reworded(refusal), or_none(event.event_id))
 
     def _object(self, wrong: WireError | Refusal, event_id: str | None) -> None:
         echoed = event_id if self._settings.echo_event_id else None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from trialogue._codec import dumps, loads
 from trialogue.dialects.openai.wire import (
     CLIENT_EVENTS,
     UNSET,
+    ClientEvents,
     WireError,
     structure_client_event,
 )
@@ -16,7 +17,6 @@ from trialogue.testing.machine.outputs import too_long
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from trialogue.dialects.openai.wire.client_events import KnownClientEvent
 
 __all__ = ["CONVERSATION", "TRANSCRIPTION", "loaded", "parse"]
 
@@ -34,7 +34,9 @@ TRANSCRIPTION: Final = tuple(
 """Those that a session without responses takes (§12.1)."""
 
 
-def parse(text: str, supported: Collection[str]) -> KnownClientEvent:
+def parse(
+    text: str, supported: Collection[str], events: ClientEvents = CLIENT_EVENTS
+) -> Any:
     """Read a client's frame as the real server does.
 
     Raises:
@@ -45,7 +47,7 @@ def parse(text: str, supported: Collection[str]) -> KnownClientEvent:
     named = event_id if isinstance(event_id, str) else None
     if isinstance(kind, str) and kind not in supported:
         raise _unsupported(supported, named)
-    event = cast("KnownClientEvent", structure_client_event(data))
+    event: Any = structure_client_event(data, events)
     if event.event_id is not UNSET and len(event.event_id) > EVENT_ID_LIMIT:
         long = too_long("event_id", EVENT_ID_LIMIT, len(event.event_id))
         code = long.code or ""
