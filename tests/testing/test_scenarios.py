@@ -41,6 +41,8 @@ from trialogue.testing import (
     swallow,
 )
 from trialogue.testing.faults import BROKEN_FRAMES
+from trialogue.testing.machine.quirks import XAIQuirks
+from trialogue.testing.scenarios import with_dialect
 from trialogue.testing.scenarios.loading import DO
 
 if TYPE_CHECKING:
@@ -166,6 +168,10 @@ async def test_server_does_what_a_file_says(tmp_path: Path) -> None:
         ),
         ("[settings]\npace = 3", r"settings.pace: expected a table"),
         (
+            '[settings]\ndialect = "x"',
+            r'dialect: expected one of "openai"',
+        ),
+        (
             '[settings.pace]\nburst = "x"',
             r"\[settings.pace\]: burst: expected a number, got a string",
         ),
@@ -224,6 +230,30 @@ def test_mistake_is_named_with_file_table_and_key(
         load_scenario(path)
     assert str(raised.value).startswith(f"{path}: ")
     assert "\n" not in str(raised.value)
+
+
+def test_settings_of_another_dialect_have_what_is_usual_there() -> None:
+    assert with_dialect(Settings(max_duration=9), "xai") == Settings(
+        dialect="xai", max_duration=9
+    )
+
+
+def test_dialect_with_its_quirks_is_a_setting(tmp_path: Path) -> None:
+    """And the words of it name frames."""
+    text = """
+        [settings]
+        dialect = "xai"
+        reasoning = true
+        [settings.xai]
+        item_done = true
+        [[faults]]
+        do = "swallow"
+        event = "response.text.delta"
+        """
+    scenario = load_scenario(written(tmp_path, text))
+    quirks = XAIQuirks(item_done=True)
+    assert scenario.settings == Settings(dialect="xai", reasoning=True, xai=quirks)
+    assert scenario.faults == (swallow("response.text.delta"),)
 
 
 def test_file_that_is_no_text_is_named(tmp_path: Path) -> None:
@@ -320,6 +350,9 @@ SCENARIOS = st.builds(
     settings=st.builds(
         Settings,
         keys=st.none() | st.frozensets(TEXT),
+        dialect=st.sampled_from(["openai", "azure", "beta", "xai"]),
+        xai=st.sampled_from([XAIQuirks(), XAIQuirks(ping_seconds=3)]),
+        voice=TEXT,
         reasoning=st.booleans(),
         instructions=TEXT,
         max_duration=st.floats(0, allow_nan=False),
@@ -367,8 +400,9 @@ def test_what_is_dumped_is_loaded_again(
         (Scenario(settings=Settings(wall=lambda: 0.0)), "Settings.wall"),
         (
             Scenario(settings=Settings(pace=Pace(rate_limits_ms=None))),
-            "Pace.rate_limits_ms",
+            "Settings.pace.rate_limits_ms = None",
         ),
+        (Scenario(settings=Settings(reasoning=bool)), "Settings.reasoning"),
     ],
 )
 def test_what_has_no_form_in_a_file_is_refused(

@@ -13,9 +13,10 @@ from typing import Any, Final
 import attrs
 import trio
 
-from trialogue._codec import dumps, loads
+from trialogue._codec import dumps
 from trialogue.dialects.openai.wire import unstructure
 from trialogue.realtime.unwrapping import single
+from trialogue.testing.composing import Composer
 from trialogue.testing.connection import Connection, LogEntry, elided
 from trialogue.testing.faults import (
     BROKEN_FRAMES,
@@ -37,6 +38,7 @@ from trialogue.testing.faults import (
     beginning_of,
 )
 from trialogue.testing.machine import Hangup, Output
+from trialogue.testing.machine.parsing import loaded
 from trialogue.testing.network import Network
 from trialogue.testing.reader import Arriving, Reader
 from trialogue.testing.websocket import (
@@ -90,6 +92,7 @@ class Peer:
         plan: what goes wrong.
         on_step: called after each step of the machine.
         close_timeout: seconds that a close frame of ours waits for its answer.
+        composer: runs the brain where that is asynchronous.
         random: of the network's jitter.
         accept_seconds: how long the answer to the upgrade takes.
     """
@@ -100,6 +103,7 @@ class Peer:
     plan: FaultPlan
     on_step: Callable[[Connection, Sequence[LogEntry]], None]
     close_timeout: float
+    composer: Composer
     random: Random = attrs.field(factory=Random)
     accept_seconds: float = 0.0
     _writer: Writer = attrs.field(init=False)
@@ -138,6 +142,7 @@ class Peer:
                 self._emit(greeting)
                 with self._alive, single():
                     async with trio.open_nursery() as nursery:
+                        self.composer.attach(nursery, self._reader.wake)
                         nursery.start_soon(self._reader.run, self._writer.accepted)
                         nursery.start_soon(self._think)
                         nursery.start_soon(self._writer.run)
@@ -423,7 +428,7 @@ class Peer:
 def _event(text: str) -> dict[str, Any]:
     """Return the JSON object, or an empty one: the machine will refuse the text."""
     try:
-        event = loads(text)
+        event = loaded(text)
     except ValueError:
         return {}
     return event if isinstance(event, dict) else {}

@@ -18,7 +18,8 @@ import trio
 
 from trialogue._codec import dumps
 from trialogue.errors import ConfigurationError
-from trialogue.testing.scenarios import Scenario, load_scenario
+from trialogue.testing.dialled import SURFACES
+from trialogue.testing.scenarios import Scenario, load_scenario, with_dialect
 from trialogue.testing.script import Brain, echo
 from trialogue.testing.server import RealtimeServer
 from trialogue.testing.speech import Utterances
@@ -158,6 +159,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tls-key", metavar="FILE", help="its key (PEM), if it is in another file"
     )
+    parser.add_argument(
+        "--dialect", choices=tuple(SURFACES), help="whose manner; default: openai"
+    )
     parser.add_argument("--api-key", help="the only key to accept; default: any")
     parser.add_argument("--log", metavar="FILE", help="write every frame as JSON lines")
 
@@ -183,6 +187,8 @@ async def _main(args: argparse.Namespace) -> None:
     utterances = Utterances()
     scenario = load_scenario(args.faults) if args.faults else Scenario()
     settings, network = scenario.settings, scenario.network
+    if args.dialect is not None:
+        settings = with_dialect(settings, args.dialect)
     if args.api_key:
         settings = attrs.evolve(settings, keys=frozenset([args.api_key]))
     if args.latency is not None:

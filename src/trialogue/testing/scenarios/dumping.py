@@ -27,16 +27,17 @@ from trialogue.testing.faults import (
     Silence,
     Stall,
 )
-from trialogue.testing.machine import Pace, Settings
-from trialogue.testing.scenarios.loading import DO, SETTINGS, fault_of
+from trialogue.testing.machine import Settings
+from trialogue.testing.scenarios.loading import DO, NESTED, SETTINGS, fault_of
 from trialogue.testing.scenarios.tables import EACH, fields_of_call, optional
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from trialogue.testing.machine.settings import Dialect
     from trialogue.testing.scenarios.scenario import Scenario
 
-__all__ = ["dump_scenario"]
+__all__ = ["dump_scenario", "with_dialect"]
 
 _NAMES: Final[Mapping[type[Any], str]] = {
     Close: "close",
@@ -67,7 +68,7 @@ def dump_scenario(scenario: Scenario) -> str:
             `Settings.accepts_model`, and has no form in a file.
     """
     lines = [*_pairs({"seed": scenario.seed})]
-    lines += _section("[network]", dict(_changes(scenario.network)))
+    lines += _section("[network]", dict(changes(scenario.network)))
     lines += _settings(scenario.settings)
     for fault in scenario.faults:
         lines += _section("[[faults]]", _fault(fault))
@@ -92,37 +93,46 @@ def _value(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, frozenset):
+        return _value(sorted(value))
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(_value, value))}]"
     return repr(value)  # an integer or a float, "inf" among them
 
 
 def _settings(settings: Settings) -> Iterator[str]:
+    told = dict(changes(settings))
     data = {field.name for field in SETTINGS}
-    for name, value in _changes(settings):
-        if name not in data:
-            raise ConfigurationError(
-                f"Settings.{name} has no form in a file: {value!r}"
-            )
-    changes = dict(_changes(settings))
-    pace = changes.pop("pace", Pace())
-    table = {
-        name: sorted(value) if isinstance(value, frozenset) else value
-        for name, value in changes.items()
+    for name, value in told.items():
+        if callable(value) or not (name in data or name in NESTED):
+            msg = f"Settings.{name} has no form in a file: {value!r}"
+            raise ConfigurationError(msg)
+    nested = {
+        name: dict(changes(told.pop(name, cls()))) for name, cls in NESTED.items()
     }
-    yield from _section("[settings]", table)
-    told = dict(_changes(pace))
-    if None in told.values():
-        raise ConfigurationError("Pace.rate_limits_ms=None has no form in a file")
-    yield from _section("[settings.pace]", told)
+    dialect = {} if settings.dialect == "openai" else {"dialect": settings.dialect}
+    yield from _section("[settings]", {**dialect, **told})
+    for name, table in nested.items():
+        for key, value in table.items():
+            if value is None:
+                msg = f"Settings.{name}.{key} = None has no form in a file"
+                raise ConfigurationError(msg)
+        yield from _section(f"[settings.{name}]", table)
 
 
-def _changes(value: Any) -> Iterator[tuple[str, Any]]:
-    usual = type(value)()
+def changes(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what is not as usual; of settings, as is usual for their dialect."""
+    is_settings = isinstance(value, Settings)
+    usual = Settings(dialect=value.dialect) if is_settings else type(value)()
     for field in attrs.fields(type(value)):
         now = getattr(value, field.name)
         if now != getattr(usual, field.name):
             yield field.name, now
+
+
+def with_dialect(settings: Settings, dialect: Dialect) -> Settings:
+    """Return the settings in another dialect, with what is usual there."""
+    return Settings(**{**dict(changes(settings)), "dialect": dialect})
 
 
 def _mixture(mixture: Mixture) -> dict[str, Any]:

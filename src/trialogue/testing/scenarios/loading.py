@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Union, get_args, get_origin
 
 from trialogue.dialects.openai.wire import CLIENT_EVENTS
 from trialogue.errors import ConfigurationError
 from trialogue.testing import faults
 from trialogue.testing.faults.mixture import CONNECT_RATES, FRAME_RATES, mixture
 from trialogue.testing.machine import Pace, Settings
+from trialogue.testing.machine.quirks import XAIQuirks
 from trialogue.testing.network import Network
 from trialogue.testing.scenarios.scenario import Scenario
 from trialogue.testing.scenarios.tables import (
@@ -20,12 +22,12 @@ from trialogue.testing.scenarios.tables import (
     fields_of_call,
     known_name,
 )
-from trialogue.tools.annotations import Namespace
+from trialogue.tools.annotations import Namespace, is_union
 from trialogue.tools.records import RecordField, fields_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from trialogue.testing.faults import ConnectFault, Fault, Mixture
 
@@ -74,11 +76,25 @@ _MIXTURE: Final = (
 _TOP: Final = ("seed", "network", "settings", "faults", "mixture")
 
 
-def _is_data(field: RecordField) -> bool:
-    return not callable(field.default)
+NESTED: Final[Mapping[str, type[Any]]] = {"pace": Pace, "xai": XAIQuirks}
+"""The settings that are tables of their own."""
 
 
-SETTINGS: Final = tuple(filter(_is_data, fields_of(Settings, Namespace({}))))
+def _data_of(fields: Iterable[RecordField]) -> Iterator[RecordField]:
+    """Yield the fields that are data, each with what of it is; functions are not."""
+    for field in fields:
+        members = get_args(field.annotation) if is_union(field.annotation) else ()
+        kinds = [one for one in members or (field.annotation,) if not _is_function(one)]
+        if kinds and field.name not in NESTED:
+            annotation: Any = Union[tuple(kinds)]  # noqa: UP007 - made, not written
+            yield RecordField(field.name, annotation, False)
+
+
+def _is_function(annotation: Any) -> bool:
+    return get_origin(annotation) is Callable
+
+
+SETTINGS: Final = tuple(_data_of(fields_of(Settings, Namespace({}))))
 """The settings that are data; what is a function has no place in a file."""
 
 
@@ -192,10 +208,12 @@ def _network(table: Mapping[str, Any]) -> Network:
 
 
 def _settings(table: Mapping[str, Any]) -> Settings:
-    values = Table(SETTINGS, "[settings]").read(
-        {key: value for key, value in table.items() if key != "pace"}
+    values = Table(SETTINGS, "[settings]", NESTED).read(
+        {key: value for key, value in table.items() if key not in NESTED}
     )
-    if "pace" in table:
-        pace = Table(fields_of(Pace, Namespace({})), "[settings.pace]")
-        values["pace"] = Pace(**pace.read(_table(table, "pace", "settings.pace")))
+    for name, cls in NESTED.items():
+        if name in table:
+            full = f"settings.{name}"
+            keys = Table(fields_of(cls, Namespace({})), f"[{full}]")
+            values[name] = cls(**keys.read(_table(table, name, full)))
     return Settings(**values)

@@ -22,6 +22,7 @@ from typing import (
 
 from trialogue.dialects.openai.wire import CLIENT_EVENTS, SERVER_EVENTS
 from trialogue.errors import ConfigurationError
+from trialogue.testing.machine.speaking.beta_words import EVENT_TYPES
 from trialogue.tools.annotations import Namespace
 from trialogue.tools.records import NO_DEFAULT, RecordField
 from trialogue.tools.structuring import ArgumentReader, ArgumentsError
@@ -34,6 +35,15 @@ __all__ = ["EACH", "Table", "check_keys", "fields_of_call", "known_name", "optio
 EACH: Final = "each"
 """What TOML says for `nth=None`."""
 
+# Of the dialects that a server may have, and of one to be overheard.
+_OTHER_EVENTS: Final = (
+    *EVENT_TYPES.values(),
+    "conversation.created",
+    "conversation.item.created",
+    "conversation.item.input_audio_transcription.updated",
+    "ping",
+    "response.mood.updated",
+)
 _EVENT_KEYS: Final = ("event", "before", "after")
 _RENAMED: Final = {"type": "event"}
 """Parameters that are called otherwise in a table."""
@@ -69,11 +79,15 @@ class Table:
     Args:
         fields: the keys, and what they take.
         where: the table's name, for errors.
+        tables: keys that are tables in it, which somebody else reads.
     """
 
-    def __init__(self, fields: Iterable[RecordField], where: str) -> None:
+    def __init__(
+        self, fields: Iterable[RecordField], where: str, tables: Iterable[str] = ()
+    ) -> None:
         self._fields = tuple(fields)
         self._where = where
+        self._tables = tuple(tables)
         self._reader = ArgumentReader(
             [_in_toml(field) for field in self._fields], Namespace({})
         )
@@ -85,7 +99,8 @@ class Table:
             ConfigurationError: a key is unknown, missing, or has a value of another
                 kind; it says where, and what was expected.
         """
-        check_keys(data, [field.name for field in self._fields], self._where)
+        names = [*(field.name for field in self._fields), *self._tables]
+        check_keys(data, names, self._where)
         try:
             values = self._reader.read(dict(data))
         except ArgumentsError as error:
@@ -104,7 +119,7 @@ class Table:
         }
 
     def _check_event(self, key: str, kind: str) -> None:
-        known = (*CLIENT_EVENTS, *SERVER_EVENTS)
+        known = (*CLIENT_EVENTS, *SERVER_EVENTS, *_OTHER_EVENTS)
         if kind not in known:
             msg = (
                 f"{self._where}: {key}: there is no event {kind!r}{_guess(kind, known)}"
