@@ -76,12 +76,12 @@ async def test_a_server_that_does_not_read_blocks_its_client_for_so_long() -> No
     ):
         await client.update()
         await client.until("session.updated")
-        begin = trio.current_time()
+        begin = server.connections[0].find("session.updated")[0].time
         # More than Linux takes into any of the two buffers.
         await client.ws.send_message("x" * 4_000_000)
-        assert trio.current_time() - begin > QUIET / 2
+        assert trio.current_time() - begin >= QUIET
         assert (await client.read())["error"]["code"] is not None
-        assert trio.current_time() - begin >= QUIET * 0.9
+        assert trio.current_time() - begin >= QUIET
 
 
 async def test_a_server_that_does_not_write_answers_later() -> None:
@@ -89,10 +89,10 @@ async def test_a_server_that_does_not_write_answers_later() -> None:
     async with over_tcp(fault) as server, greeted(server) as client:
         await client.update()
         await client.until("session.updated")
-        begin = trio.current_time()
+        begin = server.connections[0].find("session.updated")[0].time
         await client.update()
         await client.until("session.updated")
-        assert trio.current_time() - begin >= QUIET * 0.9
+        assert trio.current_time() - begin >= QUIET
 
 
 async def test_a_slow_accept_is_slow_in_the_upgrade_and_not_before() -> None:
@@ -104,7 +104,7 @@ async def test_a_slow_accept_is_slow_in_the_upgrade_and_not_before() -> None:
             while b"\r\n\r\n" not in answer:
                 answer += await stream.receive_some()
                 pieces += 1
-            assert trio.current_time() - begin >= QUIET * 0.9
+            assert trio.current_time() - begin >= QUIET
             assert pieces > 10
 
 

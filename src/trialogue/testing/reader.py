@@ -36,6 +36,7 @@ class Reader:
         self._line: DelayLine[Arriving] = DelayLine()
         self._room = trio.Event()
         self._read_again = 0.0
+        self._reading = trio.CancelScope()
 
     def __repr__(self) -> str:
         return f"<Reader in={len(self._line)}>"
@@ -44,10 +45,14 @@ class Reader:
         """Read until nothing can follow, or cancelled; not before the upgrade."""
         await accepted.wait()
         while True:
-            await trio.sleep_until(self._read_again)
-            frame = await self._socket.receive()
-            if self._read_again > trio.current_time():
-                await trio.sleep_until(self._read_again)
+            await trio.lowlevel.checkpoint()
+            await self._stalled()
+            frame: Frame | None = None
+            with trio.CancelScope() as self._reading:
+                frame = await self._socket.receive()
+            if frame is None:
+                continue  # stalled, perhaps in the middle of one
+            await self._stalled()
             self._line.put(Arriving(frame), self._way.arrival())
             if isinstance(frame, (Closed, Malformed)):
                 return
@@ -55,9 +60,15 @@ class Reader:
                 self._room = trio.Event()
                 await self._room.wait()
 
+    async def _stalled(self) -> None:
+        # Nothing may come between the last look and what follows.
+        while self._read_again > trio.current_time():
+            await trio.sleep_until(self._read_again)
+
     def stall(self, seconds: float) -> None:
-        """Read nothing for so long; a frame that comes meanwhile is read then."""
+        """Read nothing for so long, not a byte; what comes meanwhile is read then."""
         self._read_again = trio.current_time() + seconds
+        self._reading.cancel(reason="the reader is stalled")
 
     def again(self, text: str, later: float = 0.0) -> None:
         """Let a message arrive that has arrived before."""
