@@ -62,7 +62,7 @@ class Reader:
 
     async def _stalled(self) -> None:
         # Nothing may come between the last look and what follows.
-        while self._read_again > trio.current_time():
+        while self._read_again > trio.current_time():  # noqa: ASYNC110
             await trio.sleep_until(self._read_again)
 
     def stall(self, seconds: float) -> None:
