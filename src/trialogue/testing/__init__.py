@@ -24,8 +24,12 @@ from trialogue.testing.faults import (
 )
 from trialogue.testing.happenings import Happenings
 from trialogue.testing.machine import Committed, Keeping, Pace, ResponseRecord, Settings
+from trialogue.testing.machine.matching import Difference
+from trialogue.testing.machine.replaying import ReplayMismatch
 from trialogue.testing.network import Network
 from trialogue.testing.observed import ModelReply, ToolCall
+from trialogue.testing.recording import Recording, record
+from trialogue.testing.replay import ReplayServer, replay
 from trialogue.testing.running import run_agent
 from trialogue.testing.scheduling import CancelAtStep, seeded
 from trialogue.testing.script import (
@@ -46,6 +50,14 @@ from trialogue.testing.settling import TurnUnfinished
 from trialogue.testing.speech import Cue, Utterances, quiet, voice
 from trialogue.testing.virtual_time import hold_clock, in_virtual_time
 from trialogue.testing.watermark import Mark, config_hash, decode
+from trialogue.testing.wire_file import (
+    RecordedConnection,
+    RecordedEnd,
+    RecordingError,
+    WireRecording,
+    load_recording,
+)
+from trialogue.testing.wire_trace import WireTrace
 
 __all__ = [
     "AgentRun",
@@ -56,6 +68,7 @@ __all__ = [
     "Committed",
     "Connection",
     "Cue",
+    "Difference",
     "Exchange",
     "Fail",
     "Fault",
@@ -68,6 +81,12 @@ __all__ = [
     "Pace",
     "Pause",
     "RealtimeServer",
+    "RecordedConnection",
+    "RecordedEnd",
+    "Recording",
+    "RecordingError",
+    "ReplayMismatch",
+    "ReplayServer",
     "Reply",
     "ResponseRecord",
     "Rule",
@@ -80,6 +99,8 @@ __all__ = [
     "Turn",
     "TurnUnfinished",
     "Utterances",
+    "WireRecording",
+    "WireTrace",
     "close",
     "config_hash",
     "cut",
@@ -89,12 +110,15 @@ __all__ = [
     "hold_clock",
     "in_virtual_time",
     "late",
+    "load_recording",
     "lose",
     "open_realtime_server",
     "quiet",
+    "record",
     "refuse_connect",
     "refuse_upgrade",
     "reject",
+    "replay",
     "run_agent",
     "seeded",
     "silence",
