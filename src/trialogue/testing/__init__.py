@@ -25,7 +25,7 @@ from trialogue.testing.faults import (
 from trialogue.testing.happenings import Happenings
 from trialogue.testing.machine import Committed, Keeping, Pace, ResponseRecord, Settings
 from trialogue.testing.machine.matching import Difference
-from trialogue.testing.machine.replaying import ReplayMismatch
+from trialogue.testing.machine.mismatch import ReplayMismatch
 from trialogue.testing.network import Network
 from trialogue.testing.observed import ModelReply, ToolCall
 from trialogue.testing.recording import Recording, record

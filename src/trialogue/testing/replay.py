@@ -10,13 +10,13 @@ import trio
 from trialogue.realtime.unwrapping import single
 from trialogue.testing.machine.eliding import with_sound
 from trialogue.testing.machine.matching import Matching, made_by_clients
+from trialogue.testing.machine.mismatch import ReplayMismatch
 from trialogue.testing.machine.outputs import Hangup
 from trialogue.testing.machine.replaying import (
     LOST,
     Frame,
     Mode,
     ReplayMachine,
-    ReplayMismatch,
     Script,
 )
 from trialogue.testing.server import RealtimeServer
@@ -144,7 +144,9 @@ async def replay(
     server sent is sent once the frames before it have come. The first difference is
     raised in the place of whatever the block does, and so is an end that comes too
     early. A lenient one waits for as many frames of each type as came before, whatever
-    is in them, and minds nothing else. Neither looks at sound, unless it is asked to.
+    is in them, and minds nothing else; it confirms the instructions and tools that the
+    client has now, also where it changes them more often. Neither looks at sound,
+    unless it is asked to.
 
     What was recorded without sound, and what a server logged, is served with silence. A
     server's log does not say how connections ended: they stay open.

@@ -103,8 +103,8 @@ def load_recording(path: str | Path) -> WireRecording:
     for number, line in enumerate(lines, 1):
         try:
             connection, read = _read(loads(line))
-        except (ValueError, KeyError, TypeError) as error:
-            why = str(error) if type(error) is ValueError else f"it has no {error}"
+        except (ValueError, KeyError) as error:
+            why = f"it has no {error}" if isinstance(error, KeyError) else str(error)
             msg = (
                 f"{path}:{number} is no line of a recording: {why}; a recording that "
                 "was cut off can be used without its last line"
@@ -134,6 +134,8 @@ def _read(data: Any) -> tuple[int, LogEntry | RecordedEnd]:
         raise ValueError("its connection and its time are to be numbers")
     if "ended" in data:
         ended = data["ended"]
+        if not isinstance(ended, dict):
+            raise ValueError("its end is to be an object")
         return connection, RecordedEnd(time, ended["code"], ended["reason"])
     direction, event = data["direction"], data["event"]
     if direction not in ("in", "out") or not isinstance(event, dict):

@@ -13,56 +13,28 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import attrs
 
-from trialogue._codec import dumps, loads
+from trialogue._codec import loads
 from trialogue.dialects.openai.wire import UnknownServerEvent
-from trialogue.realtime.redaction import redacted, without_secrets
+from trialogue.realtime.redaction import without_secrets
 from trialogue.testing.machine.connection import Machine
+from trialogue.testing.machine.echoing import Echo
 from trialogue.testing.machine.eliding import without_sound
+from trialogue.testing.machine.mismatch import ReplayMismatch, mismatch
 from trialogue.testing.machine.outputs import Hangup, Output
 
 if TYPE_CHECKING:
     from trialogue.testing.machine.client_secrets import Attached
     from trialogue.testing.machine.matching import Difference, Matching
 
-__all__ = ["Frame", "Mode", "ReplayMachine", "ReplayMismatch", "Script"]
+__all__ = ["Frame", "Mode", "ReplayMachine", "Script"]
 
 Mode: TypeAlias = Literal["strict", "lenient"]
 
 LOST: Final = 1006
 """The close code that stands for a connection that ended without a close frame."""
 _AUDIO: Final = "input_audio_buffer.append"
+_UPDATE: Final = "session.update"
 _SAME_MOMENT: Final = 1e-6
-_WIDTH: Final = 300
-_MOST_BEFORE: Final = 8
-
-
-class ReplayMismatch(AssertionError):
-    """The client has not done what it did when it was recorded; the text says what.
-
-    Attributes:
-        connection: the index of the connection, from 0.
-        frame: which of the client's frames on it, counted from 0.
-        expected: the frame of the recording; None if it has no more.
-        got: the client's frame; None if it sent no more.
-        difference: where the two differ, if both are there and of the same type.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        connection: int,
-        frame: int,
-        expected: Mapping[str, Any] | None,
-        got: Mapping[str, Any] | None,
-        difference: Difference | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.connection = connection
-        self.frame = frame
-        self.expected = expected
-        self.got = got
-        self.difference = difference
 
 
 @attrs.frozen
@@ -124,7 +96,8 @@ class ReplayMachine(Machine):
         script: the connection of the recording; None if it has no such one.
         matching: of the ids, shared by all connections.
         mode: "strict" demands each frame in its order; "lenient" waits for as many
-            frames of each type as there were, and asks for nothing else.
+            frames of each type as there were, asks for nothing else, and confirms
+            whatever configuration the client wants.
         audio: whether frames of sound are held against the recording too.
         departed: called, once, when the client does something else; nothing is sent any
             more then.
@@ -155,6 +128,8 @@ class ReplayMachine(Machine):
         for frame in self._asked:
             self._of_type.setdefault(frame.type, []).append(frame)
             self._needed.append(self._needed[-1] + Counter([frame.type]))
+        self._echo = Echo()
+        self._beside: list[Output] = []
         self._next = 0
         self._came: list[str] = []
         self._types: Counter[str] = Counter()
@@ -223,6 +198,8 @@ class ReplayMachine(Machine):
                 self._stopped = True
             else:
                 event = self._matching.served(due.what.event)
+                if not self._strict:
+                    event = dict(self._echo.told(event))
                 sent = UnknownServerEvent(due.what.type, event)
                 outputs += [sent] * due.what.times
         return outputs
@@ -232,6 +209,8 @@ class ReplayMachine(Machine):
         outputs = self.tick(now)
         if not self._stopped:
             self._take(text, now)
+        outputs += self._beside
+        self._beside = []
         return outputs + self.tick(now)
 
     def _due(self) -> _Due | None:
@@ -283,6 +262,11 @@ class ReplayMachine(Machine):
         same = self._of_type.get(kind, [])[self._types[kind] :]
         if same:
             self._matching.difference(same[0].event, event)
+        if kind == _UPDATE:
+            self._echo.ask(event)
+            if not same:
+                answer = dict(self._echo.confirm())
+                self._beside.append(UnknownServerEvent(answer["type"], answer))
         self._types[kind] += 1
         due = self._due()
         if blocked and due is not None and due.behind > 0:
@@ -309,23 +293,17 @@ class ReplayMachine(Machine):
         difference: Difference | None = None,
     ) -> None:
         self._stopped = True
-        before = ", ".join(self._came[-_MOST_BEFORE:]) or "nothing"
-        lines = [
-            f"{what} (frame {self._next} of connection {self._index})",
-            *([] if difference is None else [f"  {difference}"]),
-            f"expected  {_shown(expected)}",
-            f"got       {_shown(got)}",
-            f"before    {before}",
-        ]
-        error = ReplayMismatch(
-            "\n".join(lines),
-            connection=self._index,
-            frame=self._next,
-            expected=expected,
-            got=got,
-            difference=difference,
+        self._departed(
+            mismatch(
+                what,
+                connection=self._index,
+                frame=self._next,
+                expected=expected,
+                got=got,
+                difference=difference,
+                before=self._came,
+            )
         )
-        self._departed(error)
 
 
 def _audible(
@@ -334,10 +312,3 @@ def _audible(
     """Where the sound was left out of the recording, its length is held alone."""
     left_out = without_sound(recorded) == recorded
     return recorded, without_sound(event) if left_out else event
-
-
-def _shown(event: Mapping[str, Any] | None) -> str:
-    if event is None:
-        return "nothing more"
-    shown = redacted(dumps(event), texts=True)
-    return shown if len(shown) <= _WIDTH else f"{shown[: _WIDTH - 1]}…"
