@@ -235,6 +235,37 @@ async def test_on_a_real_clock_a_thread_writes_all_of_it(tmp_path: Path) -> None
 
 
 @in_virtual_time
+async def test_a_disk_that_falls_behind_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trialogue.testing.recording._MOST_WAITING", 5000)
+    async with (
+        open_realtime_server(lambda turn: Say("Hello.")) as server,
+        record(tmp_path / "talk.jsonl") as recording,
+        open_session(server.model(), wire_log=recording) as session,
+    ):
+        await session.send_message("Hi." * 2000)
+        await ask(session)
+
+    assert isinstance(recording.failure, BufferError)
+    assert lines(recording.path)
+
+
+async def test_what_is_no_json_is_there_to_be_looked_at(tmp_path: Path) -> None:
+    """And ends neither the recording nor a replay of it."""
+    path = tmp_path / "talk.jsonl"
+    async with record(path) as recording:
+        tap = recording.tap("a session")
+        tap.note(4, "<", f"no JSON {KEY}")
+        tap.note(4, "<", '{"type": "x", "text": "\\ud800"}')
+        tap.note(4, ">", "[]")
+
+    assert [line["event"]["type"] for line in lines(path)] == ["", "", ""]
+    assert KEY not in path.read_text()
+    assert load_recording(path).connections[0].index == 0
+
+
+@in_virtual_time
 async def test_what_was_said_before_a_cancellation_is_there(tmp_path: Path) -> None:
     path = tmp_path / "talk.jsonl"
     with trio.move_on_after(5):

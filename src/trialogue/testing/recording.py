@@ -12,7 +12,7 @@ import os
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, final
 
 import attrs
 import trio
@@ -50,15 +50,19 @@ class _Frame:
 
     def line(self, *, audio: bool) -> str:
         try:
-            data = loads(self.text)
-        except ValueError:
-            data = None
-        if not isinstance(data, dict):
-            # Nobody can send it again; it is there to be looked at.
-            data = {"type": "", "text": without_keys(self.text)}
-        event = without_secrets(data)
-        event = event if audio else without_sound(event)
-        entry = LogEntry(self.time, self.direction, event)
+            event = loads(self.text)
+            if isinstance(event, dict):
+                return self._line_of(event, audio=audio)
+        except ValueError:  # no JSON, or with a character that JSON has no form for
+            pass
+        # Nobody can send it again; it is there to be looked at.
+        shown = without_keys(self.text).encode(errors="replace").decode()
+        return self._line_of({"type": "", "text": shown}, audio=audio)
+
+    def _line_of(self, event: dict[str, Any], *, audio: bool) -> str:
+        event = without_secrets(event)
+        shown = event if audio else without_sound(event)
+        entry = LogEntry(self.time, self.direction, shown)
         return frame_line(self.connection, entry)
 
 
