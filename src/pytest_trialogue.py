@@ -142,7 +142,8 @@ def agent_session(
         model: Any = None, **keywords: Any
     ) -> AbstractAsyncContextManager[AgentSession[Any]]:
         dialled = realtime_server.model() if model is None else model
-        return open_agent_session(dialled, **{"seed": 0, **keywords})
+        keywords.setdefault("seed", 0)
+        return open_agent_session(dialled, **keywords)
 
     return opening
 

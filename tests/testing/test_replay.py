@@ -374,6 +374,31 @@ async def test_a_lost_connection_is_lost_again(tmp_path: Path) -> None:
 
 
 @in_virtual_time
+async def test_connections_that_replace_one_another_are_told_apart(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "restarted.jsonl"
+
+    async def program(session: RealtimeSession) -> tuple[str, str]:
+        first = await ask(session, "One?")
+        await session.restart()
+        await trio.sleep(10)
+        return first, await ask(session, "Two?")
+
+    async with recorded(path) as (server, session):
+        assert await program(session) == ("One?", "Two?")
+    async with (
+        replay(path) as replaying,
+        open_session(replaying.model(), instructions="Be brief.") as session,
+    ):
+        assert await program(session) == ("One?", "Two?")
+
+    for mine, theirs in zip(replaying.connections, server.connections, strict=True):
+        assert mine.types("in") == theirs.types("in")
+        assert mine.types("out") == theirs.types("out")
+
+
+@in_virtual_time
 async def test_one_connection_too_many_is_a_mismatch(short: Path) -> None:
     async def twice() -> None:
         async with replay(short) as server:

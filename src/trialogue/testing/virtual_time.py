@@ -12,7 +12,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial, wraps
 from math import inf
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import attrs
 import trio
@@ -40,8 +40,8 @@ def in_virtual_time(test: Callable[P, Awaitable[R]]) -> Callable[P, R]:
 
     async def inside(*args: P.args, **kwargs: P.kwargs) -> R:
         async with AsyncExitStack() as stack:
-            opened: Any = await resolved(kwargs, stack)
-            return await test(*args, **opened)
+            kwargs.update(await resolved(kwargs, stack))
+            return await test(*args, **kwargs)
 
     @wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
