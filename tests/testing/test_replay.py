@@ -31,6 +31,7 @@ from trialogue.testing import (
     load_recording,
     open_realtime_server,
     record,
+    reject,
     replay,
     seeded,
     swallow,
@@ -335,6 +336,17 @@ async def test_a_lenient_replay_minds_no_words(short: Path) -> None:
         await session.update_session(instructions="Be longer still.")
         assert await ask(session, "Uno?") == "One?"
         assert await ask(session, "Dos?") == "Two?"
+
+
+@in_virtual_time
+async def test_a_replay_that_refuses_something_on_request(short: Path) -> None:
+    async with (
+        replay(short, mode="lenient") as server,
+        open_session(server.model(), instructions="Be brief.") as session,
+    ):
+        server.inject(reject("conversation.item.create", message="Not now."))
+        assert not (await session.send_message("One?")).ok
+        assert await ask(session, "One?") == "One?"
 
 
 @in_virtual_time

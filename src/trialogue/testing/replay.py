@@ -145,8 +145,9 @@ async def replay(
     raised in the place of whatever the block does, and so is an end that comes too
     early. A lenient one waits for as many frames of each type as came before, whatever
     is in them, and minds nothing else; it confirms the instructions and tools that the
-    client has now, also where it changes them more often. Neither looks at sound,
-    unless it is asked to.
+    client has now, also where it changes them more often, and leaves all else that was
+    not recorded unanswered. Neither looks at sound, unless it is asked to: what speech
+    has brought about comes when it came then.
 
     What was recorded without sound, and what a server logged, is served with silence. A
     server's log does not say how connections ended: they stay open.

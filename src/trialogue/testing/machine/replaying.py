@@ -125,7 +125,7 @@ class ReplayMachine(Machine):
         self._audio = audio
         self._of_type: dict[str, list[Frame]] = {}
         self._needed = [Counter[str]()]
-        for frame in self._asked:
+        for frame in () if self._strict else self._asked:
             self._of_type.setdefault(frame.type, []).append(frame)
             self._needed.append(self._needed[-1] + Counter([frame.type]))
         self._echo = Echo()
@@ -135,7 +135,6 @@ class ReplayMachine(Machine):
         self._types: Counter[str] = Counter()
         self._sent = 0
         self._shift = 0.0
-        self._now = 0.0
         self._stopped = False
 
     def __repr__(self) -> str:
@@ -169,7 +168,6 @@ class ReplayMachine(Machine):
         attached: Attached | None = None,
     ) -> list[Output]:
         """Greet as it did then, whoever asks."""
-        self._now = now
         self._shift = now - self._script.began
         if not self._known:
             if self._strict:
@@ -188,7 +186,6 @@ class ReplayMachine(Machine):
 
     def tick(self, now: float) -> list[Output]:
         """Return what is to be sent by then."""
-        self._now = max(self._now, now)
         outputs: list[Output] = []
         while self.deadline() <= now:
             due = self._told[self._sent]
@@ -259,12 +256,12 @@ class ReplayMachine(Machine):
 
     def _take_leniently(self, kind: str, event: dict[str, Any], now: float) -> None:
         blocked = self._due() is None
-        same = self._of_type.get(kind, [])[self._types[kind] :]
-        if same:
-            self._matching.difference(same[0].event, event)
+        ordinal, same = self._types[kind], self._of_type.get(kind, [])
+        if ordinal < len(same):
+            self._matching.difference(same[ordinal].event, event)
         if kind == _UPDATE:
             self._echo.ask(event)
-            if not same:
+            if ordinal >= len(same):
                 answer = dict(self._echo.confirm())
                 self._beside.append(UnknownServerEvent(answer["type"], answer))
         self._types[kind] += 1
