@@ -6,6 +6,7 @@ without a key, a network or a real clock.
 
 from trialogue.testing.agent_run import AgentRun, Exchange
 from trialogue.testing.connection import Connection, LogEntry
+from trialogue.testing.cue_sheet import CueSheet
 from trialogue.testing.faults import (
     Fault,
     close,
@@ -33,6 +34,7 @@ from trialogue.testing.replay import ReplayServer, replay
 from trialogue.testing.running import run_agent
 from trialogue.testing.scheduling import CancelAtStep, seeded
 from trialogue.testing.script import (
+    AsyncReply,
     Brain,
     Call,
     Fail,
@@ -62,12 +64,14 @@ from trialogue.testing.wire_trace import WireTrace
 __all__ = [
     "AgentRun",
     "Answer",
+    "AsyncReply",
     "Brain",
     "Call",
     "CancelAtStep",
     "Committed",
     "Connection",
     "Cue",
+    "CueSheet",
     "Difference",
     "Exchange",
     "Fail",

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["Dialled"]
 
 _KEY_PROTOCOL: Final = "openai-insecure-api-key."
+_BETA: Final = "realtime=v1"
+_BETA_PROTOCOL: Final = "openai-beta.realtime-v1"
 _AZURE: Final = "/openai/"
 _AZURE_V1: Final = "/openai/v1/"
 
@@ -90,8 +92,27 @@ class Dialled:
 
     @property
     def beta(self) -> bool:
-        """Whether the client asks for the beta's shape."""
-        return "openai-beta" in self.headers
+        """Whether the client asks for the beta's shape, by header or subprotocol."""
+        asked = self.headers.get("openai-beta", "").split(",")
+        return (
+            _BETA in (one.strip() for one in asked)
+            or _BETA_PROTOCOL in self.subprotocols
+        )
+
+    @property
+    def intent(self) -> str | None:
+        """What the connection is for, if not for a conversation."""
+        return self.query.get("intent")
+
+    @property
+    def call_id(self) -> str | None:
+        """The call to join, or None."""
+        return self.query.get("call_id")
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether the connection has to name a model (§1.1)."""
+        return self.intent != "transcription" and self.call_id is None
 
     @property
     def subprotocol(self) -> str | None:

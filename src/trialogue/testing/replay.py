@@ -61,7 +61,7 @@ class ReplayServer(RealtimeServer):
         self._machines: list[ReplayMachine] = []
         self._departed = trio.Event()
 
-    def _machine(self, index: int) -> ReplayMachine:
+    def _machine(self, index: int, *_: object) -> ReplayMachine:
         machine = ReplayMachine(
             self._scripts[index] if index < len(self._scripts) else None,
             self._matching,

@@ -23,7 +23,6 @@ from trialogue.testing.machine.mismatch import ReplayMismatch, mismatch
 from trialogue.testing.machine.outputs import Hangup, Output
 
 if TYPE_CHECKING:
-    from trialogue.testing.machine.client_secrets import Attached
     from trialogue.testing.machine.matching import Difference, Matching
 
 __all__ = ["Frame", "Mode", "ReplayMachine", "Script"]
@@ -158,15 +157,7 @@ class ReplayMachine(Machine):
 
     # --- as a server ---------------------------------------------------------
 
-    def open(
-        self,
-        now: float,
-        *,
-        model: str | None,
-        key: str | None,
-        beta: bool = False,
-        attached: Attached | None = None,
-    ) -> list[Output]:
+    def open(self, now: float, **_: Any) -> list[Output]:
         """Greet as it did then, whoever asks."""
         self._shift = now - self._script.began
         if not self._known:

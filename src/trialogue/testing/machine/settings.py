@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Final, Literal
@@ -44,6 +45,10 @@ def _any_realtime(model: str) -> bool:
     return "realtime" in model
 
 
+def _reasoning_model(model: str) -> bool:
+    return re.search(r"realtime-2(?!\d)", model) is not None
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """What a local server accepts, and which of the real servers it takes after.
@@ -51,7 +56,9 @@ class Settings:
     Attributes:
         keys: the accepted API keys; None accepts any that is not empty.
         accepts_model: whether a model of that name exists.
-        reasoning: whether the models take `reasoning`.
+        reasoning: whether models reason, so that they take `reasoning` and
+            `parallel_tool_calls`; or a function that tells of each by its name. By
+            default the `gpt-realtime-2` family does.
         instructions: the session's default ones.
         voice: the session's default voice.
         max_duration: seconds until the session expires.
@@ -67,7 +74,7 @@ class Settings:
 
     keys: frozenset[str] | None = attrs.field(default=None, repr=False)
     accepts_model: Callable[[str], bool] = _any_realtime
-    reasoning: bool = True
+    reasoning: bool | Callable[[str], bool] = _reasoning_model
     instructions: str = DEFAULT_INSTRUCTIONS
     voice: str = "marin"
     max_duration: float = 3600.0
@@ -84,3 +91,7 @@ class Settings:
         if self.keys is not None:
             return key in self.keys
         return bool(key) and not str(key).startswith(SECRET_PREFIX)
+
+    def reasons(self, model: str) -> bool:
+        """Whether a model of that name reasons."""
+        return self.reasoning(model) if callable(self.reasoning) else self.reasoning
