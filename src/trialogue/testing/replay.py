@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
 
@@ -61,7 +61,7 @@ class ReplayServer(RealtimeServer):
         self._machines: list[ReplayMachine] = []
         self._departed = trio.Event()
 
-    def _machine(self, index: int, *_: object) -> ReplayMachine:
+    def _machine(self, index: int, *_: Any, **__: Any) -> ReplayMachine:
         machine = ReplayMachine(
             self._scripts[index] if index < len(self._scripts) else None,
             self._matching,
