@@ -394,6 +394,8 @@ class Peer:
                     await self.socket.send_pong(payload)
                 case _Ping(payload):
                     await self.socket.send_ping(payload)
+                case Hangup(code, _) if code == ABNORMAL:
+                    self._scope.cancel()  # no close frame can say so
                 case Hangup(code, reason):
                     await self._farewell(code, reason)
                 case _CutHere():
