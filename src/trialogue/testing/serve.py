@@ -139,6 +139,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--script", default="echo", metavar="NAME|FILE")
     parser.add_argument("--api-key", help="the only key to accept; default: any")
     parser.add_argument("--log", metavar="FILE", help="write every frame as JSON lines")
+    parser.add_argument(
+        "--oddities",
+        action="store_true",
+        help="send a field and an event that no client knows, as real servers may",
+    )
 
 
 def main(args: argparse.Namespace | Sequence[str] | None = None) -> int:
@@ -170,7 +175,8 @@ async def _main(args: argparse.Namespace) -> None:
             args.host,
             brain=load_script(args.script, utterances),
             network=Network(args.latency / 1000),
-            settings=Settings(keys=keys),
+            # Some clients report an event they do not know as an error.
+            settings=Settings(keys=keys, oddities=args.oddities),
             utterances=utterances,
             log=file,
             task_status=_Announcement(),

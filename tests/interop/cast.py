@@ -1,0 +1,49 @@
+"""Who talks about what: one conversation, the same with every client.
+
+Standard library only: the programs of other projects import it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "ANSWER",
+    "ASK_ORDER",
+    "CLIPS",
+    "DESK",
+    "GREETING",
+    "LOOK_UP",
+    "ORDERS",
+    "REFUNDS",
+    "TRANSFER",
+    "WANT_MONEY",
+]
+
+DESK: Final = "You are the front desk of a shop."
+"""The first agent's instructions."""
+
+REFUNDS: Final = "You are the one who gives money back."
+"""The second agent's."""
+
+ASK_ORDER: Final = "Where is order seven?"
+"""What the caller says first: the model calls `LOOK_UP`."""
+
+LOOK_UP: Final = "look_up"
+ORDERS: Final = {7: "shipped on Monday"}
+"""What the tool knows."""
+
+ANSWER: Final = "Your order was shipped on Monday."
+"""What the model says, given the tool's output."""
+
+WANT_MONEY: Final = "I want my money back."
+"""What the caller says then: the model calls `TRANSFER`."""
+
+TRANSFER: Final = "transfer_to_refunds"
+"""The tool that hands over, named as the OpenAI Agents SDK names it."""
+
+GREETING: Final = "Good morning, this is refunds."
+"""The second agent's words. Whoever hears them has been handed over."""
+
+CLIPS: Final = {ASK_ORDER: "order.pcm", WANT_MONEY: "money.pcm"}
+"""The caller's sentences as sound, 16 bit, 24 kHz, mono: files that `run.py` writes."""

@@ -1,0 +1,171 @@
+"""Runs a client of another project against our server: ``python run.py CLIENT``.
+
+The server is `python -m trialogue serve` with `script.py`, the client a program of its
+own, each in a process with a deadline. It went well if the client ends with an exit
+status of 0, and the server's log shows the whole conversation and no error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import attrs
+import trio
+
+# Run as a program, by its path: what lies beside its package is imported from there.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from interop.cast import CLIPS
+from interop.seen import Frame, problems
+
+from trialogue.realtime.unwrapping import single
+from trialogue.testing.speech import voice
+
+HERE: Final = Path(__file__).resolve().parent
+START_SECONDS: Final = 30.0
+CLIENT_SECONDS: Final = 120.0
+STOP_SECONDS: Final = 10.0
+READY: Final = "listening on "
+
+
+@attrs.frozen
+class Client:
+    """A program of another project.
+
+    Attributes:
+        program: its file.
+        modalities: "text", "audio": how it can talk.
+        forgiven: codes of errors that real servers answer to it as well.
+    """
+
+    program: str
+    modalities: tuple[str, ...] = ("text", "audio")
+    forgiven: frozenset[str] = frozenset()
+
+
+CLIENTS: Final = {
+    "openai": Client("openai_client.py"),
+    "openai-agents": Client("openai_agents_client.py"),
+    "livekit": Client("livekit_client.py"),
+}
+
+
+class NotAsExpected(Exception):
+    """Something did not go well; the text says what."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a client in each of its modalities; return 1 if one did not go well."""
+    parser = argparse.ArgumentParser(prog="run.py", description=__doc__)
+    parser.add_argument("client", choices=sorted(CLIENTS))
+    parser.add_argument("--python", default=sys.executable, help="the client's own")
+    options = parser.parse_args(arguments)
+    client, failed = CLIENTS[options.client], False
+    for modality in client.modalities:
+        print(f"--- {options.client}, {modality}", flush=True)
+        try:
+            frames = trio.run(converse, client, modality, options.python)
+        except NotAsExpected as error:
+            failed = True
+            print(f"FAILED: {error}", flush=True)
+        else:
+            print(f"ok: {frames} frames, and all of it went over the wire", flush=True)
+    return int(failed)
+
+
+async def converse(client: Client, modality: str, python: str) -> int:
+    """Hold one conversation; return how many frames it took.
+
+    Raises:
+        NotAsExpected: the client or the server failed, or the log lacks something.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for sentence, file in CLIPS.items():
+            (folder / file).write_bytes(voice(sentence))
+        log = folder / "log.jsonl"
+        async with served("--log", str(log)) as url:
+            command = [python, str(HERE / client.program), url, modality, name]
+            await run_client(command)
+        lines = log.read_text("utf-8").splitlines()
+    frames = [Frame.of(json.loads(line)) for line in lines]
+    found = problems(frames, modality=modality, forgiven=client.forgiven)
+    if found:
+        raise NotAsExpected("; ".join(found))
+    return len(frames)
+
+
+async def run_client(command: Sequence[str]) -> None:
+    """Run a client to its end; what it prints is printed.
+
+    Raises:
+        NotAsExpected: it took too long, or its exit status is not 0.
+    """
+    with trio.move_on_after(CLIENT_SECONDS) as patience:
+        ended = await trio.run_process(command, check=False, stdin=subprocess.DEVNULL)
+    if patience.cancelled_caught:
+        raise NotAsExpected(f"the client was not through in {CLIENT_SECONDS:g} s")
+    if ended.returncode:
+        raise NotAsExpected(f"the client's exit status is {ended.returncode}")
+
+
+@asynccontextmanager
+async def served(*options: str) -> AsyncIterator[str]:
+    """Run the server while the block runs; gives its address.
+
+    Raises:
+        NotAsExpected: it did not come up, or did not end by itself when asked.
+    """
+    script = str(HERE / "script.py")
+    command = [
+        *(sys.executable, "-m", "trialogue", "serve", "--port", "0"),
+        *("--script", script, *options),
+    ]
+    run = partial(trio.run_process, command, stdout=subprocess.PIPE, check=False)
+    with single():
+        async with trio.open_nursery() as nursery:
+            process: trio.Process = await nursery.start(run)
+            try:
+                yield await address(process)
+            finally:
+                with trio.move_on_after(STOP_SECONDS, shield=True):
+                    process.send_signal(signal.SIGTERM)
+                    await process.wait()
+                # It is killed by this, if it did not end.
+                nursery.cancel_scope.cancel()
+    if process.returncode:
+        raise NotAsExpected(f"the server's exit status is {process.returncode}")
+
+
+async def address(process: trio.Process) -> str:
+    """Wait until the server listens; return where.
+
+    Raises:
+        NotAsExpected: it ended, or took too long.
+    """
+    assert process.stdout is not None
+    line = b""
+    with trio.move_on_after(START_SECONDS):
+        while not line.endswith(b"\n"):
+            data = await process.stdout.receive_some()
+            if not data:
+                break
+            line += data
+    text = line.decode(errors="replace").strip()
+    if not text.startswith(READY):
+        raise NotAsExpected("the server did not come up; what it says is above")
+    return text.removeprefix(READY)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
