@@ -8,15 +8,21 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
+    "AFTER",
     "ANSWER",
     "ASK_ORDER",
+    "BEFORE",
     "CLIPS",
     "DESK",
     "GREETING",
+    "HAND_OVER",
+    "HERE_I_AM",
     "LOOK_UP",
     "ORDERS",
+    "QUESTION",
     "REFUNDS",
     "TRANSFER",
+    "TURNS",
     "WANT_MONEY",
 ]
 
@@ -47,3 +53,15 @@ GREETING: Final = "Good morning, this is refunds."
 
 CLIPS: Final = {ASK_ORDER: "order.pcm", WANT_MONEY: "money.pcm"}
 """The caller's sentences as sound, 16 bit, 24 kHz, mono: files that `run.py` writes."""
+
+# --- handing over, to see how long it takes ------------------------------------------
+
+TURNS: Final = 10
+"""Turns of the user, each with its answer, that the conversation holds already."""
+
+BEFORE: Final = "You are the agent before the handoff."
+AFTER: Final = "You are the agent after the handoff."
+QUESTION: Final = "Who are you?"
+HERE_I_AM: Final = "I am the one after the handoff."
+HAND_OVER: Final = "hand_over"
+"""The tool that the first of these two is asked to call, in so many words."""

@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from interop.cast import (
+    AFTER,
     ANSWER,
     ASK_ORDER,
+    BEFORE,
     DESK,
     GREETING,
+    HAND_OVER,
+    HERE_I_AM,
     LOOK_UP,
     ORDERS,
     REFUNDS,
@@ -21,6 +25,7 @@ from interop.cast import (
     WANT_MONEY,
 )
 
+from trialogue.demo.handing_over import RULES
 from trialogue.testing import Call, Rule, Rules, Say
 
 if TYPE_CHECKING:
@@ -33,6 +38,10 @@ _RULES = Rules.of(
     Rule(Say(ANSWER, ms=400), agent=DESK, output=ORDERS[7]),
     Rule(Call(TRANSFER), agent=DESK, user=WANT_MONEY),
     Rule(Say(GREETING, ms=400), agent=REFUNDS),
+    Rule(Call(HAND_OVER), agent=BEFORE),
+    Rule(Say(HERE_I_AM, ms=200), agent=AFTER),
+    # Our own way of handing over, as the demo measures it.
+    *RULES,
     default=lambda turn: "I do not know what you mean.",
 )
 
