@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,16 +23,13 @@ import trio
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from interop.cast import CLIPS
+from interop.processes import NotAsExpected, serving
 from interop.seen import Frame, problems
 
-from trialogue.realtime.unwrapping import single
 from trialogue.testing.speech import voice
 
 HERE: Final = Path(__file__).resolve().parent
-START_SECONDS: Final = 30.0
 CLIENT_SECONDS: Final = 120.0
-STOP_SECONDS: Final = 10.0
-READY: Final = "listening on "
 
 
 @attrs.frozen
@@ -58,10 +52,6 @@ CLIENTS: Final = {
     "openai-agents": Client("openai_agents_client.py"),
     "livekit": Client("livekit_client.py"),
 }
-
-
-class NotAsExpected(Exception):
-    """Something did not go well; the text says what."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -94,7 +84,7 @@ async def converse(client: Client, modality: str, python: str) -> int:
         for sentence, file in CLIPS.items():
             (folder / file).write_bytes(voice(sentence))
         log = folder / "log.jsonl"
-        async with served("--log", str(log)) as url:
+        async with serving(server_command("--log", str(log))) as url:
             command = [python, str(HERE / client.program), url, modality, name]
             await run_client(command)
         lines = log.read_text("utf-8").splitlines()
@@ -103,6 +93,14 @@ async def converse(client: Client, modality: str, python: str) -> int:
     if found:
         raise NotAsExpected("; ".join(found))
     return len(frames)
+
+
+def server_command(*options: str) -> list[str]:
+    """Return how the server is started with the script, on a port of its own."""
+    return [
+        *(sys.executable, "-m", "trialogue", "serve", "--port", "0"),
+        *("--script", str(HERE / "script.py"), *options),
+    ]
 
 
 async def run_client(command: Sequence[str]) -> None:
@@ -117,54 +115,6 @@ async def run_client(command: Sequence[str]) -> None:
         raise NotAsExpected(f"the client was not through in {CLIENT_SECONDS:g} s")
     if ended.returncode:
         raise NotAsExpected(f"the client's exit status is {ended.returncode}")
-
-
-@asynccontextmanager
-async def served(*options: str) -> AsyncIterator[str]:
-    """Run the server while the block runs; gives its address.
-
-    Raises:
-        NotAsExpected: it did not come up, or did not end by itself when asked.
-    """
-    script = str(HERE / "script.py")
-    command = [
-        *(sys.executable, "-m", "trialogue", "serve", "--port", "0"),
-        *("--script", script, *options),
-    ]
-    run = partial(trio.run_process, command, stdout=subprocess.PIPE, check=False)
-    with single():
-        async with trio.open_nursery() as nursery:
-            process: trio.Process = await nursery.start(run)
-            try:
-                yield await address(process)
-            finally:
-                with trio.move_on_after(STOP_SECONDS, shield=True):
-                    process.send_signal(signal.SIGTERM)
-                    await process.wait()
-                # It is killed by this, if it did not end.
-                nursery.cancel_scope.cancel()
-    if process.returncode:
-        raise NotAsExpected(f"the server's exit status is {process.returncode}")
-
-
-async def address(process: trio.Process) -> str:
-    """Wait until the server listens; return where.
-
-    Raises:
-        NotAsExpected: it ended, or took too long.
-    """
-    assert process.stdout is not None
-    line = b""
-    with trio.move_on_after(START_SECONDS):
-        while not line.endswith(b"\n"):
-            data = await process.stdout.receive_some()
-            if not data:
-                break
-            line += data
-    text = line.decode(errors="replace").strip()
-    if not text.startswith(READY):
-        raise NotAsExpected("the server did not come up; what it says is above")
-    return text.removeprefix(READY)
 
 
 if __name__ == "__main__":

@@ -108,10 +108,8 @@ def _is_spoken_to(frame: Frame) -> bool:
 
 
 def _calls(frame: Frame, name: str) -> bool:
-    return (
-        frame.type == "response.function_call_arguments.done"
-        and frame.event["name"] == name
-    )
+    item = frame.event.get("item") or {}
+    return frame.type == "response.output_item.done" and item.get("name") == name
 
 
 def _output(frame: Frame) -> str:
