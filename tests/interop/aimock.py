@@ -118,7 +118,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"FAILED: {error!r}", flush=True)
         return 1
     print(f"ok: {len(relay.frames)} frames, and all of it went over the wire")
-    print(f"the relay added metadata to {relay.repaired} events", flush=True)
+    print(f"the relay gave {relay.repaired} responses their metadata", flush=True)
     return 0
 
 

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import trio
 
 from trialogue.realtime.unwrapping import single
 
-__all__ = ["NotAsExpected", "serving"]
+__all__ = ["NotAsExpected", "server_command", "serving"]
 
+SCRIPT: Final = Path(__file__).resolve().parent / "script.py"
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 10.0
 
 
 class NotAsExpected(Exception):
     """Something did not go well; the text says what."""
+
+
+def server_command(*options: str) -> list[str]:
+    """Return how the server is started with the script, on a port of its own."""
+    return [
+        *(sys.executable, "-m", "trialogue", "serve", "--port", "0"),
+        *("--script", str(SCRIPT), *options),
+    ]
 
 
 @asynccontextmanager

@@ -91,6 +91,6 @@ class Relay:
         response = event["response"]
         if event["type"] == "response.created":
             running[response["id"]] = asked.popleft()
+            self.repaired += "metadata" not in response
         if "metadata" not in response:
-            self.repaired += 1
             response["metadata"] = running[response["id"]]

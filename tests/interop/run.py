@@ -8,7 +8,6 @@ status of 0, and the server's log shows the whole conversation and no error.
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -23,8 +22,8 @@ import trio
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from interop.cast import CLIPS
-from interop.processes import NotAsExpected, serving
-from interop.seen import Frame, problems
+from interop.processes import NotAsExpected, server_command, serving
+from interop.seen import problems, read_log
 
 from trialogue.testing.speech import voice
 
@@ -87,20 +86,11 @@ async def converse(client: Client, modality: str, python: str) -> int:
         async with serving(server_command("--log", str(log))) as url:
             command = [python, str(HERE / client.program), url, modality, name]
             await run_client(command)
-        lines = log.read_text("utf-8").splitlines()
-    frames = [Frame.of(json.loads(line)) for line in lines]
+        frames = read_log(log)
     found = problems(frames, modality=modality, forgiven=client.forgiven)
     if found:
         raise NotAsExpected("; ".join(found))
     return len(frames)
-
-
-def server_command(*options: str) -> list[str]:
-    """Return how the server is started with the script, on a port of its own."""
-    return [
-        *(sys.executable, "-m", "trialogue", "serve", "--port", "0"),
-        *("--script", str(HERE / "script.py"), *options),
-    ]
 
 
 async def run_client(command: Sequence[str]) -> None:

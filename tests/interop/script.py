@@ -25,7 +25,6 @@ from interop.cast import (
     WANT_MONEY,
 )
 
-from trialogue.demo.handing_over import RULES
 from trialogue.testing import Call, Rule, Rules, Say
 
 if TYPE_CHECKING:
@@ -40,8 +39,6 @@ _RULES = Rules.of(
     Rule(Say(GREETING, ms=400), agent=REFUNDS),
     Rule(Call(HAND_OVER), agent=BEFORE),
     Rule(Say(HERE_I_AM, ms=200), agent=AFTER),
-    # Our own way of handing over, as the demo measures it.
-    *RULES,
     default=lambda turn: "I do not know what you mean.",
 )
 

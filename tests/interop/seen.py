@@ -1,10 +1,11 @@
-"""What went over the wire, read from the server's own log of it. Nothing here does I/O.
+"""What went over the wire, read from the server's own log of it.
 
 What a client says of itself is not enough: it might have made up the words.
 """
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -13,8 +14,9 @@ from interop.cast import ANSWER, DESK, GREETING, LOOK_UP, ORDERS, REFUNDS, TRANS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from pathlib import Path
 
-__all__ = ["Frame", "errors", "problems"]
+__all__ = ["Frame", "errors", "problems", "read_log"]
 
 _SAID = ("response.output_text.done", "response.output_audio_transcript.done")
 
@@ -36,6 +38,12 @@ class Frame:
     def type(self) -> str:
         """The type of the event."""
         return str(self.event.get("type", ""))
+
+
+def read_log(path: Path) -> list[Frame]:
+    """Read what `--log` wrote."""
+    lines = path.read_text("utf-8").splitlines()
+    return [Frame.of(json.loads(line)) for line in lines]
 
 
 def problems(
