@@ -8,9 +8,8 @@ speaks first.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -21,7 +20,6 @@ from interop.cast import ASK_ORDER, DESK, GREETING, ORDERS, REFUNDS, WANT_MONEY
 from interop.processes import NotAsExpected, serving
 from interop.relay import Relay
 from interop.seen import problems
-
 from trialogue import (
     Agent,
     OpenAIRealtime,
@@ -32,6 +30,9 @@ from trialogue import (
     open_agent_session,
 )
 from trialogue.events import ReplyEnded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SECONDS: Final = 60.0
 FIXTURES: Final = Path(__file__).resolve().parent / "aimock.json"

@@ -61,7 +61,7 @@ class Desk(Agent):
         return Refunds(self.chat_ctx.copy(exclude_instructions=True))
 
 
-class Ears(io.AudioInput):  # type: ignore[misc]
+class Ears(io.AudioInput):
     """The caller's microphone."""
 
     def __init__(self, microphone: Microphone) -> None:
@@ -73,7 +73,7 @@ class Ears(io.AudioInput):  # type: ignore[misc]
         return rtc.AudioFrame(pcm, RATE, 1, len(pcm) // 2)
 
 
-class Loudspeaker(io.AudioOutput):  # type: ignore[misc]
+class Loudspeaker(io.AudioOutput):
     """Has played whatever it is given as soon as that is complete."""
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """How long LiveKit Agents takes to hand over, in its own four modes.
 
 Usage: livekit_modes.py URL RUNS, as `modes.py` starts it. Prints JSON lines: how it was
-measured, the mode, and seconds until the handoff was over and until the reply had begun.
+measured, the mode, and seconds until the handoff was over, and until the reply began.
 
 "session" is as LiveKit measures it itself, in its pull request 5229 and in the test
 that came with it: a `RealtimeSession` gets new instructions and a conversation, then a
@@ -15,9 +15,8 @@ from __future__ import annotations
 import asyncio  # noqa: TID251 - LiveKit Agents runs on it
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from livekit.agents import Agent, AgentSession, function_tool, llm
@@ -27,6 +26,9 @@ from livekit.plugins import openai
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from interop.cast import AFTER, BEFORE, HERE_I_AM, QUESTION, TURNS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SECONDS = 30.0
 MODES = [(reuse, copy) for reuse in (True, False) for copy in (True, False)]
@@ -79,7 +81,7 @@ async def by_session(
         await model.aclose()
 
 
-class After(Agent):  # type: ignore[misc]
+class After(Agent):
     """Takes over, and speaks first."""
 
     def __init__(self, stamps: dict[str, float], **options: Any) -> None:
@@ -97,7 +99,7 @@ class After(Agent):  # type: ignore[misc]
         self.session.generate_reply()
 
 
-class Before(Agent):  # type: ignore[misc]
+class Before(Agent):
     """Is told to hand over, and does."""
 
     def __init__(self, stamps: dict[str, float], *, model: Any, copy: bool) -> None:
@@ -110,7 +112,7 @@ class Before(Agent):  # type: ignore[misc]
         """Have the model call the tool."""
         self.session.generate_reply(user_input="Hand over now.")
 
-    @function_tool  # type: ignore[untyped-decorator]
+    @function_tool
     async def hand_over(self) -> Agent:
         """Hand the conversation over."""
         options: dict[str, Any] = {}

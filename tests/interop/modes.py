@@ -11,13 +11,11 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 import trio
@@ -26,9 +24,8 @@ import trio
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from interop.cast import AFTER, BEFORE, HERE_I_AM, TURNS
-from interop.processes import NotAsExpected, server_command, serving
+from interop.processes import NotAsExpected, run_to_end, server_command, serving
 from interop.seen import errors, read_log
-
 from trialogue import (
     Agent,
     ChatContext,
@@ -39,6 +36,9 @@ from trialogue import (
     function_tool,
     open_agent_session,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
 HERE: Final = Path(__file__).resolve().parent
 SECONDS: Final = 300.0
@@ -82,12 +82,9 @@ async def livekit(url: str, python: str, runs: int) -> dict[str, dict[Mode, Time
         NotAsExpected: the program failed, or took too long.
     """
     command = [python, str(HERE / "livekit_modes.py"), url, str(runs)]
-    with trio.move_on_after(SECONDS) as patience:
-        ended = await trio.run_process(command, capture_stdout=True, check=False)
-    if patience.cancelled_caught or ended.returncode:
-        raise NotAsExpected("livekit_modes.py did not end well; see above")
+    printed = await run_to_end(command, seconds=SECONDS, capture=True)
     seen: dict[str, dict[Mode, list[Times]]] = defaultdict(lambda: defaultdict(list))
-    for row in map(json.loads, ended.stdout.splitlines()):
+    for row in map(json.loads, printed.splitlines()):
         mode = Mode(row["reuse"], row["copy"])
         seen[row["how"]][mode].append((row["handoff"], row["reply"]))
     return {
@@ -186,7 +183,9 @@ def table(columns: Mapping[str, Mapping[Mode, Times]]) -> str:
     """Return what was seen, a line for each mode, "handoff/reply" in each column."""
     lines = [f"{'mode':<12}" + "".join(f"{name:>20}" for name in columns)]
     for mode in MODES:
-        cells = [f"{times[mode][0]:.3f}/{times[mode][1]:.3f}" for times in columns.values()]
+        cells = [
+            f"{times[mode][0]:.3f}/{times[mode][1]:.3f}" for times in columns.values()
+        ]
         lines.append(f"{mode!s:<12}" + "".join(f"{cell:>20}" for cell in cells))
     return "\n".join(lines)
 
@@ -221,7 +220,9 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="modes.py", description=__doc__)
     parser.add_argument("--python", default=sys.executable, help="with LiveKit Agents")
     parser.add_argument("--latency", type=float, default=25.0, metavar="MS")
-    parser.add_argument("--runs", type=int, default=5, help="of which the median counts")
+    parser.add_argument(
+        "--runs", type=int, default=5, help="of which the median counts"
+    )
     options = parser.parse_args(arguments)
     print(
         f"--- livekit, four modes: the server is {options.latency:g} ms away, one way;"

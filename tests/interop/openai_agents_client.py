@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from agents import function_tool
 from agents.realtime import RealtimeAgent, RealtimeRunner
+
+from agents import function_tool
 
 # Last: the folders of the tests are named like other packages.
 sys.path.append(str(Path(__file__).resolve().parents[1]))

@@ -5,17 +5,19 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from trialogue.realtime.unwrapping import single
 
-__all__ = ["NotAsExpected", "server_command", "serving"]
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+__all__ = ["NotAsExpected", "run_to_end", "server_command", "serving"]
 
 SCRIPT: Final = Path(__file__).resolve().parent / "script.py"
 START_SECONDS: Final = 60.0
@@ -32,6 +34,26 @@ def server_command(*options: str) -> list[str]:
         *(sys.executable, "-m", "trialogue", "serve", "--port", "0"),
         *("--script", str(SCRIPT), *options),
     ]
+
+
+async def run_to_end(
+    command: Sequence[str], *, seconds: float, capture: bool = False
+) -> bytes:
+    """Run a program that ends by itself; return what it printed, if that is captured.
+
+    Raises:
+        NotAsExpected: it took longer, or its exit status is not 0.
+    """
+    try:
+        with trio.fail_after(seconds):
+            ended = await trio.run_process(
+                command, check=False, capture_stdout=capture, stdin=b""
+            )
+    except trio.TooSlowError:
+        raise NotAsExpected(f"{command[1]} was not through in {seconds:g} s") from None
+    if ended.returncode:
+        raise NotAsExpected(f"the exit status of {command[1]} is {ended.returncode}")
+    return ended.stdout or b""
 
 
 @asynccontextmanager

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
-from interop.seen import Frame
 from trio_websocket import (
     ConnectionClosed,
     WebSocketConnection,
@@ -18,6 +16,11 @@ from trio_websocket import (
     open_websocket_url,
     serve_websocket,
 )
+
+from interop.seen import Frame
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 __all__ = ["Relay"]
 
@@ -51,11 +54,13 @@ class Relay:
         near = await request.accept()
         query = request.path.partition("?")[2]
         asked: deque[Any] = deque()
-        async with open_websocket_url(f"{self.url}?{query}") as far:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._to_server, near, far, asked)
-                await self._to_client(far, near, asked)
-                nursery.cancel_scope.cancel()
+        async with (
+            open_websocket_url(f"{self.url}?{query}") as far,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(self._to_server, near, far, asked)
+            await self._to_client(far, near, asked)
+            nursery.cancel_scope.cancel()
 
     async def _to_server(
         self, near: WebSocketConnection, far: WebSocketConnection, asked: deque[Any]

@@ -8,12 +8,10 @@ status of 0, and the server's log shows the whole conversation and no error.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
@@ -22,10 +20,12 @@ import trio
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from interop.cast import CLIPS
-from interop.processes import NotAsExpected, server_command, serving
+from interop.processes import NotAsExpected, run_to_end, server_command, serving
 from interop.seen import problems, read_log
-
 from trialogue.testing.speech import voice
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 HERE: Final = Path(__file__).resolve().parent
 CLIENT_SECONDS: Final = 120.0
@@ -85,26 +85,12 @@ async def converse(client: Client, modality: str, python: str) -> int:
         log = folder / "log.jsonl"
         async with serving(server_command("--log", str(log))) as url:
             command = [python, str(HERE / client.program), url, modality, name]
-            await run_client(command)
+            await run_to_end(command, seconds=CLIENT_SECONDS)
         frames = read_log(log)
     found = problems(frames, modality=modality, forgiven=client.forgiven)
     if found:
         raise NotAsExpected("; ".join(found))
     return len(frames)
-
-
-async def run_client(command: Sequence[str]) -> None:
-    """Run a client to its end; what it prints is printed.
-
-    Raises:
-        NotAsExpected: it took too long, or its exit status is not 0.
-    """
-    with trio.move_on_after(CLIENT_SECONDS) as patience:
-        ended = await trio.run_process(command, check=False, stdin=subprocess.DEVNULL)
-    if patience.cancelled_caught:
-        raise NotAsExpected(f"the client was not through in {CLIENT_SECONDS:g} s")
-    if ended.returncode:
-        raise NotAsExpected(f"the client's exit status is {ended.returncode}")
 
 
 if __name__ == "__main__":

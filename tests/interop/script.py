@@ -1,4 +1,4 @@
-"""What the local server's model does: `python -m trialogue serve --script script.py`."""
+"""What the local server's model does: `python -m trialogue serve --script FILE`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from interop.cast import (
     TRANSFER,
     WANT_MONEY,
 )
-
 from trialogue.testing import Call, Rule, Rules, Say
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ _RULES = Rules.of(
 
 
 def make_brain(utterances: Utterances) -> Brain:
-    """Return the rules, and let the server know the caller's sentences by their sound."""
+    """Return the rules; the server knows the caller's sentences by their sound."""
     for sentence in (ASK_ORDER, WANT_MONEY):
         utterances.say(sentence)
     return _RULES

@@ -6,6 +6,7 @@ What a client says of itself is not enough: it might have made up the words.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -13,7 +14,7 @@ import attrs
 from interop.cast import ANSWER, DESK, GREETING, LOOK_UP, ORDERS, REFUNDS, TRANSFER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from pathlib import Path
 
 __all__ = ["Frame", "errors", "problems", "read_log"]

@@ -205,7 +205,7 @@ class _Maker:
         if float not in kinds and int in kinds:
             kinds[float] = kinds[int]
         if not self._strict and Unset in get_args(tp):
-            # Some servers show what is not set as null, and the published types let them.
+            # Some servers show what is not set as null; the published types let them.
             kinds.setdefault(types.NoneType, (_absent, None))
         expected = " or ".join(
             name for kind, name in _NAMES.items() if kind in kinds and kind is not float
