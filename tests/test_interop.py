@@ -28,6 +28,10 @@ async def test_our_client_holds_the_conversation_and_all_of_it_is_seen() -> None
     assert problems(log, modality="text") == []
     assert problems(log, modality="audio") == [
         "missing on the wire: the caller's voice",
+        "missing on the wire: a story",
+        "missing on the wire: its interruption",
+        "missing on the wire: how much of it was heard",
+        "missing on the wire: its truncation",
         "missing on the wire: the second agent's voice",
     ]
 
@@ -75,6 +79,27 @@ def test_each_step_that_is_missing_is_named(left_out: int) -> None:
     log = WHOLE[:left_out] + WHOLE[left_out + 1 :]
     [problem] = problems(log, modality="text")
     assert problem.startswith("missing on the wire: ")
+
+
+SPOKEN = [
+    WHOLE[0],
+    frame("input_audio_buffer.committed"),
+    frame("response.output_audio.delta"),
+    frame("response.done", response={"status": "cancelled"}),
+    frame("conversation.item.truncate", incoming=True),
+    frame("conversation.item.truncated"),
+    *WHOLE[1:-1],
+    frame("response.output_audio.delta"),
+    WHOLE[-1],
+]
+
+
+def test_in_speech_the_caller_has_to_be_heard_and_to_interrupt() -> None:
+    assert problems(SPOKEN, modality="audio") == []
+    whole = frame("response.done", response={"status": "completed"})
+    assert problems([*SPOKEN[:3], whole, *SPOKEN[4:]], modality="audio") == [
+        "missing on the wire: its interruption"
+    ]
 
 
 def test_words_of_the_second_agent_before_its_instructions_do_not_count() -> None:

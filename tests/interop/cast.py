@@ -17,10 +17,13 @@ __all__ = [
     "GREETING",
     "HAND_OVER",
     "HERE_I_AM",
+    "LISTENS",
     "LOOK_UP",
+    "ONCE",
     "ORDERS",
     "QUESTION",
     "REFUNDS",
+    "STORY",
     "TRANSFER",
     "TURNS",
     "WANT_MONEY",
@@ -51,7 +54,16 @@ TRANSFER: Final = "transfer_to_refunds"
 GREETING: Final = "Good morning, this is refunds."
 """The second agent's words. Whoever hears them has been handed over."""
 
-CLIPS: Final = {ASK_ORDER: "order.pcm", WANT_MONEY: "money.pcm"}
+STORY: Final = "Tell me a story."
+"""What the caller says before all that, in speech; and interrupts the answer."""
+
+ONCE: Final = "Once upon a time there was a shop that had everything."
+"""How the story begins. It goes on for half a minute."""
+
+LISTENS: Final = 0.8
+"""Seconds of the story that the caller has patience for."""
+
+CLIPS: Final = {STORY: "story.pcm", ASK_ORDER: "order.pcm", WANT_MONEY: "money.pcm"}
 """The caller's sentences as sound, 16 bit, 24 kHz, mono: files that `run.py` writes."""
 
 # --- handing over, to see how long it takes ------------------------------------------

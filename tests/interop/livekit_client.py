@@ -26,8 +26,10 @@ from interop.cast import (
     ASK_ORDER,
     DESK,
     GREETING,
+    LISTENS,
     ORDERS,
     REFUNDS,
+    STORY,
     WANT_MONEY,
 )
 from interop.microphone import RATE, Microphone
@@ -74,7 +76,7 @@ class Ears(io.AudioInput):
 
 
 class Loudspeaker(io.AudioOutput):
-    """Has played whatever it is given as soon as that is complete."""
+    """Plays in real time, and says how far it came."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -83,29 +85,42 @@ class Loudspeaker(io.AudioOutput):
             sample_rate=RATE,
         )
         self.seconds = 0.0
+        """What has come to be played."""
         self._segment = 0.0
+        self._started = 0.0
+        self._playing: asyncio.Task[None] | None = None
 
     async def capture_frame(self, frame: Any) -> None:
         """Take a piece of sound."""
         await super().capture_frame(frame)
         if not self._segment:
-            self.on_playback_started(created_at=time.time())
+            self._started = time.time()
+            self.on_playback_started(created_at=self._started)
         self._segment += frame.duration
         self.seconds += frame.duration
 
     def flush(self) -> None:
         """Play to the end."""
         super().flush()
-        self._finish(interrupted=False)
+        if self._segment:
+            self._playing = asyncio.create_task(self._play(self._segment))
+
+    async def _play(self, seconds: float) -> None:
+        await asyncio.sleep(max(0.0, self._started + seconds - time.time()))
+        self._finish(seconds, interrupted=False)
 
     def clear_buffer(self) -> None:
         """Stop."""
-        self._finish(interrupted=True)
+        if self._playing is not None:
+            self._playing.cancel()
+        if self._segment:
+            played = min(self._segment, time.time() - self._started)
+            print(f"interrupted after {played * 1000:.0f} ms")
+            self._finish(played, interrupted=True)
 
-    def _finish(self, *, interrupted: bool) -> None:
-        played, self._segment = self._segment, 0.0
-        if played:
-            self.on_playback_finished(playback_position=played, interrupted=interrupted)
+    def _finish(self, played: float, *, interrupted: bool) -> None:
+        self._segment, self._playing = 0.0, None
+        self.on_playback_finished(playback_position=played, interrupted=interrupted)
 
 
 class Program:
@@ -117,9 +132,11 @@ class Program:
         self.microphone = Microphone(folder)
         self.loudspeaker = Loudspeaker()
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.told = modality == "text"
         if modality == "audio":
             session.input.audio = Ears(self.microphone)
             session.output.audio = self.loudspeaker
+        session.on("agent_state_changed", self.state_changed)
         session.on("conversation_item_added", self.item_added)
         session.on("function_tools_executed", self.tools_executed)
         session.on("error", self.failed)
@@ -130,6 +147,12 @@ class Program:
             self.microphone.say(sentence)
         else:
             self.session.generate_reply(user_input=sentence)
+
+    def state_changed(self, event: Any) -> None:
+        """Listen to the story for a while, and interrupt it."""
+        if event.new_state == "speaking" and not self.told:
+            self.told = True
+            asyncio.get_running_loop().call_later(LISTENS, self.say, ASK_ORDER)
 
     def item_added(self, event: Any) -> None:
         """Hear what an agent has said, and go on with the conversation."""
@@ -165,10 +188,11 @@ async def main(url: str, modality: str, folder: Path) -> None:
             modalities=[modality],
             http_session=http_session,
         )
-        session = AgentSession(llm=model)
+        # Else it is deaf while an agent begins to speak: echo cancellation learns then.
+        session = AgentSession(llm=model, aec_warmup_duration=None)
         program = Program(session, modality, folder)
         await session.start(Desk())
-        program.say(ASK_ORDER)
+        program.say(ASK_ORDER if program.told else STORY)
         try:
             await program.over
         finally:

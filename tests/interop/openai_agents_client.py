@@ -23,8 +23,10 @@ from interop.cast import (
     ASK_ORDER,
     DESK,
     GREETING,
+    LISTENS,
     ORDERS,
     REFUNDS,
+    STORY,
     WANT_MONEY,
 )
 from interop.microphone import Microphone
@@ -46,7 +48,8 @@ async def talk(session: Any, modality: str, microphone: Microphone) -> None:
             await session.send_message(sentence)
 
     agent, heard, said = "", 0, set[str]()
-    await say(ASK_ORDER)
+    told = modality == "text"
+    await say(ASK_ORDER if told else STORY)
     async for event in session:
         match event.type:
             case "error":
@@ -58,6 +61,12 @@ async def talk(session: Any, modality: str, microphone: Microphone) -> None:
                 print(f"handoff: {event.from_agent.name} -> {agent}")
             case "audio":
                 heard += len(event.audio.data)
+                if not told:
+                    told = True
+                    loop = asyncio.get_running_loop()
+                    loop.call_later(LISTENS, microphone.say, ASK_ORDER)
+            case "audio_interrupted":
+                print("interrupted")
             case "history_added" | "history_updated":
                 for words in sorted(spoken(event) - said):
                     said.add(words)

@@ -21,9 +21,11 @@ from interop.cast import (
     ASK_ORDER,
     DESK,
     GREETING,
+    LISTENS,
     LOOK_UP,
     ORDERS,
     REFUNDS,
+    STORY,
     TRANSFER,
     WANT_MONEY,
 )
@@ -57,18 +59,26 @@ class Program:
         self.modality = modality
         self.microphone = microphone
         self.heard = 0
-        """Bytes of the second agent's voice."""
+        """Bytes of the voice that is heard."""
+        self.story = ""
+        """The item that is told, and interrupted."""
 
     async def talk(self) -> None:
         """Ask, be answered, ask for the money, be handed over and greeted."""
         await self.configure(DESK, TOOLS)
-        await self.say(ASK_ORDER)
+        await self.say(STORY if self.modality == "audio" else ASK_ORDER)
         async for event in self.connection:
             match event.type:
                 case "error":
                     sys.exit(f"the server answered an error: {event.error.message}")
                 case "response.output_audio.delta":
                     self.heard += len(event.delta) * 3 // 4
+                    if not self.story:
+                        self.story = event.item_id
+                        loop = asyncio.get_running_loop()
+                        loop.call_later(LISTENS, self.microphone.say, ASK_ORDER)
+                case "input_audio_buffer.speech_started" if self.story and self.heard:
+                    await self.cut()
                 case "response.output_text.done":
                     if await self.hears(event.text):
                         return
@@ -102,6 +112,15 @@ class Program:
         item = {"type": "message", "role": "user", "content": content}
         await self.connection.conversation.item.create(item=item)
         await self.connection.response.create()
+
+    async def cut(self) -> None:
+        """Stop the loudspeaker, and say how much of the item it has played."""
+        played = min(self.heard // 48, int(LISTENS * 1000))
+        self.heard = 0
+        print(f"interrupted after {played} ms")
+        await self.connection.conversation.item.truncate(
+            item_id=self.story, content_index=0, audio_end_ms=played
+        )
 
     async def hears(self, words: str) -> bool:
         """Go on with the conversation; return whether it is over."""

@@ -14,13 +14,16 @@ from interop.cast import (
     ANSWER,
     ASK_ORDER,
     BEFORE,
+    CLIPS,
     DESK,
     GREETING,
     HAND_OVER,
     HERE_I_AM,
     LOOK_UP,
+    ONCE,
     ORDERS,
     REFUNDS,
+    STORY,
     TRANSFER,
     WANT_MONEY,
 )
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["make_brain"]
 
 _RULES = Rules.of(
+    Rule(Say(ONCE, ms=30_000), agent=DESK, user=STORY),
     Rule(Call(LOOK_UP, {"order": 7}), agent=DESK, user=ASK_ORDER),
     Rule(Say(ANSWER, ms=400), agent=DESK, output=ORDERS[7]),
     Rule(Call(TRANSFER), agent=DESK, user=WANT_MONEY),
@@ -44,6 +48,6 @@ _RULES = Rules.of(
 
 def make_brain(utterances: Utterances) -> Brain:
     """Return the rules; the server knows the caller's sentences by their sound."""
-    for sentence in (ASK_ORDER, WANT_MONEY):
+    for sentence in CLIPS:
         utterances.say(sentence)
     return _RULES

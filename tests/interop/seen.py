@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 
@@ -87,20 +87,45 @@ def errors(log: Iterable[Frame]) -> list[tuple[str, str]]:
     ]
 
 
-def _steps(modality: str) -> list[tuple[str, Callable[[Frame], bool]]]:
-    steps: list[tuple[str, Callable[[Frame], bool]]] = [
-        ("the first agent's instructions", lambda frame: _instructs(frame, DESK)),
+Step: TypeAlias = "tuple[str, Callable[[Frame], bool]]"
+
+
+def _steps(modality: str) -> list[Step]:
+    first: Step = (
+        "the first agent's instructions",
+        lambda frame: _instructs(frame, DESK),
+    )
+    written: list[Step] = [
         (f"a call of {LOOK_UP}", lambda frame: _calls(frame, LOOK_UP)),
         ("its output", lambda frame: ORDERS[7] in _output(frame)),
         (f"the words {ANSWER!r}", lambda frame: _says(frame, ANSWER)),
         (f"a call of {TRANSFER}", lambda frame: _calls(frame, TRANSFER)),
         ("the second agent's instructions", lambda frame: _instructs(frame, REFUNDS)),
     ]
-    if modality == "audio":
-        steps.append(("the second agent's voice", _sounds))
-        steps.insert(1, ("the caller's voice", _is_spoken_to))
-    steps.append((f"the words {GREETING!r}", lambda frame: _says(frame, GREETING)))
-    return steps
+    last: Step = (f"the words {GREETING!r}", lambda frame: _says(frame, GREETING))
+    if modality == "text":
+        return [first, *written, last]
+    return [first, *_STORY, *written, ("the second agent's voice", _VOICE), last]
+
+
+def _is(kind: str) -> Callable[[Frame], bool]:
+    return lambda frame: frame.type == kind
+
+
+_VOICE: Final = _is("response.output_audio.delta")
+
+_STORY: Final[list[Step]] = [
+    ("the caller's voice", _is("input_audio_buffer.committed")),
+    ("a story", _VOICE),
+    ("its interruption", lambda frame: _is_cancelled(frame)),
+    ("how much of it was heard", _is("conversation.item.truncate")),
+    ("its truncation", _is("conversation.item.truncated")),
+]
+
+
+def _is_cancelled(frame: Frame) -> bool:
+    response = frame.event.get("response") or {}
+    return frame.type == "response.done" and response.get("status") == "cancelled"
 
 
 def _instructs(frame: Frame, instructions: str) -> bool:
@@ -110,10 +135,6 @@ def _instructs(frame: Frame, instructions: str) -> bool:
         and frame.type == "session.update"
         and instructions in (session.get("instructions") or "")
     )
-
-
-def _is_spoken_to(frame: Frame) -> bool:
-    return frame.type == "input_audio_buffer.committed"
 
 
 def _calls(frame: Frame, name: str) -> bool:
@@ -131,7 +152,3 @@ def _output(frame: Frame) -> str:
 def _says(frame: Frame, words: str) -> bool:
     said = frame.event.get("text") or frame.event.get("transcript")
     return frame.type in _SAID and said == words
-
-
-def _sounds(frame: Frame) -> bool:
-    return frame.type == "response.output_audio.delta"
