@@ -61,12 +61,15 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="run.py", description=__doc__)
     parser.add_argument("client", choices=sorted(CLIENTS))
     parser.add_argument("--python", default=sys.executable, help="the client's own")
+    parser.add_argument("--latency", default="0", metavar="MS", help="one way")
     options = parser.parse_args(arguments)
     client, failed = CLIENTS[options.client], False
     for modality in client.modalities:
         print(f"--- {options.client}, {modality}", flush=True)
         try:
-            frames = trio.run(converse, client, modality, options.python)
+            frames = trio.run(
+                converse, client, modality, options.python, options.latency
+            )
         except NotAsExpected as error:
             failed = True
             print(f"FAILED: {error}", flush=True)
@@ -75,7 +78,7 @@ def main(arguments: Sequence[str]) -> int:
     return int(failed)
 
 
-async def converse(client: Client, modality: str, python: str) -> int:
+async def converse(client: Client, modality: str, python: str, latency: str) -> int:
     """Hold one conversation; return how many frames it took.
 
     Raises:
@@ -86,7 +89,9 @@ async def converse(client: Client, modality: str, python: str) -> int:
         for sentence, file in CLIPS.items():
             (folder / file).write_bytes(voice(sentence))
         log = folder / "log.jsonl"
-        async with serving(server_command("--log", str(log))) as url:
+        async with serving(
+            server_command("--log", str(log), "--latency", latency)
+        ) as url:
             command = [python, str(HERE / client.program), url, modality, name]
             await run_to_end(command, seconds=CLIENT_SECONDS)
         frames = read_log(log)
