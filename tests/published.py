@@ -14,10 +14,19 @@ from importlib import import_module
 from itertools import zip_longest
 from typing import Any, Literal, Union, get_args, get_origin
 
+import openai.types.beta.realtime as beta
 import openai.types.realtime as realtime
 import pydantic
 
-__all__ = ["CLIENT_MODELS", "SERVER_MODELS", "examples_of", "strangers", "taken_as"]
+__all__ = [
+    "BETA_CLIENT_MODELS",
+    "BETA_SERVER_MODELS",
+    "CLIENT_MODELS",
+    "SERVER_MODELS",
+    "examples_of",
+    "strangers",
+    "taken_as",
+]
 
 
 def _models(union: Any) -> dict[str, Any]:
@@ -36,6 +45,12 @@ SERVER_MODELS: dict[str, Any] = _models(realtime.RealtimeServerEvent)
 
 CLIENT_MODELS: dict[str, Any] = _models(realtime.RealtimeClientEvent)
 """The model of every event that a client sends, by its type."""
+
+BETA_SERVER_MODELS: dict[str, Any] = _models(beta.RealtimeServerEvent)
+"""The same of the beta's servers."""
+
+BETA_CLIENT_MODELS: dict[str, Any] = _models(beta.RealtimeClientEvent)
+"""The same of the beta's clients."""
 
 
 def strangers(value: Any, path: str = "$") -> list[str]:

@@ -13,6 +13,7 @@ from stage import (
     PROMPT,
     Greeter,
     Prompted,
+    Stage,
     Weather,
     model_of,
     on_stage,
@@ -28,6 +29,7 @@ from trialogue import (
     ChatContext,
     ConfigurationError,
     ConversionError,
+    FunctionCall,
     Message,
     RunContext,
     SessionClosed,
@@ -42,6 +44,7 @@ from trialogue.agents.events import (
     HandoffFailed,
     ToolFailed,
     ToolNoted,
+    ToolStarted,
 )
 from trialogue.audio import MemoryInput, MemoryOutput
 from trialogue.realtime.notices import ReplyEnded
@@ -503,3 +506,49 @@ async def test_speech_that_is_stopped_again_was_heard_no_further(
         cuts = stage.sent("conversation.item.truncate")
         assert [cut.event["audio_end_ms"] for cut in cuts] == [heard]
         assert len(stage.sent("response.cancel")) == 1
+
+
+# --- edits that take a call away ----------------------------------------------------
+
+
+class Forgetful(Prompted):
+    """Works, while somebody takes its call out of the conversation."""
+
+    @function_tool
+    async def work(self, ctx: RunContext) -> str:
+        """Work for a long time."""
+        await trio.sleep(30)
+        return "worked"
+
+
+async def take_calls_out(stage: Stage) -> None:
+    """Take every call out of the conversation."""
+    context = stage.session.chat_ctx
+    for item in context.items:
+        if isinstance(item, FunctionCall):
+            context = context.remove(item.id)
+    await stage.session.update_chat_ctx(context)
+
+
+@pytest.mark.behaviour("S1", "H8")
+@pytest.mark.parametrize("way", ["handoff", "end", "cancelled"])
+async def test_a_call_that_an_edit_took_out_is_answered_nowhere(
+    way: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Its output would be refused, and nobody would know why."""
+    async with on_stage(prompted(Call("work"))) as stage:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stage.session.run, Forgetful())
+            await until(lambda: stage.of(ToolStarted))
+            await until(lambda: stage.session.realtime.settled)
+            await take_calls_out(stage)
+            if way == "handoff":
+                stage.session.handoff_soon(Greeter())
+                await until(lambda: stage.of(HandoffCompleted))
+            if way == "cancelled":
+                nursery.cancel_scope.cancel()
+            else:
+                stage.session.end()
+        await trio.sleep(1)
+        assert outputs(stage) == []
+        assert stage.server.connections[0].types("out").count("error") == 0

@@ -16,6 +16,7 @@ from delegating import Doing, endless, giving
 from leftovers import tasks
 from stage import (
     PROMPT,
+    Greeter,
     Prompted,
     Weather,
     on_stage,
@@ -25,7 +26,14 @@ from stage import (
     speak,
     until,
 )
-from trialogue import Agent, HandoffError, RunContext, ToolError, function_tool
+from trialogue import (
+    Agent,
+    HandoffError,
+    HandoffLoop,
+    RunContext,
+    ToolError,
+    function_tool,
+)
 from trialogue.agents.events import (
     ApprovalRequested,
     ApprovalSettled,
@@ -871,3 +879,68 @@ async def test_any_mix_of_tools_answers_each_call_once_and_leaves_nothing(
             assert stage.server.protocol_errors == []
         assert tasks() == before
     assert stage.session.realtime.failure is None
+
+
+class Ring(Agent[str]):
+    """Hands over to the next of its kind, for ever."""
+
+    instructions = "You are one of many."
+
+    async def on_enter(self, ctx: RunContext) -> Agent[str]:
+        return Ring()
+
+
+class Tidy(Prompted):
+    """Has tools that are stopped by another's failure, and take their time to end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tidied: list[str] = []
+
+    @function_tool
+    async def ask_round(self, ctx: RunContext) -> str:
+        """Ask somebody who never answers."""
+        return await ctx.session.delegate(Ring())
+
+    @function_tool
+    async def work(self, ctx: RunContext, seconds: float) -> None:
+        """Work, and tidy up."""
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(seconds)
+            self.tidied.append(f"{seconds}")
+
+
+@pytest.mark.behaviour("T7", "H20")
+async def test_tools_that_one_failure_ends_have_a_moment_each(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The first of them to end does not end the patience with the others."""
+    agent = Tidy()
+    calls = Call("work", {"seconds": 0.2}), Call("work", {"seconds": 0.8})
+    brain = prompted(*calls, Call("ask_round"))
+    async with on_stage(brain) as stage:
+        with trio.fail_after(60), pytest.raises(HandoffLoop):
+            await stage.session.run(agent)
+        assert agent.tidied == ["0.2", "0.8"]
+        assert not stage.of(ToolStalled)
+
+
+@pytest.mark.behaviour("H3", "T7")
+async def test_a_handoff_stops_the_tools_of_the_old_agent_and_waits_for_them(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """As long as they tidy up, and no longer."""
+    agent = Tidy()
+    brain = prompted(*[Call("work", {"seconds": s}) for s in (0.1, 0.4)])
+    async with on_stage(brain) as stage:
+        async with running(stage, agent):
+            await until(lambda: len(stage.of(ToolStarted)) == 2)
+            await until(lambda: stage.session.realtime.settled)
+            began = trio.current_time()
+            await stage.session.handoff(Greeter())
+            assert agent.tidied == ["0.1", "0.4"]
+            assert trio.current_time() - began < 0.6
+        assert not stage.of(ToolStalled)

@@ -228,7 +228,19 @@ def test_a_server_that_does_not_come_up_is_one_line(
     assert "the local server's process did not come up" in capsys.readouterr().err
 
 
+@pytest.fixture
+def heeding_ctrl_c() -> Iterator[None]:
+    """Have a program started here heed Ctrl-C, also where what runs the tests does not.
+
+    A shell has what it starts in the background ignore it, and so do all its children.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @posix
+@pytest.mark.usefixtures("heeding_ctrl_c")
 def test_ctrl_c_ends_it_at_once_and_quietly() -> None:
     with started("-m", "trialogue", "demo", "--table-only") as demo:
         assert first_line(demo)

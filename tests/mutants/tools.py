@@ -186,7 +186,7 @@ def handoffs_wait_for_ever(patch: Patch) -> None:
     )
 
 
-@mutant("T7", "an agent is left while its tools run on")
+@mutant("H3", "an agent is left while its tools run on")
 def tools_run_on(patch: Patch) -> None:
     patch.source(
         "trialogue.agents.attending:Attendant._attend",

@@ -11,9 +11,10 @@ from trialogue import Agent, ReplyOptions
 from trialogue.conversation.items import Message, TextContent
 from trialogue.dialects.options import CustomVoice, NamedTool, Prompt
 from trialogue.errors import ConfigurationError
-from trialogue.testing import Say
+from trialogue.testing import Say, Settings
 from trialogue.tools.spec import ToolSpec
 
+REASONING = {"settings": Settings(reasoning=True)}
 TOOL = ToolSpec("look", "Looks.", {"type": "object", "properties": {}})
 ASKED = (Message("item_1", "user", (TextContent("And?"),)),)
 
@@ -102,10 +103,9 @@ def asked_for(entries: Any, wire: dict[str, Any]) -> bool:
 @EACH
 async def test_session_asks_for_it(option: str, autojump_clock: object) -> None:
     said, wire = OPTIONS[option]
-    async with realtime_stage(lambda turn: Say("Fine."), instructions="Be brief.") as (
-        server,
-        session,
-    ):
+    async with realtime_stage(
+        lambda turn: Say("Fine."), server=REASONING, instructions="Be brief."
+    ) as (server, session):
         await until(lambda: session.settled)
         outcome = await session.generate_reply(**said)
         assert outcome.outcome == "completed"
@@ -119,7 +119,10 @@ async def test_agents_session_asks_for_it_too(
 ) -> None:
     said, wire = OPTIONS[option]
     agent = Agent(instructions="Be brief.")
-    async with on_stage(lambda turn: Say("Fine.")) as stage, running(stage, agent):
+    async with (
+        on_stage(lambda turn: Say("Fine."), server=REASONING) as stage,
+        running(stage, agent),
+    ):
         await until(lambda: stage.session.realtime.settled)
         outcome = await stage.session.generate_reply(**said)
         assert outcome.outcome == "completed"

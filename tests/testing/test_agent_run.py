@@ -391,6 +391,17 @@ async def test_an_agent_may_end_the_conversation() -> None:
         turn.called("hang_up")
 
 
+async def test_agent_is_for_whatever_model_and_so_are_its_options(
+    autojump_clock: object,
+) -> None:
+    """Also those that only some models take."""
+    options = SessionOptions(reasoning_effort="high", parallel_tool_calls=False)
+    async with run_agent(Desk(), options=options) as run:
+        (await run.write("Hello?", "Good morning.")).said("morning")
+        session = run.server.connections[0].find("session.updated")[-1].event["session"]
+        assert session["reasoning"] == {"effort": "high"}
+
+
 @pytest.mark.parametrize(
     "options",
     [

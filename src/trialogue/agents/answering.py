@@ -282,7 +282,7 @@ class Answering:
 def leave_outputs(realtime: RealtimeSession, outputs: Sequence[Item]) -> None:
     """A scope ends without a successor: its calls are answered all the same."""
     if outputs and realtime.failure is None:
-        realtime.add_items(outputs)
+        realtime.add_outputs(outputs)
 
 
 def deliver_note(realtime: RealtimeSession, opened: OpenCall, *, reply: bool) -> str:

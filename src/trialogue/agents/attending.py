@@ -41,6 +41,7 @@ class Attendant:
         self._give_up = give_up
         self._groups: dict[OpenCall, CallGroup] = {}
         self._waits = False
+        self._stops = False
         self._error: Exception | None = None
         # Ends when somebody should be looked at; a new one for each wait.
         self._wait = trio.CancelScope()
@@ -51,6 +52,8 @@ class Attendant:
         self._groups[opened] = group
         opened.attendant = self
         self.expect(opened.late_at)
+        if self._stops:  # the reader may be a step ahead of the scope's own end
+            opened.scope.cancel(reason="the agent is left")
         if not self._waits:
             self._waits = True
             name = f"tools of {self._scope.name}"
@@ -66,7 +69,8 @@ class Attendant:
         self._groups.pop(opened, None)
         if opened.error is not None and self._error is None:
             self._error = opened.error
-        if self._error is not None or not self._groups:
+        fails = self._error is not None and not self._stops
+        if fails or not self._groups:
             self._wait.cancel()
 
     async def _attend(self) -> None:
@@ -78,6 +82,7 @@ class Attendant:
                     await trio.sleep_forever()
                 self._stop_late()
         finally:
+            self._stops = True
             for opened in self._groups:
                 opened.scope.cancel(reason="the agent is left")
             # NB: shielded and bounded; how a delegation ends is bounded by its scope.
@@ -87,7 +92,7 @@ class Attendant:
                 for opened in tuple(self._groups):
                     if not self._scope.waits_for_delegate(opened):
                         self._leave(opened, settles=False)
-            self._waits, self.task = False, None
+            self._waits, self._stops, self.task = False, False, None
         if self._error is not None:
             raise self._error
 

@@ -66,6 +66,10 @@ class Hosting(SessionCore):
             connection.post(requests)
         return requests
 
+    def add_outputs(self, items: Sequence[Item]) -> None:
+        """Append what was made of calls, unless an edit has deleted the call."""
+        self.add_items([item for item in items if not self._was_taken_out(item)])
+
     def edit_here(self, edited: ChatContext) -> None:
         """Apply an edit to the record alone, for the next connection to be given."""
         apply_here(self.record, edited, self.tell)
@@ -146,6 +150,7 @@ class Hosting(SessionCore):
             and not self.supervisor.replacing
         )
         sync = Sync(())
+        items = [item for item in items if not self._was_taken_out(item)]
         if edited is not None and reuse:
             assert connection is not None
             assert connection.view is not None
@@ -201,7 +206,7 @@ class Hosting(SessionCore):
             required: it has to come, although the user is answered meanwhile.
             use_tools: False has it made without tools, where the model can do that.
         """
-        self.add_items([i for i in items if not self._was_taken_out(i)])
+        self.add_outputs(items)
         if turn is not None:
             self.replying.slot.close_turn(turn)
         wanted = self.wanted

@@ -6,6 +6,7 @@ without a key, a network or a real clock.
 
 from trialogue.testing.agent_run import AgentRun, Exchange
 from trialogue.testing.connection import Connection, LogEntry
+from trialogue.testing.cue_sheet import CueSheet
 from trialogue.testing.faults import (
     Fault,
     close,
@@ -23,12 +24,20 @@ from trialogue.testing.faults import (
     swallow,
 )
 from trialogue.testing.happenings import Happenings
-from trialogue.testing.machine import Committed, Keeping, Pace, ResponseRecord, Settings
+from trialogue.testing.machine import (
+    Committed,
+    Keeping,
+    Pace,
+    ResponseRecord,
+    Settings,
+    XAIQuirks,
+)
 from trialogue.testing.network import Network
 from trialogue.testing.observed import ModelReply, ToolCall
 from trialogue.testing.running import run_agent
 from trialogue.testing.scheduling import CancelAtStep, seeded
 from trialogue.testing.script import (
+    AsyncReply,
     Brain,
     Call,
     Fail,
@@ -50,12 +59,14 @@ from trialogue.testing.watermark import Mark, config_hash, decode
 __all__ = [
     "AgentRun",
     "Answer",
+    "AsyncReply",
     "Brain",
     "Call",
     "CancelAtStep",
     "Committed",
     "Connection",
     "Cue",
+    "CueSheet",
     "Exchange",
     "Fail",
     "Fault",
@@ -80,6 +91,7 @@ __all__ = [
     "Turn",
     "TurnUnfinished",
     "Utterances",
+    "XAIQuirks",
     "close",
     "config_hash",
     "cut",

@@ -56,6 +56,7 @@ def elided(event: Mapping[str, Any]) -> Mapping[str, Any]:
     key = {
         "input_audio_buffer.append": "audio",
         "response.output_audio.delta": "delta",
+        "response.audio.delta": "delta",
     }.get(str(kind))
     if key is None or not isinstance(event.get(key), str):
         return event

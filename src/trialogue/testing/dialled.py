@@ -14,11 +14,25 @@ from trialogue.testing.network import Network
 if TYPE_CHECKING:
     from wsproto.events import Request
 
-__all__ = ["Dialled"]
+    from trialogue.testing.machine.settings import Dialect
 
-_KEY_PROTOCOL: Final = "openai-insecure-api-key."
-_AZURE: Final = "/openai/"
-_AZURE_V1: Final = "/openai/v1/"
+__all__ = ["SURFACES", "Dialled"]
+
+_OPENAI: Final = "/v1/realtime"
+_AZURE_V1: Final = "/openai/v1/realtime"
+_AZURE_DATED: Final = "/openai/realtime"
+_AZURE: Final = (_AZURE_V1, _AZURE_DATED)
+_KEY_PROTOCOLS: Final = ("openai-insecure-api-key.", "xai-client-secret.")
+_BETA: Final = "realtime=v1"
+_BETA_PROTOCOL: Final = "openai-beta.realtime-v1"
+
+SURFACES: Final[Mapping[Dialect, Mapping[str, Dialect]]] = {
+    "openai": {_OPENAI: "openai", _AZURE_V1: "azure", _AZURE_DATED: "beta"},
+    "azure": {_AZURE_V1: "azure", _AZURE_DATED: "beta"},
+    "beta": {_OPENAI: "beta", _AZURE_DATED: "beta"},
+    "xai": {_OPENAI: "xai"},
+}
+"""For each dialect of a server its paths, the usual one first, and what they speak."""
 
 
 @attrs.frozen
@@ -63,6 +77,10 @@ class Dialled:
         """The model, or on Azure's old surface the deployment."""
         return self.query.get("model") or self.query.get("deployment")
 
+    def speaks(self, dialect: Dialect) -> Dialect | None:
+        """Return what a server of that dialect speaks at the path; None for nothing."""
+        return SURFACES[dialect].get(self.path)
+
     @property
     def key(self) -> str | None:
         """The API key, by header or by subprotocol (§1.2), or None."""
@@ -70,8 +88,8 @@ class Dialled:
         if scheme.lower() == "bearer" and token:
             return token
         for name in self.subprotocols:
-            if name.startswith(_KEY_PROTOCOL):
-                return name.removeprefix(_KEY_PROTOCOL)
+            if name.startswith(_KEY_PROTOCOLS):
+                return name.partition(".")[2]
         return self.headers.get("api-key") or self.query.get("api-key")
 
     def azure_refusal(self, *, key_is_good: bool, model_exists: bool) -> int | None:
@@ -80,18 +98,37 @@ class Dialled:
         It judges before the upgrade: the key (401), a version on the surface that has
         none (400), the deployment (404).
         """
-        if not self.path.startswith(_AZURE):
+        if self.path not in _AZURE:
             return None
         if not key_is_good:
             return 401
-        if self.path.startswith(_AZURE_V1) and "api-version" in self.query:
+        if self.path == _AZURE_V1 and "api-version" in self.query:
             return 400
         return None if model_exists else 404
 
     @property
     def beta(self) -> bool:
-        """Whether the client asks for the beta's shape."""
-        return "openai-beta" in self.headers
+        """Whether the client asks for the beta's shape, by header or subprotocol."""
+        asked = self.headers.get("openai-beta", "").split(",")
+        return (
+            _BETA in (one.strip() for one in asked)
+            or _BETA_PROTOCOL in self.subprotocols
+        )
+
+    @property
+    def intent(self) -> str | None:
+        """What the connection is for, if not for a conversation."""
+        return self.query.get("intent")
+
+    @property
+    def call_id(self) -> str | None:
+        """The call to join, or None."""
+        return self.query.get("call_id")
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether the connection has to name a model (§1.1)."""
+        return self.intent != "transcription" and self.call_id is None
 
     @property
     def subprotocol(self) -> str | None:

@@ -13,9 +13,10 @@ from typing import Any, Final, TypeAlias
 import attrs
 import trio
 
-from trialogue._codec import dumps, loads
+from trialogue._codec import dumps
 from trialogue.dialects.openai.wire import unstructure
 from trialogue.realtime.unwrapping import single
+from trialogue.testing.composing import Composer
 from trialogue.testing.connection import Connection, LogEntry, elided
 from trialogue.testing.faults import (
     Action,
@@ -31,6 +32,7 @@ from trialogue.testing.faults import (
     Stall,
 )
 from trialogue.testing.machine import Hangup, Output
+from trialogue.testing.machine.parsing import loaded
 from trialogue.testing.network import DelayLine, Network
 from trialogue.testing.websocket import (
     Binary,
@@ -108,6 +110,7 @@ class Peer:
         plan: what goes wrong.
         on_step: called after each step of the machine.
         close_timeout: seconds that a close frame of ours waits for its answer.
+        composer: runs the brain where that is asynchronous.
     """
 
     connection: Connection
@@ -116,6 +119,7 @@ class Peer:
     plan: FaultPlan
     on_step: Callable[[Connection, Sequence[LogEntry]], None]
     close_timeout: float
+    composer: Composer
     _inbound: DelayLine[_Arriving] = attrs.field(factory=DelayLine, init=False)
     _outbound: DelayLine[_Leaving] = attrs.field(factory=DelayLine, init=False)
     _accepted: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -142,6 +146,7 @@ class Peer:
                 self._emit(greeting)
                 with single():
                     async with trio.open_nursery() as nursery:
+                        self.composer.attach(nursery, self._inbound.wake)
                         nursery.start_soon(self._read)
                         nursery.start_soon(self._think)
                         nursery.start_soon(self._write)
@@ -408,7 +413,7 @@ class Peer:
 def _event(text: str) -> dict[str, Any]:
     """Return the JSON object, or an empty one: the machine will refuse the text."""
     try:
-        event = loads(text)
+        event = loaded(text)
     except ValueError:
         return {}
     return event if isinstance(event, dict) else {}

@@ -15,6 +15,7 @@ from trialogue.realtime.unwrapping import single
 from trialogue.testing.agent_run import AgentRun
 from trialogue.testing.caller import Caller, Ears
 from trialogue.testing.chronicle import Chronicle
+from trialogue.testing.machine import Settings
 from trialogue.testing.scripted import Answer, ScriptedModel
 from trialogue.testing.server import RealtimeServer
 from trialogue.testing.settling import Settling
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from trialogue.dialects.options import SessionOptions
     from trialogue.realtime.settings import SessionSettings
     from trialogue.testing.faults import Fault
-    from trialogue.testing.machine import Settings
     from trialogue.testing.network import Network
     from trialogue.testing.script import Brain, Rule, Turn
 
@@ -177,7 +177,12 @@ async def run_agent(
     cast, ears = Cast(), Ears()
     model = ScriptedModel(rules, cast.name_of, cast.pulse)
     server = RealtimeServer(
-        model, faults=faults, network=network, settings=settings, utterances=ears
+        model,
+        faults=faults,
+        network=network,
+        # Whatever model the agent is for: the options of each are taken.
+        settings=settings if settings is not None else Settings(reasoning=True),
+        utterances=ears,
     )
     provider = OpenAIRealtime(
         base_url=_URL, api_key="sk-test", options=options, connect=server.connect

@@ -1,15 +1,24 @@
 """What the scripted model says: brains, which turn a `Turn` into a reply.
 
 A brain is any callable that takes a `Turn` and returns parts; `Rules` is one made of
-data. It is called once per response, when the response begins, and must not block.
+data. It is called once per response, when the response begins, and must not block: one
+that has to wait is a coroutine function, or an asynchronous generator of parts.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, TypeAlias
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from typing import Any, Final, Literal, TypeAlias, TypeGuard, cast
 
 import attrs
 
@@ -17,6 +26,7 @@ from trialogue.dialects.openai.wire.items import Item
 
 __all__ = [
     "AskedBy",
+    "AsyncReply",
     "Brain",
     "Call",
     "Fail",
@@ -29,6 +39,7 @@ __all__ = [
     "Stop",
     "Turn",
     "echo",
+    "is_async",
     "parts_of",
 ]
 
@@ -96,6 +107,8 @@ class Stop:
 _PARTS: Final = (Say, Call, Pause, Fail, Stop)
 Part: TypeAlias = Say | Call | Pause | Fail | Stop
 Reply: TypeAlias = Sequence[Part | str] | Part | str
+AsyncReply: TypeAlias = Awaitable[Reply] | AsyncIterator[Part | str]
+"""What a coroutine function returns when called, or an asynchronous generator."""
 
 
 @attrs.frozen(kw_only=True)
@@ -120,6 +133,8 @@ class Turn:
             it, a server alone does not), else None.
         in_conversation: False for an out-of-band response.
         response_id: what the response will be called.
+        heard_ms: where the last of the user's turns that were committed ends, in ms of
+            the connection's audio.
     """
 
     items: tuple[Item, ...] = ()
@@ -137,20 +152,35 @@ class Turn:
     agent: str | None = None
     in_conversation: bool = True
     response_id: str = ""
+    heard_ms: int = 0
 
 
-Brain: TypeAlias = Callable[[Turn], Reply]
+Brain: TypeAlias = Callable[[Turn], Reply | AsyncReply]
 
 
-def parts_of(reply: Reply) -> tuple[Part, ...]:
+def is_async(reply: object) -> TypeGuard[AsyncReply]:
+    """Whether it has to be awaited, or iterated asynchronously."""
+    return isinstance(reply, (Awaitable, AsyncIterator))
+
+
+def parts_of(reply: Reply | AsyncReply) -> tuple[Part, ...]:
     """Return a reply as parts; a bare string is said.
 
     Raises:
-        TypeError: there is something in it that a model cannot do.
+        TypeError: there is something in it that a model cannot do; or it is a
+            coroutine, where nobody can wait for it.
     """
+    if is_async(reply):
+        if inspect.iscoroutine(reply):
+            reply.close()
+        msg = (
+            "a brain that is a coroutine function or an asynchronous generator works "
+            "in a RealtimeServer only; here a reply has to be there at once"
+        )
+        raise TypeError(msg)
     if isinstance(reply, (str, *_PARTS)):
         return (_part(reply),)
-    return tuple(map(_part, reply))
+    return tuple(map(_part, cast("Sequence[Part | str]", reply)))
 
 
 def _part(value: object) -> Part:
@@ -177,7 +207,8 @@ class Rule:
     """One line of a script. Conditions that are None always hold.
 
     Attributes:
-        reply: the parts, or a function that makes them of the turn.
+        reply: the parts, or a function that makes them of the turn, asynchronous or
+            not.
         agent: the name of the agent, where that is known (see `Turn.agent`), else a
             text that the instructions in force contain.
         user: a pattern searched for in what the user said last; it does not hold while
@@ -222,7 +253,11 @@ class Rule:
 
     def parts(self, turn: Turn) -> tuple[Part, ...]:
         """Return the reply for this turn."""
-        return parts_of(self.reply(turn) if callable(self.reply) else self.reply)
+        return parts_of(self.answer(turn))
+
+    def answer(self, turn: Turn) -> Reply | AsyncReply:
+        """Return the reply for this turn, as it is."""
+        return self.reply(turn) if callable(self.reply) else self.reply
 
 
 @attrs.frozen
@@ -230,7 +265,8 @@ class Rules:
     """A brain made of rules: the first that matches, and whose tools exist, answers.
 
     A rule whose reply calls a function that is not in force, or with `tool_choice`
-    "none" any function, is passed over: a model cannot call what it was not given.
+    "none" any function, is passed over: a model cannot call what it was not given. What
+    an asynchronous reply will call is not known before, and not looked at.
     """
 
     rules: tuple[Rule, ...]
@@ -241,11 +277,14 @@ class Rules:
         """Make a brain of rules, in order."""
         return cls(rules, default)
 
-    def __call__(self, turn: Turn) -> Reply:
+    def __call__(self, turn: Turn) -> Reply | AsyncReply:
         """Return the reply of the first rule that applies, else the default's."""
         for rule in self.rules:
             if rule.matches(turn):
-                parts = rule.parts(turn)
+                reply = rule.answer(turn)
+                if is_async(reply):
+                    return reply
+                parts = parts_of(reply)
                 if _possible(parts, turn):
                     return parts
         return self.default(turn)

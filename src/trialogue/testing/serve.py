@@ -15,6 +15,7 @@ import trio
 
 from trialogue._codec import dumps
 from trialogue.errors import ConfigurationError
+from trialogue.testing.dialled import SURFACES
 from trialogue.testing.machine import Settings
 from trialogue.testing.network import Network
 from trialogue.testing.script import Brain, echo
@@ -137,6 +138,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--latency", type=float, default=0.0, metavar="MS", help="one way"
     )
     parser.add_argument("--script", default="echo", metavar="NAME|FILE")
+    parser.add_argument(
+        "--dialect", choices=tuple(SURFACES), default="openai", help="whose manner"
+    )
     parser.add_argument("--api-key", help="the only key to accept; default: any")
     parser.add_argument("--log", metavar="FILE", help="write every frame as JSON lines")
     parser.add_argument(
@@ -175,8 +179,12 @@ async def _main(args: argparse.Namespace) -> None:
             args.host,
             brain=load_script(args.script, utterances),
             network=Network(args.latency / 1000),
-            # Some clients report an event they do not know as an error.
-            settings=Settings(keys=keys, oddities=args.oddities),
+            settings=Settings(
+                keys=keys,
+                dialect=args.dialect,
+                # Some clients report an event they do not know as an error.
+                oddities=args.oddities,
+            ),
             utterances=utterances,
             log=file,
             task_status=_Announcement(),

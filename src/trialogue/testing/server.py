@@ -13,13 +13,16 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
 import trio
 import trio.testing
 
 from trialogue._codec import dumps
 from trialogue.realtime.unwrapping import single
+from trialogue.testing.composing import Composer
 from trialogue.testing.connection import Connection, LogEntry
-from trialogue.testing.dialled import Dialled
+from trialogue.testing.cue_sheet import CueSheet, replying
+from trialogue.testing.dialled import SURFACES, Dialled
 from trialogue.testing.faults import ConnectFault, Fault, FaultPlan
 from trialogue.testing.http import Posted, read_post
 from trialogue.testing.machine import Keeping, Machine, Settings
@@ -37,7 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RealtimeServer", "open_realtime_server"]
 
-PATHS: Final = ("/v1/realtime", "/openai/v1/realtime", "/openai/realtime")
 SECRETS: Final = "/client_secrets"
 LOG_PATH: Final = "/debug/log"
 _REQUEST_SECONDS: Final = 60.0
@@ -48,12 +50,14 @@ class RealtimeServer:
     """A server of the OpenAI Realtime protocol, on this machine, with a script.
 
     Args:
-        brain: what the model says to each turn.
+        brain: what the model says to each turn; a coroutine function runs beside the
+            response that it makes, and is cancelled with it.
         network: how far away the server is, and what connecting costs.
         faults: what goes wrong.
         settings: which keys and models exist, and how real servers' differences fall.
         utterances: what callers say, found by the samples of known clips.
-        cues: what callers say, by position; asked where no clip was found.
+        cues: what callers say, and are answered, by position; asked where no clip was
+            found. A `CueSheet` comes first, and tells where their turns are as well.
         seed: of the ids.
         close_timeout: seconds for which a close of the server waits to be answered.
         on_entry: called with each connection and its new log entries.
@@ -75,7 +79,7 @@ class RealtimeServer:
         faults: Iterable[Fault | ConnectFault] = (),
         settings: Settings | None = None,
         utterances: Utterances | None = None,
-        cues: Iterable[Cue] = (),
+        cues: Iterable[Cue] | CueSheet = (),
         seed: int = 0,
         close_timeout: float = 2.0,
         on_entry: Callable[[Connection, Sequence[LogEntry]], None] | None = None,
@@ -90,7 +94,8 @@ class RealtimeServer:
         self.dials = self.accepted = 0
         self._keeping = keeping if keeping is not None else Keeping()
         self._forgotten_errors: list[str] = []
-        self._cues = Cues(tuple(cues))
+        self._sheet = cues if isinstance(cues, CueSheet) else None
+        self._cues = tuple(cues.cues if isinstance(cues, CueSheet) else cues)
         self._plan = FaultPlan(faults)
         self._seed = seed
         self._close_timeout = close_timeout
@@ -236,7 +241,8 @@ class RealtimeServer:
             RuntimeError: it does not listen.
         """
         scheme, host, port = self._listening()
-        return f"{scheme}://{host}:{port}{PATHS[0]}"
+        path = next(iter(SURFACES[self.settings.dialect]))
+        return f"{scheme}://{host}:{port}{path}"
 
     def _listening(self) -> tuple[str, str, int]:
         if self._address is None:
@@ -286,7 +292,7 @@ class RealtimeServer:
         if dialled.path == LOG_PATH and status is None:
             await self._show_log(socket)
             return
-        if dialled.path not in PATHS:
+        if dialled.speaks(self.settings.dialect) is None:
             status = status or 404
         status = status or self._azure_refusal(dialled)
         if status is not None:
@@ -307,9 +313,10 @@ class RealtimeServer:
     def _azure_refusal(self, dialled: Dialled) -> int | None:
         attached = self._attached(dialled)
         model = dialled.model or (attached.model if attached is not None else None)
+        exists = bool(model) and self.settings.accepts_model(str(model))
         return dialled.azure_refusal(
             key_is_good=attached is not None or self.settings.accepts_key(dialled.key),
-            model_exists=bool(model) and self.settings.accepts_model(str(model)),
+            model_exists=exists or not (model or dialled.needs_model),
         )
 
     async def _posted(
@@ -331,7 +338,9 @@ class RealtimeServer:
         dialled = Dialled.read(post.target, post.headers)
         if status is not None:
             return status, refused(None, "Refused by the local server.")
-        if dialled.path not in [f"{path}{SECRETS}" for path in PATHS[:2]]:
+        surfaces = SURFACES[self.settings.dialect].items()
+        at = [f"{path}{SECRETS}" for path, speaks in surfaces if speaks != "beta"]
+        if dialled.path not in at:
             return 404, refused(None, "There is no such resource.")
         if not self.settings.accepts_key(dialled.key):
             return 401, refused("invalid_api_key", "Incorrect API key provided.")
@@ -342,9 +351,9 @@ class RealtimeServer:
     ) -> None:
         index, self.accepted = self.accepted, self.accepted + 1
         log = deque[LogEntry](maxlen=self._keeping.entries)
-        connection = Connection(
-            index, self._machine(index), trio.current_time(), target, log
-        )
+        composer = Composer(replying(self._cues, self.brain))
+        machine = self._machine(index, composer, dialled)
+        connection = Connection(index, machine, trio.current_time(), target, log)
         self.connections.append(connection)
         self._forget_old()
         self._plan.add(*dialled.faults(index))
@@ -355,9 +364,17 @@ class RealtimeServer:
             key=dialled.key,
             beta=dialled.beta,
             attached=self._attached(dialled),
+            intent=dialled.intent,
+            call_id=dialled.call_id,
         )
         peer = Peer(
-            connection, socket, network, self._plan, self._stepped, self._close_timeout
+            connection,
+            socket,
+            network,
+            self._plan,
+            self._stepped,
+            self._close_timeout,
+            composer,
         )
         self._peers.add(peer)
         try:
@@ -373,15 +390,18 @@ class RealtimeServer:
             self.connections.remove(old)
             self._forgotten_errors += old.protocol_errors
 
-    def _machine(self, index: int) -> Machine:
+    def _machine(self, index: int, composer: Composer, dialled: Dialled) -> Machine:
+        speaks = dialled.speaks(self.settings.dialect) or self.settings.dialect
+        known = (self.utterances, Cues(self._cues))
         return Machine(
-            self.brain,
-            FirstOf((self.utterances, self._cues)),
-            self.settings,
+            composer,
+            FirstOf(known if self._sheet is None else (self._sheet, *known)),
+            attrs.evolve(self.settings, dialect=speaks),
             index=index,
             seed=self._seed,
             next_mark=lambda: next(self._marks),
             keeping=self._keeping,
+            sheet=self._sheet,
         )
 
     def _stepped(self, connection: Connection, entries: Sequence[LogEntry]) -> None:

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 import attrs
 
+from trialogue.testing.script import Brain, Reply
 from trialogue.testing.vad import BYTES_PER_MS, FRAME_BYTES, level
 
 __all__ = ["Cue", "Cues", "FirstOf", "Transcriber", "Utterances", "quiet", "voice"]
@@ -42,11 +43,38 @@ class Transcriber(Protocol):
 
 @attrs.frozen
 class Cue:
-    """A text by its position on the sample clock of its connection."""
+    """Words by their position on the sample clock of their connection.
+
+    Attributes:
+        start_ms: where they begin, in ms of the audio that came on the connection.
+        end_ms: where they end.
+        text: the words.
+        reply: what the model answers them; None leaves that to the brain.
+    """
 
     start_ms: int
     end_ms: int
     text: str
+    reply: Reply | Brain | None = attrs.field(default=None, kw_only=True)
+
+    @classmethod
+    def at_samples(
+        cls,
+        start: int,
+        end: int,
+        text: str,
+        *,
+        reply: Reply | Brain | None = None,
+        rate: int = 24_000,
+    ) -> Cue:
+        """Give the position in samples, 8000 a second with G.711; in whole ms at last.
+
+        Raises:
+            ValueError: there is no such rate.
+        """
+        if rate <= 0:
+            raise ValueError(f"a rate is a number of samples per second, not {rate}")
+        return cls(start * 1000 // rate, -(-end * 1000 // rate), text, reply=reply)
 
 
 @attrs.frozen

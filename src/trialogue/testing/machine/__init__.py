@@ -3,6 +3,7 @@
 from trialogue.testing.machine.connection import Machine
 from trialogue.testing.machine.keeping import Keeping
 from trialogue.testing.machine.outputs import Hangup, Output
+from trialogue.testing.machine.quirks import XAIQuirks
 from trialogue.testing.machine.records import Committed, ResponseRecord
 from trialogue.testing.machine.settings import Pace, Settings
 
@@ -15,4 +16,5 @@ __all__ = [
     "Pace",
     "ResponseRecord",
     "Settings",
+    "XAIQuirks",
 ]

@@ -6,14 +6,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from trialogue._codec import dumps, loads
+from trialogue._codec import dumps
 from trialogue.dialects.openai.client_secrets import LONGEST, SHORTEST
-from trialogue.dialects.openai.wire import WireError, decode_client_event, unstructure
+from trialogue.dialects.openai.wire import (
+    UNSET,
+    WireError,
+    decode_client_event,
+    unstructure,
+)
 from trialogue.dialects.openai.wire.client_events import SessionUpdate
 from trialogue.dialects.openai.wire.session import SessionPatch
 from trialogue.testing.machine import configuration
 from trialogue.testing.machine.ids import Ids
 from trialogue.testing.machine.outputs import Refusal
+from trialogue.testing.machine.parsing import loaded
 
 if TYPE_CHECKING:
     from trialogue.dialects.openai.wire.session import Session
@@ -30,7 +36,7 @@ class Attached:
     """What a client secret brings along.
 
     Attributes:
-        model: the one it was minted for, if that was said.
+        model: the one it was minted for, if that was said; nobody asked if it exists.
         patch: of the session as it begins.
         expires: on the server's clock: from then on it opens no session.
     """
@@ -85,29 +91,42 @@ class ClientSecrets:
 
     def _asked(self, body: bytes, now: float) -> tuple[int, Attached, Session]:
         try:
-            asked = loads(body)
+            asked = loaded(body.decode())
         except ValueError:
             asked = None
         if not isinstance(asked, dict):
             raise Refusal("invalid_json", "The body is not a JSON object.")
+        _check_keys(asked, ("expires_after", "session"), "")
         seconds = _seconds(asked.get("expires_after", {}))
-        given = asked.get("session", {"type": "realtime"})
-        given = dict(given) if isinstance(given, dict) else given
-        model = given.pop("model", None) if isinstance(given, dict) else None
         # The shapes are those of an update, and so are the complaints.
+        given = asked.get("session", {"type": "realtime"})
         event = decode_client_event(dumps({"type": "session.update", "session": given}))
         assert isinstance(event, SessionUpdate)
-        attached = Attached(model, event.session, now + seconds)
+        model = event.session.model or None
+        patch = attrs.evolve(event.session, model=UNSET)
+        attached = Attached(model, patch, now + seconds)
         fresh = configuration.initial(
-            self._settings, session_id=self._ids.new("sess"), model=model or ""
+            self._settings,
+            session_id=self._ids.new("sess"),
+            model=model or "",
+            kind=patch.type,
         )
         return seconds, attached, attached.begin(fresh, self._settings)
+
+
+def _check_keys(asked: dict[str, Any], known: tuple[str, ...], path: str) -> None:
+    for key in asked:
+        if key not in known:
+            place = f"{path}{key}"
+            message = f"Unknown parameter: '{place}'."
+            raise Refusal("unknown_parameter", message, param=place)
 
 
 def _seconds(expiry: Any) -> int:
     param = "expires_after.seconds"
     if not isinstance(expiry, dict):
         raise Refusal("invalid_type", "expires_after is no object.", param=param[:13])
+    _check_keys(expiry, ("anchor", "seconds"), "expires_after.")
     if expiry.get("anchor", "created_at") != "created_at":
         message = "The only anchor is 'created_at'."
         raise Refusal("invalid_value", message, param="expires_after.anchor")

@@ -9,16 +9,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any, Final
 
-import attrs
-
-from trialogue.dialects.openai.wire import (
-    UNSET,
-    UnknownClientEvent,
-    WireError,
-    check_client_event,
-    decode_client_event,
-    or_none,
-)
+from trialogue.dialects.openai.wire import WireError, or_none
 from trialogue.dialects.openai.wire import client_events as ask
 from trialogue.dialects.openai.wire import server_events as tell
 from trialogue.dialects.openai.wire.response import ResponseParams
@@ -27,24 +18,30 @@ from trialogue.testing.machine.host import Host
 from trialogue.testing.machine.ids import Ids
 from trialogue.testing.machine.items import Items
 from trialogue.testing.machine.keeping import Keeping
-from trialogue.testing.machine.outputs import Output, Refusal, too_long
+from trialogue.testing.machine.outputs import Output, Refusal
+from trialogue.testing.machine.parsing import CONVERSATION, TRANSCRIPTION
+from trialogue.testing.machine.ranges import check_reasoning
 from trialogue.testing.machine.responses import Responses
 from trialogue.testing.machine.settings import Settings
+from trialogue.testing.machine.speaking import speaking
 from trialogue.testing.machine.turns import Turns
-from trialogue.testing.script import Brain, echo
+from trialogue.testing.script import Brain, Reply, Turn, echo
 from trialogue.testing.speech import Cues, Transcriber
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trialogue.dialects.openai.wire.session import AudioConfig, Session
+    from trialogue.testing.cue_sheet import CueSheet
+    from trialogue.testing.live_reply import LiveReply
     from trialogue.testing.machine.client_secrets import Attached
     from trialogue.testing.machine.conversation import Conversation
     from trialogue.testing.machine.records import Committed, ResponseRecord
 
 __all__ = ["Machine"]
 
-EVENT_ID_LIMIT: Final = 512
+CALL_MODEL: Final = "gpt-realtime"
+"""What a call that a client joins runs on; the client does not say."""
 _NO_CUES: Final = Cues(())
 
 
@@ -59,6 +56,7 @@ class Machine:
         seed: of the ids.
         next_mark: numbers the items that carry a watermark.
         keeping: how much is remembered; everything by default.
+        sheet: tells where the user's turns are, in place of a VAD.
 
     Attributes:
         session: the session's configuration as it is.
@@ -66,7 +64,7 @@ class Machine:
 
     def __init__(
         self,
-        brain: Brain = echo,
+        brain: Brain | Callable[[Turn], Reply | LiveReply] = echo,
         transcriber: Transcriber = _NO_CUES,
         settings: Settings | None = None,
         *,
@@ -74,6 +72,7 @@ class Machine:
         seed: int = 0,
         next_mark: Callable[[], int] | None = None,
         keeping: Keeping | None = None,
+        sheet: CueSheet | None = None,
     ) -> None:
         keeping = keeping if keeping is not None else Keeping()
         self._settings = settings if settings is not None else Settings()
@@ -82,14 +81,20 @@ class Machine:
         self.session: Session = configuration.initial(
             self._settings, session_id=self._host.ids.new("sess"), model=""
         )
+        self._speaking = speaking(self._host)
         self._responses = Responses(
-            self._host, brain, lambda: self.session, index, keeping
+            self._host,
+            self._speaking.brain(brain),
+            lambda: self.session,
+            index,
+            keeping,
         )
         self._turns = Turns(
-            self._host, transcriber, self._responses, self._input_config, keeping
+            self._host, transcriber, self._responses, self._input_config, keeping, sheet
         )
         self._responses.idle = self._turns
         self._items = Items(self._host, self._turns.recognise, self._audio_config)
+        self._supported = CONVERSATION
         self._over = False
 
     def __repr__(self) -> str:
@@ -131,8 +136,12 @@ class Machine:
         key: str | None,
         beta: bool = False,
         attached: Attached | None = None,
+        intent: str | None = None,
+        call_id: str | None = None,
     ) -> list[Output]:
         """Judge key and model after the upgrade, and greet or refuse (§1.3).
+
+        There are no calls here: a connection to one has a conversation of its own.
 
         Args:
             now: the server's clock.
@@ -140,31 +149,58 @@ class Machine:
             key: the API key, or None.
             beta: the client asked for the beta's shape.
             attached: what a client secret brings along, if the key is a good one.
+            intent: of the URL; "transcription" begins a session that only transcribes.
+            call_id: of the URL.
         """
         self._host.now = now
         if attached is not None:
             model = model or attached.model
-            self.session = attached.begin(self.session, self._settings)
+            if intent is None and not call_id:
+                intent = attached.patch.type
+        transcribes = intent == "transcription"
         known = attached is not None or self._settings.accepts_key(key)
-        refusal = self._judge(model, known, beta)
+        unjudged = transcribes or (call_id is not None and not model)
+        refusal = self._judge(None if unjudged else model or "", known, beta)
         if refusal is not None:
-            code, name, message = refusal
-            self._host.error(name, message)
-            self._close(code, f"invalid_request_error.{name}")
-            return self._host.take()
-        self.session = attrs.evolve(self.session, model=model or UNSET)
+            self._turn_away(*refusal)
+            return self._take()
+        assert self.session.id
+        self.session = configuration.initial(
+            self._settings,
+            session_id=self.session.id,
+            model=model or CALL_MODEL,
+            kind="transcription" if transcribes else "realtime",
+        )
+        if transcribes:
+            self._supported = TRANSCRIPTION
+        if attached is not None:
+            try:
+                self.session = attached.begin(self.session, self._settings)
+            except Refusal as wrong:
+                self._turn_away(4000, str(wrong.code), wrong.message, wrong.param)
+                return self._take()
+        self._turns.reconfigured()
         self._host.emit(tell.SessionCreated, session=self.session)
         self._host.after(self._settings.max_duration * 1000, self._expire)
-        return self._host.take()
+        return self._take()
+
+    def _turn_away(
+        self, code: int, name: str, message: str, param: str | None = None
+    ) -> None:
+        self._host.error(name, message, param=param)
+        self._close(code, f"invalid_request_error.{name}")
 
     def _judge(
         self, model: str | None, known: bool, beta: bool
     ) -> tuple[int, str, str] | None:
+        """Return close code, error code and message; the model may need no judging."""
         if not known:
             return 3000, "invalid_api_key", "Incorrect API key provided."
-        if beta:
+        if beta and self._settings.dialect != "beta":
             message = "The beta shape of this API is disabled."
             return 4000, "beta_api_shape_disabled", message
+        if model is None:
+            return None
         if not model:
             return 4000, "missing_model", "You must provide a model parameter."
         if not self._settings.accepts_model(model):
@@ -178,10 +214,14 @@ class Machine:
         self._over = True
 
     def _expire(self) -> None:
-        minutes = round(self._settings.max_duration / 60)
-        message = f"Your session hit the maximum duration of {minutes} minutes."
+        seconds = self._settings.max_duration
+        limit = f"{seconds:g} seconds" if seconds % 60 else f"{seconds / 60:g} minutes"
+        message = f"Your session hit the maximum duration of {limit}."
         self._host.error("session_expired", message)
         self._close(1001, message)
+
+    def _take(self) -> list[Output]:
+        return self._speaking.told(self._host.take())
 
     def deadline(self) -> float:
         """Return when `tick` has something to do, or infinity."""
@@ -194,14 +234,14 @@ class Machine:
             if entry.act is not None:
                 entry.act()
         self._host.now = max(self._host.now, now)
-        return self._host.take()
+        return self._take()
 
     def receive(self, text: str, now: float) -> list[Output]:
         """Take a frame, and return what is sent because of it, or was due before."""
         outputs = self.tick(now)
         if not self._over:
             self._receive(text)
-        return outputs + self._host.take()
+        return outputs + self._take()
 
     def receive_binary(self, now: float) -> list[Output]:
         """Refuse a binary frame (§1.4)."""
@@ -216,25 +256,18 @@ class Machine:
         outputs = self.tick(now)
         if not self._over:
             self._host.error(code, message, event_id=event_id)
-        return outputs + self._host.take()
+        return outputs + self._take()
 
     def _receive(self, text: str) -> None:
         try:
-            event = decode_client_event(text)
+            event = self._speaking.read(text, self._supported)
         except WireError as wrong:
             self._object(wrong, wrong.event_id)
             return
-        if isinstance(event, UnknownClientEvent):
-            unsupported = check_client_event(event.data)[0]
-            self._object(unsupported, unsupported.event_id)
-            return
         try:
-            length = len(event.event_id or "")
-            if length > EVENT_ID_LIMIT:
-                raise too_long("event_id", EVENT_ID_LIMIT, length)
             self._do(event)
         except Refusal as refusal:
-            self._object(refusal, or_none(event.event_id))
+            self._object(self._speaking.reworded(refusal), or_none(event.event_id))
 
     def _object(self, wrong: WireError | Refusal, event_id: str | None) -> None:
         echoed = event_id if self._settings.echo_event_id else None
@@ -251,14 +284,16 @@ class Machine:
             case ask.SessionUpdate():
                 self._update(event)
             case ask.ResponseCreate():
-                self._responses.create(event.response or ResponseParams())
+                self._respond(event.response or ResponseParams())
             case ask.ResponseCancel():
                 self._responses.cancel(or_none(event.response_id))
-            case ask.OutputAudioBufferClear():
-                message = f"Invalid value: '{event.type}' is not supported here."
-                raise Refusal("invalid_value", message, param="type")
             case _:
                 self._items.do(event)
+
+    def _respond(self, params: ResponseParams) -> None:
+        reasons = self._settings.reasons(self.session.model or "")
+        check_reasoning(params, "response", reasons=reasons)
+        self._responses.create(params)
 
     def _update(self, event: ask.SessionUpdate) -> None:
         self.session = configuration.patched(

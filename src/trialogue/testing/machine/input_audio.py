@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from trialogue.dialects.openai.wire.session import SemanticVAD, ServerVAD
 from trialogue.testing.machine.formats import decoded
 from trialogue.testing.machine.outputs import Refusal
 from trialogue.testing.vad import FRAME_MS, EnergyVAD, SpeechStarted, VADEvent
+
+if TYPE_CHECKING:
+    from trialogue.testing.cue_sheet import CueDetector, CueSheet
 
 __all__ = ["InputAudio"]
 
@@ -30,8 +33,13 @@ class InputAudio:
         speech_item: the id reserved for the turn that is open, or None.
     """
 
-    def __init__(self, keep_seconds: float | None = None) -> None:
-        """Keep all audio that comes, or only the last so many seconds of it."""
+    def __init__(
+        self, keep_seconds: float | None = None, sheet: CueSheet | None = None
+    ) -> None:
+        """Keep all audio that comes, or only the last so many seconds of it.
+
+        With a sheet, turns are where its cues are, whatever is heard.
+        """
         self.received = bytearray()
         self.count = 0
         self._keep: int | None = None
@@ -41,7 +49,8 @@ class InputAudio:
         self._buffer = bytearray()
         self._begins = 0  # position of the buffer's first byte on the byte clock
         self._speech_from = 0
-        self._vad: EnergyVAD | None = None
+        self._sheet = sheet
+        self._vad: EnergyVAD | CueDetector | None = None
         self._vad_config: Any = None
 
     def __repr__(self) -> str:
@@ -64,6 +73,8 @@ class InputAudio:
         self._vad_config = vad
         self.speech_item = None
         self._vad = _detector(vad)
+        if self._vad is not None and self._sheet is not None:
+            self._vad = self._sheet.detector(lambda: self.count / BYTES_PER_MS)
         if self._vad is not None:
             # Whole frames from here on: the clock of the VAD is rounded up to one.
             self._vad.start_at(-(-self.position_ms // FRAME_MS) * FRAME_MS)

@@ -4,39 +4,71 @@ from __future__ import annotations
 
 from typing import Any
 
-from trialogue.dialects.openai.wire.base import UNSET, Raw
+from trialogue.dialects.openai.wire.base import UNSET, Raw, or_none
 from trialogue.dialects.openai.wire.session import (
     PCM,
+    AudioInput,
     FunctionTool,
+    RetentionRatio,
     ServerVAD,
     Session,
     Tool,
 )
 from trialogue.testing.machine.outputs import Refusal
 
-__all__ = ["check_common", "check_session"]
+__all__ = ["check_common", "check_input", "check_reasoning", "check_session"]
 
 
-def check_session(old: Session, new: Session, *, reasoning: bool) -> None:
+def check_session(old: Session, new: Session) -> None:
     """Check a session that is to replace another.
 
     Raises:
-        Refusal: `invalid_value`, with the path.
+        Refusal: `invalid_value`, or `invalid_type` for a null that clears nothing.
     """
     assert new.audio
     assert new.audio.input
     assert new.audio.output
-    _check_vad(new.audio.input.turn_detection)
-    _range("session.audio.output.speed", new.audio.output.speed, 0.25, 1.5)
-    for side, config in (("input", new.audio.input), ("output", new.audio.output)):
-        _check_format(f"session.audio.{side}.format", config.format)
+    check_input(new.audio.input)
+    output = new.audio.output
+    for path, value in (
+        ("session.audio.output.voice", output.voice),
+        ("session.audio.output.speed", output.speed),
+        ("session.max_output_tokens", new.max_output_tokens),
+        ("session.truncation", new.truncation),
+    ):
+        _check_not_null(path, value)
+    _range("session.audio.output.speed", output.speed, 0.25, 1.5)
+    _check_format("session.audio.output.format", output.format)
+    if isinstance(new.truncation, RetentionRatio):
+        path = "session.truncation.retention_ratio"
+        _range(path, new.truncation.retention_ratio, 0, 1)
     check_common(new, "session")
-    if new.reasoning and not reasoning:
-        message = "Unsupported option for this model: 'session.reasoning'."
-        raise Refusal("invalid_value", message, param="session.reasoning")
     if old.tracing is not None and new.tracing != old.tracing:
         message = "Tracing cannot be changed once it is enabled."
         raise Refusal("invalid_value", message, param="session.tracing")
+
+
+def check_input(config: AudioInput) -> None:
+    """Check a session's `audio.input`.
+
+    Raises:
+        Refusal: `invalid_value`, with the path.
+    """
+    _check_vad(config.turn_detection)
+    _check_format("session.audio.input.format", config.format)
+
+
+def check_reasoning(params: Any, path: str, *, reasons: bool) -> None:
+    """Check what is only for models that reason, in what a client sent.
+
+    Raises:
+        Refusal: `invalid_value`, with the path.
+    """
+    for name in ("reasoning", "parallel_tool_calls"):
+        if not reasons and or_none(getattr(params, name)) is not None:
+            place = f"{path}.{name}"
+            message = f"Unsupported option for this model: '{place}'."
+            raise Refusal("invalid_value", message, param=place)
 
 
 def check_common(params: Any, path: str) -> None:
@@ -89,6 +121,12 @@ def _check_format(path: str, value: Any) -> None:
     wrong_rate = isinstance(value, PCM) and value.rate not in (UNSET, 24000)
     if isinstance(value, Raw) or wrong_rate:
         raise Refusal("invalid_value", f"Invalid value for '{path}'.", param=path)
+
+
+def _check_not_null(path: str, value: Any) -> None:
+    if value is None:
+        message = f"Invalid type for '{path}': it cannot be null."
+        raise Refusal("invalid_type", message, param=path)
 
 
 def _range(path: str, value: Any, low: float, high: float) -> None:

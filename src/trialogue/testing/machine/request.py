@@ -51,7 +51,7 @@ class Request:
         """Instructions and tools as text."""
         return self.record.instructions + " ".join(self.record.tools)
 
-    def turn(self, *, connection: int, ordinal: int) -> Turn:
+    def turn(self, *, connection: int, ordinal: int, heard_ms: int) -> Turn:
         """Return what the brain is asked."""
         record = self.record
         return Turn(
@@ -69,6 +69,7 @@ class Request:
             ordinal=ordinal,
             in_conversation=record.in_conversation,
             response_id=record.id,
+            heard_ms=heard_ms,
         )
 
 
@@ -137,6 +138,10 @@ def _audio(session: Session, params: ResponseParams, *, fixed: bool) -> AudioOut
     own = params.audio.output if params.audio else UNSET
     if not own:
         return audio
+    if own.speed is not UNSET:
+        place = "response.audio.output.speed"
+        message = f"Unknown parameter: '{place}'."
+        raise Refusal("unknown_parameter", message, param=place)
     changes = {
         name: getattr(own, name)
         for name in ("format", "voice")

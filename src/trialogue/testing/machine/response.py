@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
 
 import attrs
@@ -17,6 +18,7 @@ from trialogue.dialects.openai.wire.response import (
 )
 from trialogue.dialects.openai.wire.server_events import RateLimit
 from trialogue.dialects.openai.wire.session import AudioOutput
+from trialogue.testing.live_reply import LiveReply
 from trialogue.testing.machine.agenda import Entry
 from trialogue.testing.machine.configuration import voice_of
 from trialogue.testing.machine.conversation import Held
@@ -54,6 +56,7 @@ class Running:
     ending: bool = attrs.field(default=False, init=False)
     _open: OutputItem | None = attrs.field(default=None, init=False)
     _steps: Iterator[float] = attrs.field(factory=lambda: iter(()), init=False)
+    _live: LiveReply | None = attrs.field(default=None, init=False)
     _next: Entry | None = attrs.field(default=None, init=False)
     _spent: int = attrs.field(default=0, init=False)
 
@@ -65,8 +68,11 @@ class Running:
         """Its id."""
         return self.request.record.id
 
-    def start(self, parts: Sequence[Part]) -> None:
+    def start(self, parts: Sequence[Part] | LiveReply) -> None:
         """Announce it, and begin with what it is to say."""
+        if isinstance(parts, LiveReply):
+            self._live = parts
+            parts.begin(self._go_on)
         self._host.emit(wire.ResponseCreated, response=self._shown(None, None))
         if self._host.settings.oddities:
             self._host.emit_raw("response.mood.updated", mood="calm")
@@ -95,10 +101,18 @@ class Running:
             at = due + delay / 1000
             self._next = self._host.agenda.at(at, lambda: self._advance(at))
 
-    def _ladder(self, parts: Sequence[Part]) -> Iterator[float]:
+    def _go_on(self, now: float) -> None:
+        """Take up what has come, if it is waited for."""
+        if self._next is not None and self._next.due == math.inf:
+            self._next.cancel()
+            self._next = self._host.agenda.at(now, lambda: self._advance(now))
+
+    def _ladder(self, parts: Iterable[Part | None]) -> Iterator[float]:
         yield self._host.settings.pace.think_ms
         for part in parts:
             match part:
+                case None:
+                    yield math.inf  # until there is something to go on with
                 case Pause(seconds):
                     yield seconds * 1000
                 case Fail():
@@ -162,6 +176,8 @@ class Running:
         record.reason = _reason(details)
         self._host.emit(wire.ResponseDone, response=self._shown(details, self._used()))
         self._announce_limits()
+        if self._live is not None:
+            self._live.end()
         self.on_end(self)
 
     def _used(self) -> Usage:

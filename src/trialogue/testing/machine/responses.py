@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from trialogue.dialects.openai.wire.response import ResponseParams
+from trialogue.testing.live_reply import LiveReply
 from trialogue.testing.machine.conversation import BYTES_PER_MS
 from trialogue.testing.machine.keeping import Keeping, Tail
 from trialogue.testing.machine.outputs import Refusal
 from trialogue.testing.machine.request import Request, build
 from trialogue.testing.machine.response import Running
 from trialogue.testing.machine.usage import text_tokens
-from trialogue.testing.script import AskedBy, Brain, parts_of
+from trialogue.testing.script import AskedBy, Brain, Reply, Turn, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +47,7 @@ class Responses:
     def __init__(
         self,
         host: Host,
-        brain: Brain,
+        brain: Brain | Callable[[Turn], Reply | LiveReply],
         session: Callable[[], Session],
         index: int,
         keeping: Keeping,
@@ -90,8 +91,13 @@ class Responses:
         self._begin(request)
 
     def _begin(self, request: Request) -> None:
-        turn = request.turn(connection=self._index, ordinal=self.records.total)
-        parts = parts_of(self._brain(turn))
+        turn = request.turn(
+            connection=self._index,
+            ordinal=self.records.total,
+            heard_ms=self._host.heard_ms,
+        )
+        reply = self._brain(turn)
+        parts = reply if isinstance(reply, LiveReply) else parts_of(reply)
         running = Running(self._host, request, self._read // 64 * 64, self._ended)
         self.records.append(request.record)
         self._read = text_tokens(request.prefix)

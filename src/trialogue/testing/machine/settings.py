@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
-__all__ = ["DEFAULT_INSTRUCTIONS", "SECRET_PREFIX", "Pace", "Settings"]
+from trialogue.errors import ConfigurationError
+from trialogue.testing.machine.quirks import XAIQuirks
+
+__all__ = ["DEFAULT_INSTRUCTIONS", "SECRET_PREFIX", "Dialect", "Pace", "Settings"]
+
+Dialect: TypeAlias = Literal["openai", "azure", "beta", "xai"]
 
 SECRET_PREFIX: Final = "ek_"
 """How an ephemeral client secret begins."""
@@ -44,14 +50,52 @@ def _any_realtime(model: str) -> bool:
     return "realtime" in model
 
 
+def _any_grok_voice(model: str) -> bool:
+    return "grok-voice" in model
+
+
+_VOICES: Final[dict[Dialect, str]] = {
+    "openai": "marin",
+    "azure": "marin",
+    "beta": "alloy",
+    "xai": "eve",
+}
+
+
+def _known(dialect: Dialect) -> Dialect:
+    """Refuse any other at once: the defaults of other fields depend on it."""
+    if dialect not in _VOICES:
+        known = ", ".join(map(repr, _VOICES))
+        raise ConfigurationError(f"no dialect {dialect!r}: give one of {known}")
+    return dialect
+
+
+def _default_models(settings: Settings) -> Callable[[str], bool]:
+    return _any_grok_voice if settings.dialect == "xai" else _any_realtime
+
+
+def _default_voice(settings: Settings) -> str:
+    return _VOICES[settings.dialect]
+
+
+def _reasoning_model(model: str) -> bool:
+    return re.search(r"realtime-2(?!\d)", model) is not None
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """What a local server accepts, and which of the real servers it takes after.
 
     Attributes:
+        dialect: whose manner it has: "openai" (the default: at its own paths Azure's
+            manner too), "azure" (only that), "beta" (OpenAI's protocol before it was
+            generally available, which Azure's dated versions still speak) or "xai".
+        xai: which of xAI's peculiarities it shows, in that dialect.
         keys: the accepted API keys; None accepts any that is not empty.
         accepts_model: whether a model of that name exists.
-        reasoning: whether the models take `reasoning`.
+        reasoning: whether models reason, so that they take `reasoning` and
+            `parallel_tool_calls`; or a function that tells of each by its name. By
+            default the `gpt-realtime-2` family does.
         instructions: the session's default ones.
         voice: the session's default voice.
         max_duration: seconds until the session expires.
@@ -65,11 +109,15 @@ class Settings:
         wall: seconds since 1970, for `expires_at`.
     """
 
+    dialect: Dialect = attrs.field(default="openai", converter=_known)
+    xai: XAIQuirks = attrs.field(factory=XAIQuirks)
     keys: frozenset[str] | None = attrs.field(default=None, repr=False)
-    accepts_model: Callable[[str], bool] = _any_realtime
-    reasoning: bool = True
+    accepts_model: Callable[[str], bool] = attrs.field(
+        default=attrs.Factory(_default_models, takes_self=True)
+    )
+    reasoning: bool | Callable[[str], bool] = _reasoning_model
     instructions: str = DEFAULT_INSTRUCTIONS
-    voice: str = "marin"
+    voice: str = attrs.field(default=attrs.Factory(_default_voice, takes_self=True))
     max_duration: float = 3600.0
     echo_event_id: bool = True
     duplicate_items: Literal["reject", "append"] = "reject"
@@ -84,3 +132,7 @@ class Settings:
         if self.keys is not None:
             return key in self.keys
         return bool(key) and not str(key).startswith(SECRET_PREFIX)
+
+    def reasons(self, model: str) -> bool:
+        """Whether a model of that name reasons."""
+        return self.reasoning(model) if callable(self.reasoning) else self.reasoning

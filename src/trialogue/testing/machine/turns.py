@@ -16,6 +16,7 @@ from trialogue.testing.vad import SpeechStarted, SpeechStopped, VADEvent
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from trialogue.testing.cue_sheet import CueSheet
     from trialogue.testing.machine.agenda import Entry
     from trialogue.testing.machine.host import Host
     from trialogue.testing.script import AskedBy
@@ -40,6 +41,7 @@ class Turns:
         responder: is interrupted and asked to answer.
         input_config: returns the session's `audio.input` as it is now.
         keeping: how much is remembered.
+        sheet: tells where turns are, in place of a VAD.
     """
 
     def __init__(
@@ -49,8 +51,9 @@ class Turns:
         responder: _Responder,
         input_config: Callable[[], Any],
         keeping: Keeping,
+        sheet: CueSheet | None = None,
     ) -> None:
-        self.audio = InputAudio(keeping.audio_seconds)
+        self.audio = InputAudio(keeping.audio_seconds, sheet)
         self.committed: Tail[Committed] = Tail(keeping.turns)
         self._host = host
         self._transcriber = transcriber
@@ -127,6 +130,7 @@ class Turns:
 
     def _commit(self, item_id: str, by: AskedBy, *, end_ms: int | None = None) -> None:
         pcm, start, end = self.audio.cut(end_ms)
+        self._host.heard_ms = end
         text = self._transcriber.transcribe(pcm, start, end)
         self.committed.append(Committed(item_id, pcm, start, end, text, by))
         held = Held(_user_item(item_id), bytearray(pcm), heard=text)

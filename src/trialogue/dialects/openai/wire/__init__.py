@@ -11,6 +11,7 @@ from trialogue.dialects.openai.wire.client_events import (
 from trialogue.dialects.openai.wire.codec import (
     CLIENT_EVENTS,
     SERVER_EVENTS,
+    ClientEvents,
     check_client_event,
     decode_client_event,
     decode_server_event,
@@ -30,6 +31,7 @@ __all__ = [
     "SERVER_EVENTS",
     "UNSET",
     "ClientEvent",
+    "ClientEvents",
     "Raw",
     "ServerEvent",
     "UnknownClientEvent",

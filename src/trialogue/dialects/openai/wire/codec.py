@@ -6,6 +6,7 @@ they are); reading what a client sends is strict, as the real server is.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final, TypeAlias, cast, get_args
 
@@ -35,6 +36,7 @@ __all__ = [
     "CLIENT_EVENTS",
     "SERVER_EVENTS",
     "AnyEvent",
+    "ClientEvents",
     "check_client_event",
     "decode_client_event",
     "decode_server_event",
@@ -45,6 +47,8 @@ __all__ = [
 ]
 
 AnyEvent: TypeAlias = ClientEvent | ServerEvent
+ClientEvents: TypeAlias = Mapping[str, type[Any]]
+"""Classes by the `type` of what they read: a server may word it in its own way."""
 
 CLIENT_EVENTS: Final[dict[str, type[KnownClientEvent]]] = {
     cls.type: cls for cls in get_args(KnownClientEvent)
@@ -88,7 +92,7 @@ def _explained(data: dict[str, Any], cls: type[KnownServerEvent]) -> ProtocolErr
     except Exception as error:
         first = min(problems(error), key=_rank)
         place = f"$.{first.param}" if first.param else "$"
-        what = _WORDS.get(first.code, "value not allowed")
+        what = _WORDS.get(first.code or "", "value not allowed")
         return ProtocolError(f"{cls.type}: {what} @ {place}", detail=place)
     return ProtocolError(f"{cls.type}: cannot be read", detail="$")
 
@@ -104,23 +108,31 @@ def _quick_hook(cls: type[KnownServerEvent]) -> Hook:
     return quick_converter().get_structure_hook(cls)
 
 
-def decode_client_event(text: str | bytes) -> ClientEvent:
+def decode_client_event(
+    text: str | bytes, events: ClientEvents = CLIENT_EVENTS
+) -> ClientEvent:
     """Read a frame from a client, as strictly as the real server.
+
+    Args:
+        text: the frame.
+        events: the class of each event that the server knows, if not the usual ones.
 
     Raises:
         WireError: with the code, message and path that the real server reports, and the
             client event's id. Where several things are wrong, the first of
             `check_client_event`.
     """
-    return structure_client_event(_object(text))
+    return structure_client_event(_object(text), events)
 
 
-def structure_client_event(data: dict[str, Any]) -> ClientEvent:
+def structure_client_event(
+    data: dict[str, Any], events: ClientEvents = CLIENT_EVENTS
+) -> ClientEvent:
     """Make an event of a client's JSON object; raises as `decode_client_event`.
 
     An unknown type is `UnknownClientEvent`: a server refuses it as `invalid_value`.
     """
-    cls = _client_class(data)
+    cls = _client_class(data, events)
     if cls is None:
         return UnknownClientEvent(type=data["type"], data=data)
     try:
@@ -129,16 +141,18 @@ def structure_client_event(data: dict[str, Any]) -> ClientEvent:
         raise _wire_errors(error, data)[0] from None
 
 
-def check_client_event(data: dict[str, Any]) -> list[WireError]:
+def check_client_event(
+    data: dict[str, Any], events: ClientEvents = CLIENT_EVENTS
+) -> list[WireError]:
     """Return everything that is wrong with a client's JSON object.
 
     Unknown keys come first, then missing ones, then wrong types and values. An unknown
     event type is one `invalid_value` with param `type`.
     """
     try:
-        cls = _client_class(data)
+        cls = _client_class(data, events)
         if cls is None:
-            return [_unsupported(data)]
+            return [_unsupported(data, events)]
         strict_converter().structure(data, cls)
     except WireError as error:
         return [error]
@@ -147,7 +161,7 @@ def check_client_event(data: dict[str, Any]) -> list[WireError]:
     return []
 
 
-def _client_class(data: dict[str, Any]) -> type[KnownClientEvent] | None:
+def _client_class(data: dict[str, Any], events: ClientEvents) -> type[Any] | None:
     kind = data.get("type")
     if kind is None:
         message = "The event has no type."
@@ -155,11 +169,11 @@ def _client_class(data: dict[str, Any]) -> type[KnownClientEvent] | None:
     if not isinstance(kind, str):
         message = "Invalid type for 'type': expected a string."
         raise WireError("invalid_type", message, param="type", event_id=_id_of(data))
-    return CLIENT_EVENTS.get(kind)
+    return events.get(kind)
 
 
-def _unsupported(data: dict[str, Any]) -> WireError:
-    supported = ", ".join(f"'{kind}'" for kind in CLIENT_EVENTS)
+def _unsupported(data: dict[str, Any], events: ClientEvents) -> WireError:
+    supported = ", ".join(f"'{kind}'" for kind in events)
     message = f"Invalid value for 'type': supported values are: {supported}."
     return WireError("invalid_value", message, param="type", event_id=_id_of(data))
 

@@ -26,7 +26,8 @@ class WireError(ProtocolError):
 
     Attributes:
         code: `invalid_json`, `invalid_event`, `unknown_parameter`,
-            `missing_required_parameter`, `invalid_type` or `invalid_value`.
+            `missing_required_parameter`, `invalid_type` or `invalid_value`; None where
+            a server has no such codes.
         message: what is wrong; the value at fault is not in it.
         param: the dotted path of the key at fault, or None.
         event_id: that of the client event at fault, if it had one.
@@ -41,7 +42,7 @@ class WireError(ProtocolError):
         event_id: str | None = None,
     ) -> None:
         super().__init__(message, detail=param)
-        self.code = code
+        self.code: str | None = code
         self.message = message
         self.param = param
         self.event_id = event_id

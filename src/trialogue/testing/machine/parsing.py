@@ -1,0 +1,103 @@
+"""What a connection takes for an event, and what it refuses (§2, §16.11-15)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from trialogue._codec import dumps, loads
+from trialogue.dialects.openai.wire import (
+    CLIENT_EVENTS,
+    UNSET,
+    ClientEvents,
+    WireError,
+    structure_client_event,
+)
+from trialogue.testing.machine.outputs import too_long
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+__all__ = ["CONVERSATION", "TRANSCRIPTION", "loaded", "parse"]
+
+EVENT_ID_LIMIT: Final = 512
+NESTING_LIMIT: Final = 128
+
+CONVERSATION: Final = tuple(
+    kind for kind in CLIENT_EVENTS if kind != "output_audio_buffer.clear"
+)
+"""The types of events that a conversation takes over a WebSocket (§5)."""
+
+TRANSCRIPTION: Final = tuple(
+    kind for kind in CONVERSATION if not kind.startswith("response.")
+)
+"""Those that a session without responses takes (§12.1)."""
+
+
+def parse(
+    text: str, supported: Collection[str], events: ClientEvents = CLIENT_EVENTS
+) -> Any:
+    """Read a client's frame as the real server does.
+
+    Raises:
+        WireError: it is no event of a type that is supported, as it should be.
+    """
+    data = _object(text)
+    kind, event_id = data.get("type"), data.get("event_id")
+    named = event_id if isinstance(event_id, str) else None
+    if isinstance(kind, str) and kind not in supported:
+        raise _unsupported(supported, named)
+    event: Any = structure_client_event(data, events)
+    if event.event_id is not UNSET and len(event.event_id) > EVENT_ID_LIMIT:
+        long = too_long("event_id", EVENT_ID_LIMIT, len(event.event_id))
+        code = long.code or ""
+        raise WireError(code, long.message, param=long.param, event_id=named)
+    return event
+
+
+def _unsupported(supported: Collection[str], event_id: str | None) -> WireError:
+    kinds = ", ".join(f"'{kind}'" for kind in supported)
+    message = f"Invalid value for 'type': supported values are: {kinds}."
+    return WireError("invalid_value", message, param="type", event_id=event_id)
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        data = loaded(text)
+    except ValueError as error:
+        raise WireError("invalid_json", f"The frame is {error}.") from None
+    if not isinstance(data, dict):
+        raise WireError("invalid_event", "The frame is not a JSON object.")
+    return data
+
+
+def loaded(text: str) -> Any:
+    """Read JSON that can be written again, to the client or to a log.
+
+    Raises:
+        ValueError: it is no such JSON; the text says what it is.
+    """
+    data = loads(text)
+    if _suspect(text):
+        dumps(data)
+    if text.count("{") + text.count("[") > NESTING_LIMIT and _deep(data):
+        raise ValueError(f"nested more than {NESTING_LIMIT} deep")
+    return data
+
+
+def _suspect(text: str) -> bool:
+    """Whether half a character may be written in it."""
+    return "\\ud" in text or "\\uD" in text
+
+
+def _deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(NESTING_LIMIT):
+        level = [inner for one in level for inner in _inside(one)]
+    return bool(level)
+
+
+def _inside(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
