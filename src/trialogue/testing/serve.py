@@ -143,6 +143,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--api-key", help="the only key to accept; default: any")
     parser.add_argument("--log", metavar="FILE", help="write every frame as JSON lines")
+    parser.add_argument(
+        "--oddities",
+        action="store_true",
+        help="send a field and an event that no client knows, as real servers may",
+    )
 
 
 def main(args: argparse.Namespace | Sequence[str] | None = None) -> int:
@@ -174,7 +179,12 @@ async def _main(args: argparse.Namespace) -> None:
             args.host,
             brain=load_script(args.script, utterances),
             network=Network(args.latency / 1000),
-            settings=Settings(keys=keys, dialect=args.dialect),
+            settings=Settings(
+                keys=keys,
+                dialect=args.dialect,
+                # Some clients report an event they do not know as an error.
+                oddities=args.oddities,
+            ),
             utterances=utterances,
             log=file,
             task_status=_Announcement(),
