@@ -109,6 +109,24 @@ def spoken_turns() -> Client:
     return client
 
 
+def transcribed_turns() -> Client:
+    """Transcripts with log probabilities, by the second, and one that fails."""
+    client = Client(unintelligible=lambda text: text == "Mumble.")
+    client.update(include=["item.input_audio_transcription.logprobs"])
+    for model, text in (
+        ("gpt-4o-transcribe", "Hello."),
+        ("gpt-4o-transcribe", "Mumble."),
+        ("whisper-1", "Goodbye."),
+    ):
+        client.update(audio={"input": {"transcription": {"model": model}}})
+        client.speak(text)
+        client.wait()
+    name = "conversation.item.input_audio_transcription"
+    assert len(client.of(f"{name}.completed")) == 2
+    assert len(client.of(f"{name}.failed")) == 1
+    return client
+
+
 def manual_turns() -> Client:
     """Committed by hand, in telephone audio; cleared; and an empty commit."""
     client = Client()
@@ -263,6 +281,7 @@ def expiry() -> Client:
 
 TALKS = [
     spoken_turns,
+    transcribed_turns,
     manual_turns,
     every_option,
     tools_and_text,

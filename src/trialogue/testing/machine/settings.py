@@ -44,6 +44,10 @@ def _any_realtime(model: str) -> bool:
     return "realtime" in model
 
 
+def _nothing(text: str) -> bool:
+    return False
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """What a local server accepts, and which of the real servers it takes after.
@@ -58,6 +62,8 @@ class Settings:
         echo_event_id: errors name the client event at fault.
         duplicate_items: "append" takes an item whose id exists, as older models did.
         unknown_calls: whether an output of a call that does not exist is refused.
+        unintelligible: whether what a turn says cannot be transcribed: its
+            transcription fails. The model hears it all the same.
         when_busy: a turn that ends while a response runs and is not interrupted:
             answered by none, or by one that waits.
         oddities: adds an unknown field and an unknown event, as real servers may.
@@ -74,6 +80,7 @@ class Settings:
     echo_event_id: bool = True
     duplicate_items: Literal["reject", "append"] = "reject"
     unknown_calls: Literal["reject", "accept"] = "reject"
+    unintelligible: Callable[[str], bool] = _nothing
     when_busy: Literal["skip", "queue"] = "skip"
     oddities: bool = True
     pace: Pace = Pace()
