@@ -28,6 +28,8 @@ UNPUBLISHED = {
     "$.session.expires_at",
     # Padding that the real server adds to deltas.
     "$.obfuscation",
+    # What `Settings.oddities` adds on purpose.
+    "$.mood",
 }
 
 USER = {"type": "message", "role": "user"}

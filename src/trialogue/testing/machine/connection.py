@@ -27,7 +27,7 @@ from trialogue.testing.machine.host import Host
 from trialogue.testing.machine.ids import Ids
 from trialogue.testing.machine.items import Items
 from trialogue.testing.machine.keeping import Keeping
-from trialogue.testing.machine.outputs import Output, Refusal, too_long
+from trialogue.testing.machine.outputs import Output, Refusal, not_taken, too_long
 from trialogue.testing.machine.responses import Responses
 from trialogue.testing.machine.settings import Settings
 from trialogue.testing.machine.turns import Turns
@@ -83,7 +83,12 @@ class Machine:
             self._settings, session_id=self._host.ids.new("sess"), model=""
         )
         self._responses = Responses(
-            self._host, brain, lambda: self.session, index, keeping
+            self._host,
+            brain,
+            lambda: self.session,
+            index,
+            keeping,
+            lambda item: self._items.hold(item),
         )
         self._turns = Turns(
             self._host, transcriber, self._responses, lambda: self.session, keeping
@@ -252,8 +257,7 @@ class Machine:
             case ask.ResponseCancel():
                 self._responses.cancel(or_none(event.response_id))
             case ask.OutputAudioBufferClear():
-                message = f"Invalid value: '{event.type}' is not supported here."
-                raise Refusal("invalid_value", message, param="type")
+                raise not_taken(event.type)
             case _:
                 self._items.do(event)
 

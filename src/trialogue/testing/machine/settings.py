@@ -66,7 +66,8 @@ class Settings:
             transcription fails. The model hears it all the same.
         when_busy: a turn that ends while a response runs and is not interrupted:
             answered by none, or by one that waits.
-        oddities: adds an unknown field and an unknown event, as real servers may.
+        oddities: adds an unknown field to some deltas and an unknown event to each
+            response, as real servers may.
         pace: how fast it is.
         wall: seconds since 1970, for `expires_at`.
     """
