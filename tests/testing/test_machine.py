@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from by_hand import PLAIN, Event, Talk, error, types
+from talking import PLAIN, Event, Talk, error, types
 from trialogue._codec import b64encode
 from trialogue.dialects.openai.wire import CLIENT_EVENTS
 from trialogue.testing.machine import Hangup, Pace

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
-from by_hand import PLAIN, Event, Talk, error, types
+from talking import PLAIN, Event, Talk, error, types
 from trialogue._codec import b64encode
 from trialogue.testing.machine import Pace
 from trialogue.testing.script import Call, Say

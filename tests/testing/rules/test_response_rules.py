@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 
-from by_hand import PLAIN, Event, Talk, error, types
+from talking import PLAIN, Event, Talk, error, types
 from trialogue._codec import b64encode
 from trialogue.dialects.openai.wire import SERVER_EVENTS
 from trialogue.testing.machine import Pace, Settings

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
-from by_hand import PLAIN, Event, Talk, error, types
+from talking import PLAIN, Event, Talk, error, types
 from trialogue.testing.machine import Pace
 from trialogue.testing.script import Say
 from trialogue.testing.speech import Utterances, quiet
