@@ -21,7 +21,7 @@ def test_every_context_comes_back_from_json_as_it_was(context: ChatContext) -> N
     assert ChatContext.from_dict(context.to_dict()) == context
 
 
-def test_a_loaded_context_is_one_made_talking() -> None:
+def test_a_loaded_context_is_one_made_by_hand() -> None:
     record = Record()
     record.add_local(text("a"))
     loaded = ChatContext.from_json(record.snapshot().to_json())

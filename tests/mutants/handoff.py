@@ -252,7 +252,7 @@ def turns_are_items(patch: Patch) -> None:
 
 
 @mutant("H15", "a context made by hand replaces what was said in the meantime as well")
-def made_talking_replaces_all(patch: Patch) -> None:
+def made_by_hand_replaces_all(patch: Patch) -> None:
     patch.source(
         "trialogue.agents.policies:_compared_with",
         "return attrs.evolve(made, origin=snapshot.origin, version=snapshot.version)",

@@ -134,7 +134,7 @@ async def test_a_spoken_turn_without_words_goes_only_when_it_was_dropped(
 
 
 @pytest.mark.behaviour("S4")
-async def test_a_history_made_talking_takes_the_place_of_the_old_one(
+async def test_a_history_made_by_hand_takes_the_place_of_the_old_one(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """The model's next context holds the new items and none of the old."""

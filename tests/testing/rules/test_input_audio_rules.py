@@ -97,7 +97,8 @@ def test_rule_24_fifteen_mebibytes_at_once_are_the_most() -> None:
 def test_rule_25_the_clock_counts_the_samples_of_the_whole_session() -> None:
     """Keep a session-long sample clock for `audio_start_ms`/`audio_end_ms`.
 
-    Neither wall time, nor a commit, nor a clear, nor a change of the format moves it.
+    Neither wall time, nor a commit, nor a clear, nor another format or detection moves
+    it.
     """
     talk = Talk()
     vad(talk, prefix_padding_ms=0)
@@ -108,12 +109,15 @@ def test_rule_25_the_clock_counts_the_samples_of_the_whole_session() -> None:
     append(talk, quiet(200))
     talk.say("input_audio_buffer.commit")
     talk.update(audio={"input": {"format": {"type": "audio/pcmu"}}})
+    talk.update(**MANUAL)
+    append(talk, b"\xff" * 8 * 100)
+    vad(talk, prefix_padding_ms=0)
     append(talk, b"\xff" * 8 * 300)
     append(talk, b"\x00" * 8 * 400 + b"\xff" * 8 * 300)
     started = only(talk.seen, f"{SPEECH}started")
     stopped = only(talk.seen, f"{SPEECH}stopped")
-    assert [event["audio_start_ms"] for event in started] == [500, 2000]
-    assert [event["audio_end_ms"] for event in stopped] == [1100, 2600]
+    assert [event["audio_start_ms"] for event in started] == [500, 2100]
+    assert [event["audio_end_ms"] for event in stopped] == [1100, 2700]
 
 
 @pytest.mark.parametrize("ms", [0, 1, 99.5])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from trialogue.dialects.openai.wire import (
+    CLIENT_EVENTS,
     UNSET,
     UnknownClientEvent,
     WireError,
@@ -27,7 +28,7 @@ from trialogue.testing.machine.host import Host
 from trialogue.testing.machine.ids import Ids
 from trialogue.testing.machine.items import Items
 from trialogue.testing.machine.keeping import Keeping
-from trialogue.testing.machine.outputs import Output, Refusal, not_taken, too_long
+from trialogue.testing.machine.outputs import Output, Refusal, too_long
 from trialogue.testing.machine.responses import Responses
 from trialogue.testing.machine.settings import Settings
 from trialogue.testing.machine.turns import Turns
@@ -257,7 +258,12 @@ class Machine:
             case ask.ResponseCancel():
                 self._responses.cancel(or_none(event.response_id))
             case ask.OutputAudioBufferClear():
-                raise not_taken(event.type)
+                # Other transports take it (§5).
+                types = ", ".join(
+                    f"'{one}'" for one in CLIENT_EVENTS if one != event.type
+                )
+                message = f"Invalid value for 'type': supported values are: {types}."
+                raise Refusal("invalid_value", message, param="type")
             case _:
                 self._items.do(event)
 

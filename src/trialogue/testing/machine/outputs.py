@@ -6,9 +6,9 @@ from typing import TypeAlias
 
 import attrs
 
-from trialogue.dialects.openai.wire import CLIENT_EVENTS, ServerEvent
+from trialogue.dialects.openai.wire import ServerEvent
 
-__all__ = ["Hangup", "Output", "Refusal", "not_taken", "too_long"]
+__all__ = ["Hangup", "Output", "Refusal", "too_long"]
 
 
 @attrs.frozen
@@ -42,10 +42,3 @@ def too_long(path: str, limit: int, length: int) -> Refusal:
         f"{limit}, but got a string with length {length} instead.",
         param=path,
     )
-
-
-def not_taken(kind: str) -> Refusal:
-    """Return the refusal of an event that other transports take (§5)."""
-    supported = ", ".join(f"'{name}'" for name in CLIENT_EVENTS if name != kind)
-    message = f"Invalid value for 'type': supported values are: {supported}."
-    return Refusal("invalid_value", message, param="type")
