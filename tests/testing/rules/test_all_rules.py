@@ -12,11 +12,13 @@ PAGE = HERE.parents[2] / "docs" / "server_rules.md"
 
 def rules() -> dict[int, str]:
     """Return the rules of the page, by number."""
-    found = re.findall(r"^(\d+)\. (.*(?:\n {2,}.*)*)", PAGE.read_text("utf-8"), re.M)
+    found = re.findall(
+        r"^(\d+)\. (.*(?:\n {2,}.*)*)", PAGE.read_text("utf-8"), re.MULTILINE
+    )
     return {int(number): " ".join(text.split()) for number, text in found}
 
 
-def tested() -> dict[int, list[str]]:
+def covered() -> dict[int, list[str]]:
     """Return the names of the tests of each rule."""
     named: dict[int, list[str]] = {}
     for path in sorted(HERE.glob("test_*.py")):
@@ -30,4 +32,4 @@ def tested() -> dict[int, list[str]]:
 
 def test_each_of_the_68_rules_has_a_test() -> None:
     assert list(rules()) == list(range(1, 69))
-    assert sorted(tested()) == list(rules())
+    assert sorted(covered()) == list(rules())
