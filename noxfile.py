@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -107,6 +108,45 @@ def bench(session: nox.Session) -> None:
     """Time the local work of agents; arguments go to ``tests/bench/run.py``."""
     install(session, "test", extra="fast")
     session.run("python", str(Path("tests", "bench", "run.py")), *session.posargs)
+
+
+# Programs of other projects that talk to our local server, and a server that our client
+# talks to; `tests/interop/requirements` pins them.
+STRANGERS = ["openai", "openai-agents", "livekit", "aimock"]
+
+
+@nox.session
+@nox.parametrize("stranger", STRANGERS, ids=STRANGERS)
+def interop(session: nox.Session, stranger: str) -> None:
+    """Talk with other projects' programs; ``-- openai`` says with which."""
+    unknown = set(session.posargs) - set(STRANGERS)
+    if unknown:
+        session.error(f"there is no {', '.join(unknown)}: {', '.join(STRANGERS)}")
+    if session.posargs and stranger not in session.posargs:
+        session.skip("not asked for")
+    folder = Path("tests", "interop")
+    pins = folder / "requirements"
+    if stranger == "aimock":
+        _interop_with_node(session, folder, pins / "aimock")
+        return
+    # In one step: what trialogue needs has to fit what is pinned.
+    session.install("-r", str(pins / f"{stranger}.txt"), "--editable", ".")
+    session.run("python", str(folder / "run.py"), stranger)
+    if stranger == "livekit":
+        session.run("python", str(folder / "modes.py"))
+
+
+def _interop_with_node(session: nox.Session, folder: Path, pins: Path) -> None:
+    if not (shutil.which("node") and shutil.which("npm")):
+        session.skip("aimock was NOT talked to: it needs node and npm on the path")
+    session.install("--editable", ".")
+    installed = Path(session.create_tmp(), "node").absolute()
+    installed.mkdir(exist_ok=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(pins / name, installed)
+    npm = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+    session.run(*npm, "--prefix", str(installed), external=True)
+    session.run("python", str(folder / "aimock.py"), str(installed))
 
 
 @nox.session

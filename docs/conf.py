@@ -50,8 +50,8 @@ GOOGLE_STYLE: Final = Config(
 
 nitpick_ignore_regex = [
     # Other projects' names: their pages would have to be fetched to link to them.
-    ("py:.*", r"(trio|ssl|collections|random|contextlib|os|re)\..*"),
-    ("py:class", r"AbstractAsyncContextManager"),
+    ("py:.*", r"(trio|ssl|collections|random|contextlib|os|pathlib|re)\..*"),
+    ("py:class", r"AbstractAsyncContextManager|Path"),
     # Type variables.
     ("py:class", r"(trialogue\..*\.)?(A|P|Q|R|T|R_co|ResultT|ResultT_co|UserDataT)"),
     # Shapes of the provider's protocol, named as the provider names them.
@@ -60,13 +60,14 @@ nitpick_ignore_regex = [
     ("py:class", r"trialogue\.testing\.faults\..*|ConnectFault"),
     ("py:class", r"trialogue\.tools\.outcome\..*"),
     # Written out where they are used.
-    ("py:class", r"Instructions|MessageContent|AgentName"),
+    ("py:class", r"Instructions|MessageContent|AgentName|Mode"),
     # What a session, a model or a tool is made of inside.
     ("py:class", r"(trialogue\..*\.)?(Dialect|Link|Drain|Connect|Request|Origin)"),
     (
         "py:class",
         r"(trialogue\..*\.)?(Listener|Machine|Conversation|ArgumentReader|_Decorator)",
     ),
+    ("py:class", r"(trialogue\..*\.)?(WireTap|WireEar|Traceable|Traced)"),
 ]
 
 

@@ -130,8 +130,8 @@ def answering(turn: Turn) -> Reply:
     return Say("The weather." if turn.metadata else "Glad to tell you about that.")
 
 
-ELSEWHERE = {"coming_from", "server"}
-"""Pages whose code is run by a test of their own, on a stage of their own."""
+ELSEWHERE = {"coming_from", "offline", "server"}
+"""Pages whose code is run by a test of their own."""
 PAGES = sorted(
     page
     for page in DOCS.glob("*.md")

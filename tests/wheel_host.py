@@ -60,6 +60,9 @@ def check_installation() -> None:
     assert package.joinpath("py.typed").is_file(), "the wheel lacks py.typed"
     for extra in EXTRAS:
         assert importlib.util.find_spec(extra) is None, f"{extra} should be absent"
+    (plugin,) = importlib.metadata.entry_points(group="pytest11")
+    found = importlib.util.find_spec(plugin.module)
+    assert found is not None, "the wheel lacks the plugin for pytest"
 
 
 def check_imports() -> int:

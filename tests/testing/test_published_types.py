@@ -28,6 +28,8 @@ UNPUBLISHED = {
     "$.session.expires_at",
     # Padding that the real server adds to deltas.
     "$.obfuscation",
+    # What `Settings.oddities` adds on purpose.
+    "$.mood",
 }
 
 USER = {"type": "message", "role": "user"}
@@ -106,6 +108,24 @@ def spoken_turns() -> Client:
     client.speak("Stop it.")
     client.wait(40)
     assert client.of("response.done")[0]["response"]["status"] == "cancelled"
+    return client
+
+
+def transcribed_turns() -> Client:
+    """Transcripts with log probabilities, by the second, and one that fails."""
+    client = Client(unintelligible=lambda text: text == "Mumble.")
+    client.update(include=["item.input_audio_transcription.logprobs"])
+    for model, text in (
+        ("gpt-4o-transcribe", "Hello."),
+        ("gpt-4o-transcribe", "Mumble."),
+        ("whisper-1", "Goodbye."),
+    ):
+        client.update(audio={"input": {"transcription": {"model": model}}})
+        client.speak(text)
+        client.wait()
+    name = "conversation.item.input_audio_transcription"
+    assert len(client.of(f"{name}.completed")) == 2
+    assert len(client.of(f"{name}.failed")) == 1
     return client
 
 
@@ -263,6 +283,7 @@ def expiry() -> Client:
 
 TALKS = [
     spoken_turns,
+    transcribed_turns,
     manual_turns,
     every_option,
     tools_and_text,

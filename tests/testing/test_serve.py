@@ -133,6 +133,29 @@ def test_the_program_listens_logs_and_ends_on_a_signal(tmp_path: Path) -> None:
     ) == 1
 
 
+@pytest.mark.parametrize("options", [(), ("--oddities",)], ids=["plain", "oddities"])
+def test_the_program_makes_no_event_up_unless_it_is_told_to(
+    options: tuple[str, ...],
+) -> None:
+    """The Agents SDK reports an event that it does not know as an error."""
+    command = [sys.executable, "-m", "trialogue.testing.serve", "--port", "0", *options]
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        try:
+            assert process.stdout is not None
+            port = int(process.stdout.readline().split(":")[2].split("/")[0])
+            resource = "/v1/realtime?model=gpt-realtime"
+            seen = trio.run(ask, port, resource, {"type": "response.create"})
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    types = [event["type"] for event in seen]
+    assert "response.created" in types
+    assert ("response.mood.updated" in types) is bool(options)
+
+
 async def test_started_in_a_nursery_it_gives_back_the_server() -> None:
     async with trio.open_nursery() as nursery:
         server: RealtimeServer = await nursery.start(serve)

@@ -22,6 +22,7 @@ from trialogue.realtime.ledger import Ledger
 from trialogue.realtime.lifetime import Lifetime
 from trialogue.realtime.requests import Request, RequestState, changes_items
 from trialogue.realtime.signal import Signal
+from trialogue.realtime.wirelog import tapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -454,7 +455,7 @@ class Connection:
                 max_message_size=self._limits.max_message_chars,
             ) as (link, service):
                 if self._wire is not None:
-                    link = self._wire.around(link, self.generation)
+                    link = tapped(link, self._wire, self.generation)
                 self._start(service, link)
                 await self.ended.wait()
         except ConnectionLost as error:

@@ -56,7 +56,6 @@ from trialogue.realtime.spending import Spending
 from trialogue.realtime.supervisor import Supervisor
 from trialogue.realtime.trimming import Trimming
 from trialogue.realtime.updating import Updating
-from trialogue.realtime.wirelog import WireTap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +65,7 @@ if TYPE_CHECKING:
     from trialogue.realtime.configuration import Configuration
     from trialogue.realtime.model import RealtimeModel
     from trialogue.realtime.spending import SpendLimit
-    from trialogue.realtime.wirelog import WireLog
+    from trialogue.realtime.wirelog import WireEar
 
 __all__ = ["SessionCore"]
 
@@ -95,7 +94,7 @@ class SessionCore:
         wall: Callable[[], float] = time.time,
         limits: Limits | None = None,
         spend_limit: SpendLimit | None = None,
-        wire_log: WireLog | None = None,
+        wire_log: WireEar | None = None,
     ) -> None:
         self.record = Record()
         self.limits = limits or Limits()
@@ -119,7 +118,7 @@ class SessionCore:
         self.bounding = Bounding(self.limits)
         self.meter = Meter(self, self._broadcast)
         self.spending = Spending(self, spend_limit)
-        self._wire = None if wire_log is None else WireTap(wire_log, self.id)
+        self._wire = None if wire_log is None else wire_log.tap(self.id)
         history = history or History()
         self.replying = Replying(self, self.new_id)
         self.supervisor = Supervisor(

@@ -145,6 +145,11 @@ class Link:
         reason = None if closed is None else closed.reason
         return None if reason is None else without_keys(reason)
 
+    @property
+    def closed_here(self) -> bool:
+        """Whether this end began to close it, while it was open."""
+        return self._closed_here
+
     async def send(self, text: str) -> None:
         """Send one text message.
 

@@ -12,10 +12,13 @@ from typing import Any, Final
 from trialogue._codec import dumps, loads
 from trialogue._redaction import without_keys
 
-__all__ = ["MOST", "names_a_secret", "redacted"]
+__all__ = ["MOST", "names_a_secret", "redacted", "without_secrets"]
 
 MOST: Final = 4000
 """Characters of one redacted frame that are kept."""
+
+HIDDEN: Final = "<hidden>"
+"""What stands in place of a secret."""
 
 _NAMES: Final = frozenset(
     {
@@ -63,6 +66,28 @@ def names_a_secret(name: str) -> bool:
     return _SECRETS.match(name) is not None
 
 
+def without_secrets(value: Any, name: str = "") -> Any:
+    """Return a value as JSON has it without keys and tokens; all else is as it was.
+
+    A tool's schema may name a parameter `password`: that says nothing of anybody's.
+    """
+    if isinstance(value, dict):
+        if name == "properties":
+            return {key: without_secrets(v) for key, v in value.items()}
+        return {
+            key: HIDDEN
+            if names_a_secret(key) and v is not None and not _is_number(v)
+            else without_secrets(v, key)
+            for key, v in value.items()
+        }
+    if isinstance(value, list):
+        return [without_secrets(v) for v in value]
+    # Sound, which is most of what there is, has none of these characters.
+    if isinstance(value, str) and ("-" in value or "_" in value or " " in value):
+        return without_keys(value)
+    return value
+
+
 def _without_sound(data: Any) -> Any:
     """Sound that comes in pieces is called `delta`, as words are; the type tells."""
     sounds = isinstance(data, dict) and "audio.delta" in str(data.get("type"))
@@ -75,7 +100,7 @@ def _without_sound(data: Any) -> Any:
 
 def _shown(value: Any, name: str, *, texts: bool, depth: int) -> Any:
     if names_a_secret(name) and value is not None and not _is_number(value):
-        return "<hidden>"
+        return HIDDEN
     if isinstance(value, str):
         return _text(value, name, texts=texts)
     if not isinstance(value, dict | list):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from trialogue.realtime.history import History
     from trialogue.realtime.limits import Limits
     from trialogue.realtime.spending import SpendLimit
-    from trialogue.realtime.wirelog import WireLog
+    from trialogue.realtime.wirelog import WireEar
 
 __all__ = ["SessionSettings"]
 
@@ -32,7 +32,8 @@ class SessionSettings(TypedDict, total=False):
         standby: keep a second connection open, so that a fresh one costs no dialling.
         limits: bounds on the sizes of what is sent, received and held.
         spend_limit: what the conversation may cost.
-        wire_log: write every frame to the log, redacted.
+        wire_log: write every frame to the log, redacted (`WireLog`), or to a file that
+            can be replayed (`trialogue.testing.record`).
         seed: makes ids and pauses reproducible: the same script sends the same frames.
         wall: the clock of the provider's `expires_at`, in seconds since 1970; by
             default `time.time`.
@@ -45,6 +46,6 @@ class SessionSettings(TypedDict, total=False):
     standby: bool
     limits: Limits | None
     spend_limit: SpendLimit | None
-    wire_log: WireLog | None
+    wire_log: WireEar | None
     seed: int | None
     wall: Callable[[], float]

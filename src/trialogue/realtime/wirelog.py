@@ -1,19 +1,44 @@
-"""The wire log: every frame of a session, redacted, for whoever asks for it."""
+"""The wire of a session, for whoever asks for it: a log, or an ear of one's own.
+
+`wire_log` takes a `WireLog`, which writes every frame to the log, redacted; or anything
+else with its one method, which is given every frame as it is.
+"""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Literal, cast, final
+from typing import TYPE_CHECKING, Literal, Protocol, cast, final
 
 import attrs
 import trio
 
+from trialogue.errors import ConnectionLost
 from trialogue.realtime.redaction import redacted
 
 if TYPE_CHECKING:
     from trialogue.realtime.link import Link
 
-__all__ = ["WireLog", "WireTap"]
+__all__ = ["WireEar", "WireLog", "WireTap", "tapped"]
+
+
+class WireTap(Protocol):
+    """Is told what one session sends and receives, at once; it must not block."""
+
+    def note(self, generation: int, direction: Literal[">", "<"], text: str) -> None:
+        """A frame passes: `>` about to be sent, `<` received."""
+        ...
+
+    def lost(self, generation: int, error: ConnectionLost) -> None:
+        """The peer has ended this connection, or it broke."""
+        ...
+
+
+class WireEar(Protocol):
+    """What `wire_log` takes: it is asked for a tap by each session."""
+
+    def tap(self, session_id: str) -> WireTap:
+        """Return what the session of that id tells of its frames."""
+        ...
 
 
 @attrs.frozen
@@ -39,20 +64,19 @@ class WireLog:
     logger: str = "trialogue.wire"
     level: int = logging.DEBUG
 
+    def tap(self, session_id: str) -> WireTap:
+        """Return what writes the log of one session; sessions call it."""
+        return _LogTap(self, session_id)
+
 
 @final
-class WireTap:
-    """One session's wire log; it puts itself around each of its links."""
+class _LogTap:
+    """One session's wire log."""
 
     def __init__(self, wanted: WireLog, session_id: str) -> None:
         self._wanted = wanted
         self._session_id = session_id
         self._log = logging.getLogger(wanted.logger)
-
-    def around(self, link: Link, generation: int) -> Link:
-        """Return the link, with an ear on it."""
-        # It has what a connection uses of a link, and nothing else.
-        return cast("Link", _TappedLink(link, self, generation))
 
     def note(self, generation: int, direction: Literal[">", "<"], text: str) -> None:
         """Log one frame."""
@@ -76,10 +100,19 @@ class WireTap:
             },
         )
 
+    def lost(self, generation: int, error: ConnectionLost) -> None:
+        """Ends are told of by events, and by the session's own log."""
+
+
+def tapped(link: Link, tap: WireTap, generation: int) -> Link:
+    """Return the link, with an ear on it."""
+    # It has what a connection uses of a link, and nothing else.
+    return cast("Link", _TappedLink(link, tap, generation))
+
 
 @final
 class _TappedLink:
-    """A link whose frames are logged as they pass."""
+    """A link that tells of its frames as they pass."""
 
     def __init__(self, link: Link, tap: WireTap, generation: int) -> None:
         self._link = link
@@ -91,7 +124,12 @@ class _TappedLink:
         await self._link.send(text)
 
     async def receive(self) -> str:
-        text = await self._link.receive()
+        try:
+            text = await self._link.receive()
+        except ConnectionLost as error:
+            if not self._link.closed_here:
+                self._tap.lost(self._generation, error)
+            raise
         self._tap.note(self._generation, "<", text)
         return text
 

@@ -41,8 +41,12 @@ from trialogue.testing.machine import (
     Settings,
     XAIQuirks,
 )
+from trialogue.testing.machine.matching import Difference
+from trialogue.testing.machine.mismatch import ReplayMismatch
 from trialogue.testing.network import Network
 from trialogue.testing.observed import ModelReply, ToolCall
+from trialogue.testing.recording import Recording, record
+from trialogue.testing.replay import ReplayServer, replay
 from trialogue.testing.running import run_agent
 from trialogue.testing.scenarios import Scenario, dump_scenario, load_scenario
 from trialogue.testing.scheduling import CancelAtStep, seeded
@@ -65,6 +69,14 @@ from trialogue.testing.settling import TurnUnfinished
 from trialogue.testing.speech import Cue, Utterances, quiet, voice
 from trialogue.testing.virtual_time import hold_clock, in_virtual_time
 from trialogue.testing.watermark import Mark, config_hash, decode
+from trialogue.testing.wire_file import (
+    RecordedConnection,
+    RecordedEnd,
+    RecordingError,
+    WireRecording,
+    load_recording,
+)
+from trialogue.testing.wire_trace import WireTrace
 
 __all__ = [
     "AgentRun",
@@ -78,6 +90,7 @@ __all__ = [
     "Connection",
     "Cue",
     "CueSheet",
+    "Difference",
     "Exchange",
     "Fail",
     "Fault",
@@ -91,6 +104,12 @@ __all__ = [
     "Pace",
     "Pause",
     "RealtimeServer",
+    "RecordedConnection",
+    "RecordedEnd",
+    "Recording",
+    "RecordingError",
+    "ReplayMismatch",
+    "ReplayServer",
     "Reply",
     "ResponseRecord",
     "Rule",
@@ -104,6 +123,8 @@ __all__ = [
     "Turn",
     "TurnUnfinished",
     "Utterances",
+    "WireRecording",
+    "WireTrace",
     "XAIQuirks",
     "close",
     "config_hash",
@@ -119,15 +140,18 @@ __all__ = [
     "hold_clock",
     "in_virtual_time",
     "late",
+    "load_recording",
     "load_scenario",
     "lose",
     "mixture",
     "open_realtime_server",
     "quiet",
     "quota",
+    "record",
     "refuse_connect",
     "refuse_upgrade",
     "reject",
+    "replay",
     "run_agent",
     "seeded",
     "silence",

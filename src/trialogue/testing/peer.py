@@ -340,7 +340,10 @@ class Peer:
 
     def _emit(self, outputs: Sequence[Output]) -> None:
         for output in outputs:
-            if isinstance(output, Hangup):
+            if isinstance(output, Hangup) and output.code == ABNORMAL:
+                self._ended(ABNORMAL)
+                self._stop_with(CutHere())  # no close frame can say so
+            elif isinstance(output, Hangup):
                 self._hang_up(output.code, output.reason)
             else:
                 self._answer(unstructure(output))

@@ -164,6 +164,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--api-key", help="the only key to accept; default: any")
     parser.add_argument("--log", metavar="FILE", help="write every frame as JSON lines")
+    parser.add_argument(
+        "--oddities",
+        action="store_true",
+        help="send a field and an event that no client knows, as real servers may",
+    )
 
 
 def main(args: argparse.Namespace | Sequence[str] | None = None) -> int:
@@ -187,6 +192,9 @@ async def _main(args: argparse.Namespace) -> None:
     utterances = Utterances()
     scenario = load_scenario(args.faults) if args.faults else Scenario()
     settings, network = scenario.settings, scenario.network
+    if args.oddities or not args.faults:
+        # Some clients report an event they do not know as an error.
+        settings = attrs.evolve(settings, oddities=args.oddities)
     if args.dialect is not None:
         settings = with_dialect(settings, args.dialect)
     if args.api_key:

@@ -19,6 +19,7 @@ import trio
 import trio.testing
 
 from trialogue._codec import dumps
+from trialogue.realtime.openai import OpenAIRealtime
 from trialogue.realtime.unwrapping import single
 from trialogue.testing.composing import Composer
 from trialogue.testing.connection import Connection, LogEntry
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RealtimeServer", "open_realtime_server"]
 
+MEMORY_URL: Final = "ws://localhost/v1/realtime"
 SECRETS: Final = "/client_secrets"
 LOG_PATH: Final = "/debug/log"
 _REQUEST_SECONDS: Final = 60.0
@@ -195,6 +197,20 @@ class RealtimeServer:
         client, server = trio.testing.memory_stream_pair()
         nursery.start_soon(self._serve_stream, server, fault)
         return client
+
+    def model(self, name: str = "gpt-realtime", **options: Any) -> OpenAIRealtime:
+        """Return a model that dials this server in memory.
+
+        Args:
+            name: of the model.
+            options: further keywords of `OpenAIRealtime`.
+        """
+        usual: dict[str, Any] = {
+            "api_key": "sk-test",
+            "base_url": MEMORY_URL,
+            "connect": self.connect,
+        }
+        return OpenAIRealtime(name, **(usual | options))
 
     async def listen(
         self,

@@ -83,7 +83,16 @@ class EnergyVAD:
     _speaking: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._gate = 32768 * 10 ** ((40 * self.threshold - 60) / 20)
+        self.tune(self.threshold, self.prefix_padding_ms, self.silence_duration_ms)
+
+    def tune(
+        self, threshold: float, prefix_padding_ms: int, silence_duration_ms: int
+    ) -> None:
+        """Change what it goes by; an open turn stays open, and ends by the new."""
+        self.threshold = threshold
+        self.prefix_padding_ms = prefix_padding_ms
+        self.silence_duration_ms = silence_duration_ms
+        self._gate = 32768 * 10 ** ((40 * threshold - 60) / 20)
 
     @property
     def speaking(self) -> bool:

@@ -9,7 +9,7 @@ would be late.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial, wraps
 from math import inf
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import attrs
 import trio
 import trio.testing
+
+from trialogue.testing.deferred import RUNS_ITSELF, resolved
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -31,14 +33,22 @@ def in_virtual_time(test: Callable[P, Awaitable[R]]) -> Callable[P, R]:
     """Make a test of an async function, run by Trio in virtual time.
 
     For test suites without a plugin for Trio; with pytest-trio, its `autojump_clock`
-    fixture does the same. The arguments are passed on, fixtures for one.
+    fixture does the same. The arguments are passed on, fixtures for one. With the
+    plugin for pytest (`realtime_server` and the others) async fixtures are set up, and
+    torn down, inside the run.
     """
+
+    async def inside(*args: P.args, **kwargs: P.kwargs) -> R:
+        async with AsyncExitStack() as stack:
+            kwargs.update(await resolved(kwargs, stack))
+            return await test(*args, **kwargs)
 
     @wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         clock = trio.testing.MockClock(autojump_threshold=0)
-        return trio.run(partial(test, *args, **kwargs), clock=clock)
+        return trio.run(partial(inside, *args, **kwargs), clock=clock)
 
+    setattr(run, RUNS_ITSELF, True)
     return run
 
 

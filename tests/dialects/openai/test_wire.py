@@ -139,6 +139,42 @@ class TestTolerance:
             session=session.Session(tools=(Raw(tool),))
         )
 
+    def test_what_is_not_set_may_be_shown_as_null(self) -> None:
+        """Other servers than OpenAI's do so, and the published types let them."""
+        text = json.dumps(
+            {
+                "type": "session.created",
+                "event_id": "event_1",
+                "session": {
+                    "type": "realtime",
+                    "model": None,
+                    "tools": None,
+                    "audio": {"input": {"format": None}, "output": None},
+                },
+            }
+        )
+        event = decode_server_event(text)
+        assert event == server.SessionCreated(
+            event_id="event_1",
+            session=session.Session(
+                type="realtime", audio=session.AudioConfig(input=session.AudioInput())
+            ),
+        )
+
+    def test_what_has_to_be_there_may_not_be_null(self) -> None:
+        with pytest.raises(ProtocolError, match=r"wrong type @ \$\.item_id"):
+            decode_server_event(
+                '{"type": "conversation.item.deleted", "event_id": "", "item_id": null}'
+            )
+
+    def test_a_client_may_not_clear_with_null_what_cannot_be_cleared(self) -> None:
+        update = {
+            "type": "session.update",
+            "session": {"type": "realtime", "instructions": None},
+        }
+        [error] = check_client_event(update)
+        assert error.param == "session.instructions"
+
     @pytest.mark.parametrize(
         "voice", ["marin", {"id": "voice_1"}, None], ids=["name", "object", "null"]
     )

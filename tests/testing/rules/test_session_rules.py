@@ -437,8 +437,7 @@ def test_rule_67_turns_are_transcribed_and_never_answered() -> None:
         "input_audio_buffer.committed",
         "conversation.item.added",
         "conversation.item.done",
-        f"{spoken}.delta",
-        f"{spoken}.delta",
+        f"{spoken}.delta",  # the one of whisper-1 has all the words
         f"{spoken}.completed",
     ]
     assert talk.seen[-1]["transcript"] == "good morning"

@@ -88,9 +88,15 @@ class Machine:
             lambda: self.session,
             index,
             keeping,
+            lambda item: self._items.hold(item),
         )
         self._turns = Turns(
-            self._host, transcriber, self._responses, self._input_config, keeping, sheet
+            self._host,
+            transcriber,
+            self._responses,
+            lambda: self.session,
+            keeping,
+            sheet,
         )
         self._responses.idle = self._turns
         self._items = Items(self._host, self._turns.recognise, self._audio_config)
@@ -100,9 +106,6 @@ class Machine:
     def __repr__(self) -> str:
         state = "over" if self._over else "live"
         return f"<Machine {state} {self._host.conversation!r} {self._responses!r}>"
-
-    def _input_config(self) -> Any:
-        return self._audio_config().input
 
     def _audio_config(self) -> AudioConfig:
         assert self.session.audio

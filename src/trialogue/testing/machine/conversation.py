@@ -224,6 +224,7 @@ class Conversation:
         held.set_transcript(None)
 
 
+_IMAGES: Final = ("data:image/png;", "data:image/jpeg;")
 _ALLOWED: Final[dict[str, dict[str, type]]] = {
     "system": {"input_text": InputText},
     "user": {
@@ -259,6 +260,6 @@ def _check_part(role: str, part: Any, path: str) -> None:
         kinds = ", ".join(f"'{kind}'" for kind in allowed)
         message = f"Invalid value: '{part.type}'. Supported values are: {kinds}."
         raise Refusal("invalid_value", message, param=f"{path}.type")
-    if isinstance(part, InputImage) and not part.image_url.startswith("data:image/"):
+    if isinstance(part, InputImage) and not part.image_url.startswith(_IMAGES):
         message = "Invalid image URL: expected a data URI of a PNG or JPEG image."
         raise Refusal("invalid_value", message, param=f"{path}.image_url")

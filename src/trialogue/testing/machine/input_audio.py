@@ -51,7 +51,6 @@ class InputAudio:
         self._speech_from = 0
         self._sheet = sheet
         self._vad: EnergyVAD | CueDetector | None = None
-        self._vad_config: Any = None
 
     def __repr__(self) -> str:
         return f"<InputAudio {self.position_ms} ms, {self.buffered_ms:.0f} buffered>"
@@ -67,15 +66,16 @@ class InputAudio:
         return len(self._buffer) / BYTES_PER_MS
 
     def configure(self, vad: Any) -> None:
-        """Take a turn detection; an open turn is given up, its audio stays (§16.37)."""
-        if vad == self._vad_config:
-            return
-        self._vad_config = vad
-        self.speech_item = None
-        self._vad = _detector(vad)
-        if self._vad is not None and self._sheet is not None:
-            self._vad = self._sheet.detector(lambda: self.count / BYTES_PER_MS)
-        if self._vad is not None:
+        """Take a turn detection; none gives up an open turn, not its audio (§16.37)."""
+        tuning = _tuning(vad)
+        if tuning is None:
+            self._vad = self.speech_item = None
+        elif isinstance(self._vad, EnergyVAD):
+            self._vad.tune(*tuning)
+        elif self._vad is None:
+            self._vad = EnergyVAD(*tuning)
+            if self._sheet is not None:
+                self._vad = self._sheet.detector(lambda: self.count / BYTES_PER_MS)
             # Whole frames from here on: the clock of the VAD is rounded up to one.
             self._vad.start_at(-(-self.position_ms // FRAME_MS) * FRAME_MS)
 
@@ -142,22 +142,25 @@ class InputAudio:
         self._drop(len(self._buffer))
         self.end_turn()
 
+    def skip_to(self, position_ms: int) -> None:
+        """Drop what the buffer holds of before that position."""
+        self._drop(position_ms * BYTES_PER_MS - self._begins)
+
     def _drop(self, count: int) -> None:
         count = min(max(count, 0), len(self._buffer))
         del self._buffer[:count]
         self._begins += count
 
 
-def _detector(config: Any) -> EnergyVAD | None:
+def _tuning(config: Any) -> tuple[float, int, int] | None:
+    """Return threshold, padding and silence of a turn detection."""
     match config:
         case ServerVAD():
-            return EnergyVAD(
+            return (
                 config.threshold or 0.0,
                 config.prefix_padding_ms or 0,
                 config.silence_duration_ms or 0,
             )
         case SemanticVAD():
-            return EnergyVAD(
-                silence_duration_ms=EAGERNESS_MS[config.eagerness or "auto"]
-            )
+            return 0.5, 300, EAGERNESS_MS[config.eagerness or "auto"]
     return None

@@ -89,7 +89,7 @@ class Items:
         check_item(item)
         self._check_new(item)
         index = self._host.conversation.place(or_none(event.previous_item_id))
-        held = self._held(item)
+        held = self.hold(item)
         previous = self._host.conversation.insert(index, held)
         for cls in (tell.ConversationItemAdded, tell.ConversationItemDone):
             self._host.emit(cls, item=held.item, previous_item_id=previous)
@@ -115,7 +115,7 @@ class Items:
                 f"Tool call ID '{item.call_id}' not found in conversation.",
             )
 
-    def _held(self, item: Any) -> Held:
+    def hold(self, item: Any) -> Held:
         """Return the item as held: complete, and without the audio in sight."""
         changes: dict[str, Any] = {
             "id": item.id or self._host.ids.new("item"),

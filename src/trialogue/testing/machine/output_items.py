@@ -148,8 +148,10 @@ class _MessageItem(OutputItem):
             self.held.item = attrs.evolve(self.held.item, content=(part,))
 
     def _emit_delta(self, cls: Any, delta: str) -> None:
-        padding = {"obfuscation": "x" * (len(delta) % 5)}
-        self._host.emit_with(padding, cls, **self._part, delta=delta)
+        extra = {"obfuscation": "x" * (len(delta) % 5)}
+        if self._host.settings.oddities and len(delta) % 2:
+            extra["mood"] = "calm"
+        self._host.emit_with(extra, cls, **self._part, delta=delta)
 
 
 class WrittenItem(_MessageItem):

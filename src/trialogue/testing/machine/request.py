@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -94,6 +94,7 @@ def build(
     response_id: str,
     asked_by: AskedBy,
     now: float,
+    hold: Callable[[Any], Held],
 ) -> Request:
     """Apply a response's overrides to the session, which stays as it is.
 
@@ -103,7 +104,7 @@ def build(
     check_common(params, "response")
     _check_metadata(params.metadata)
     in_conversation = params.conversation != "none"
-    context = _context(params, conversation)
+    context = _context(params, conversation, hold)
     audio = _audio(session, params, fixed=in_conversation and conversation.ever_spoke)
     names = tool_names(_or(params.tools, session.tools))
     override = or_none(params.instructions)
@@ -152,16 +153,20 @@ def _audio(session: Session, params: ResponseParams, *, fixed: bool) -> AudioOut
     return attrs.evolve(audio, **changes)
 
 
-def _context(params: ResponseParams, conversation: Conversation) -> list[Held]:
+def _context(
+    params: ResponseParams, conversation: Conversation, hold: Callable[[Any], Held]
+) -> list[Held]:
     if params.input is UNSET:
         return list(conversation)
     return [
-        _resolved(item, conversation, f"response.input[{index}]")
+        _resolved(item, conversation, f"response.input[{index}]", hold)
         for index, item in enumerate(params.input)
     ]
 
 
-def _resolved(item: Item, conversation: Conversation, path: str) -> Held:
+def _resolved(
+    item: Item, conversation: Conversation, path: str, hold: Callable[[Any], Held]
+) -> Held:
     if isinstance(item, ItemReference):
         held = conversation.find(item.id)
         if held is None:
@@ -169,7 +174,7 @@ def _resolved(item: Item, conversation: Conversation, path: str) -> Held:
             raise Refusal("invalid_value", message, param=f"{path}.id")
         return held
     check_item(item, path)
-    return Held(item)
+    return hold(item)
 
 
 def _check_metadata(metadata: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from trialogue.dialects.openai.wire.response import ResponseParams
 from trialogue.testing.live_reply import LiveReply
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trialogue.dialects.openai.wire.session import Session
+    from trialogue.testing.machine.conversation import Held
     from trialogue.testing.machine.host import Host
     from trialogue.testing.machine.records import ResponseRecord
 
@@ -42,6 +43,7 @@ class Responses:
         session: returns the session as it is now.
         index: the connection's number, for the brain.
         keeping: how much is remembered.
+        hold: makes of an item of a response's own context what the server has of it.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Responses:
         session: Callable[[], Session],
         index: int,
         keeping: Keeping,
+        hold: Callable[[Any], Held],
     ) -> None:
         self.records: Tail[ResponseRecord] = Tail(keeping.responses)
         self.active: Running | None = None
@@ -60,6 +63,7 @@ class Responses:
         self._brain = brain
         self._session = session
         self._index = index
+        self._hold = hold
         self._waiting: AskedBy | None = None
         self._read = 0
 
@@ -87,6 +91,7 @@ class Responses:
             response_id=self._host.ids.new("resp"),
             asked_by=asked_by,
             now=self._host.now,
+            hold=self._hold,
         )
         self._begin(request)
 

@@ -82,6 +82,10 @@ def _reasoning_model(model: str) -> bool:
     return re.search(r"realtime-2(?!\d)", model) is not None
 
 
+def _nothing(text: str) -> bool:
+    return False
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """What a local server accepts, and which of the real servers it takes after.
@@ -102,9 +106,12 @@ class Settings:
         echo_event_id: errors name the client event at fault.
         duplicate_items: "append" takes an item whose id exists, as older models did.
         unknown_calls: whether an output of a call that does not exist is refused.
+        unintelligible: whether what a turn says cannot be transcribed: its
+            transcription fails. The model hears it all the same.
         when_busy: a turn that ends while a response runs and is not interrupted:
             answered by none, or by one that waits.
-        oddities: adds an unknown field and an unknown event, as real servers may.
+        oddities: adds an unknown field to some deltas and an unknown event to each
+            response, as real servers may.
         pace: how fast it is.
         wall: seconds since 1970, for `expires_at`.
     """
@@ -122,6 +129,7 @@ class Settings:
     echo_event_id: bool = True
     duplicate_items: Literal["reject", "append"] = "reject"
     unknown_calls: Literal["reject", "accept"] = "reject"
+    unintelligible: Callable[[str], bool] = _nothing
     when_busy: Literal["skip", "queue"] = "skip"
     oddities: bool = True
     pace: Pace = Pace()

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 from trialogue.dialects.openai.wire import server_events as wire
 from trialogue.dialects.openai.wire.items import InputAudio as InputAudioPart
 from trialogue.dialects.openai.wire.items import Message
-from trialogue.testing.machine.conversation import BYTES_PER_MS, Held
+from trialogue.testing.machine.conversation import Held
 from trialogue.testing.machine.input_audio import InputAudio
 from trialogue.testing.machine.keeping import Keeping, Tail
 from trialogue.testing.machine.records import Committed
+from trialogue.testing.machine.transcripts import transcribe_later
 from trialogue.testing.vad import SpeechStarted, SpeechStopped, VADEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from trialogue.dialects.openai.wire.session import Session
     from trialogue.testing.cue_sheet import CueSheet
     from trialogue.testing.machine.agenda import Entry
     from trialogue.testing.machine.host import Host
@@ -39,7 +41,7 @@ class Turns:
         host: the connection's.
         transcriber: knows what is said.
         responder: is interrupted and asked to answer.
-        input_config: returns the session's `audio.input` as it is now.
+        session: returns the session as it is now.
         keeping: how much is remembered.
         sheet: tells where turns are, in place of a VAD.
     """
@@ -49,7 +51,7 @@ class Turns:
         host: Host,
         transcriber: Transcriber,
         responder: _Responder,
-        input_config: Callable[[], Any],
+        session: Callable[[], Session],
         keeping: Keeping,
         sheet: CueSheet | None = None,
     ) -> None:
@@ -58,12 +60,17 @@ class Turns:
         self._host = host
         self._transcriber = transcriber
         self._responder = responder
-        self._input_config = input_config
+        self._session = session
         self._idle: Entry | None = None
-        self.audio.configure(input_config().turn_detection)
+        self.audio.configure(self._input_config().turn_detection)
 
     def __repr__(self) -> str:
         return f"<Turns {self.audio!r} committed={self.committed.total}>"
+
+    def _input_config(self) -> Any:
+        audio = self._session().audio
+        assert audio
+        return audio.input
 
     def reconfigured(self) -> None:
         """Take up the session's turn detection."""
@@ -138,30 +145,7 @@ class Turns:
         self._host.emit(wire.InputAudioBufferCommitted, item_id=item_id, **where)
         self._host.emit(wire.ConversationItemAdded, item=held.item, **where)
         self._host.emit(wire.ConversationItemDone, item=held.item, **where)
-        if self._input_config().transcription is not None:
-            self._transcribe_later(held)
-
-    def _transcribe_later(self, held: Held) -> None:
-        delays = self._host.settings.pace.transcript_ms
-        delay = delays[min(self.committed.total, len(delays)) - 1]
-        self._host.after(delay, lambda: self._transcribed(held))
-
-    def _transcribed(self, held: Held) -> None:
-        for delta in _halves(held.heard):
-            self._host.emit(
-                wire.InputAudioTranscriptionDelta,
-                item_id=held.id,
-                content_index=0,
-                delta=delta,
-            )
-        held.set_transcript(held.heard)
-        self._host.emit(
-            wire.InputAudioTranscriptionCompleted,
-            item_id=held.id,
-            content_index=0,
-            transcript=held.heard,
-            usage=_transcription_usage(held),
-        )
+        transcribe_later(self._host, held, self._session(), self.committed.total)
 
     @property
     def _idle_ms(self) -> int:
@@ -171,23 +155,29 @@ class Turns:
         """Start waiting for the user, once what was said has been played (§8.4)."""
         self.disarm()
         if self._idle_ms and self.audio.speech_item is None:
-            due = self._host.now + (playback_ms + self._idle_ms) / 1000
-            self._idle = self._host.agenda.at(due, self._idled)
+            due = self._host.now + playback_ms / 1000
+            self._idle = self._host.agenda.at(due, lambda: self._played(due))
 
     def disarm(self) -> None:
         """Stop waiting."""
         if self._idle is not None:
             self._idle.cancel()
 
-    def _idled(self) -> None:
+    def _played(self, now: float) -> None:
+        """From here on the user is waited for; the silence begins here, too."""
+        start = self.audio.position_ms
+        due = now + self._idle_ms / 1000
+        self._idle = self._host.agenda.at(due, lambda: self._idled(start))
+
+    def _idled(self, start: int) -> None:
         item_id = self._host.ids.new("item")
-        end = self.audio.position_ms
         self._host.emit(
             wire.InputAudioBufferTimeoutTriggered,
-            audio_start_ms=end - int(self.audio.buffered_ms),
-            audio_end_ms=end,
+            audio_start_ms=start,
+            audio_end_ms=self.audio.position_ms,
             item_id=item_id,
         )
+        self.audio.skip_to(start)
         self._commit(item_id, "idle")
         self._responder.answer("idle")
 
@@ -200,19 +190,3 @@ def _user_item(item_id: str) -> Message:
         role="user",
         content=(InputAudioPart(transcript=None),),
     )
-
-
-def _halves(text: str) -> list[str]:
-    middle = len(text) // 2
-    return [part for part in (text[:middle], text[middle:]) if part]
-
-
-def _transcription_usage(held: Held) -> dict[str, Any]:
-    heard, said = len(held.pcm) // BYTES_PER_MS // 100, -(-len(held.heard) // 4)
-    return {
-        "type": "tokens",
-        "total_tokens": heard + said,
-        "input_tokens": heard,
-        "input_token_details": {"text_tokens": 0, "audio_tokens": heard},
-        "output_tokens": said,
-    }

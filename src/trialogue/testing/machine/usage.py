@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trialogue.dialects.openai.wire.items import InputText, Message
 from trialogue.dialects.openai.wire.response import (
     CachedTokenDetails,
     InputTokenDetails,
@@ -21,6 +22,14 @@ __all__ = ["ZERO", "text_tokens", "usage"]
 def text_tokens(text: str) -> int:
     """Return about how many tokens a text has."""
     return -(-len(text) // 4)
+
+
+def _readable(held: Held) -> str:
+    """Return the text that a model reads: of a user's audio it reads no transcript."""
+    if isinstance(held.item, Message) and held.item.role == "user":
+        parts = held.item.content
+        return " ".join(part.text for part in parts if isinstance(part, InputText))
+    return held.text
 
 
 def _audio_tokens(held: Held) -> int:
@@ -41,7 +50,7 @@ def usage(
         cached_text: how many text tokens of the input were read before.
     """
     read, made = list(context), list(output)
-    text_in = text_tokens(prefix) + sum(text_tokens(held.text) for held in read)
+    text_in = text_tokens(prefix) + sum(text_tokens(_readable(held)) for held in read)
     return _usage(
         text_in,
         sum(map(_audio_tokens, read)),

@@ -204,6 +204,9 @@ class _Maker:
             kinds[dict] = (self._objects(objects), None)
         if float not in kinds and int in kinds:
             kinds[float] = kinds[int]
+        if not self._strict and Unset in get_args(tp):
+            # Some servers show what is not set as null; the published types let them.
+            kinds.setdefault(types.NoneType, (_absent, None))
         expected = " or ".join(
             name for kind, name in _NAMES.items() if kind in kinds and kind is not float
         )
@@ -257,6 +260,10 @@ def _json_kind(tp: Any) -> Any:
 def _null(value: Any, _: Any) -> None:
     if value is not None:
         raise WrongType("null", value)
+
+
+def _absent(value: Any, _: Any) -> Unset:
+    return UNSET
 
 
 def _make(*, strict: bool, detailed: bool) -> Converter:
