@@ -77,6 +77,7 @@ class EnergyVAD:
     _gate: float = attrs.field(init=False, repr=False)
     _position: int = attrs.field(default=0, init=False)
     _floor_ms: int = attrs.field(default=0, init=False)
+    _skip: int = attrs.field(default=0, init=False, repr=False)
     _rest: bytearray = attrs.field(factory=bytearray, init=False, repr=False)
     _loud: int = attrs.field(default=0, init=False)
     _quiet: int = attrs.field(default=0, init=False)
@@ -90,13 +91,20 @@ class EnergyVAD:
         """Whether a turn is open."""
         return self._speaking
 
-    def start_at(self, position_ms: int) -> None:
-        """Put the clock at a whole frame, and let no turn begin before it."""
-        self._position = self._floor_ms = position_ms
+    def start_at(self, count: int) -> None:
+        """Begin behind so many bytes, with the next whole frame on their clock.
+
+        What comes before that frame is not listened to, and no turn begins there.
+        """
+        self._skip = -count % FRAME_BYTES
+        self._position = self._floor_ms = (count + self._skip) // BYTES_PER_MS
         self._rest.clear()
 
     def feed(self, pcm: bytes) -> list[VADEvent]:
         """Take audio of any length and return what it decided, in order."""
+        if self._skip:
+            skipped = min(self._skip, len(pcm))
+            pcm, self._skip = pcm[skipped:], self._skip - skipped
         self._rest += pcm
         whole = len(self._rest) - len(self._rest) % FRAME_BYTES
         frames = bytes(self._rest[:whole])

@@ -7,7 +7,7 @@ from typing import Any, Final
 from trialogue.dialects.openai.wire.session import SemanticVAD, ServerVAD
 from trialogue.testing.machine.formats import decoded
 from trialogue.testing.machine.outputs import Refusal
-from trialogue.testing.vad import FRAME_MS, EnergyVAD, SpeechStarted, VADEvent
+from trialogue.testing.vad import EnergyVAD, SpeechStarted, VADEvent
 
 __all__ = ["InputAudio"]
 
@@ -65,8 +65,7 @@ class InputAudio:
         self.speech_item = None
         self._vad = _detector(vad)
         if self._vad is not None:
-            # Whole frames from here on: the clock of the VAD is rounded up to one.
-            self._vad.start_at(-(-self.position_ms // FRAME_MS) * FRAME_MS)
+            self._vad.start_at(self.count)
 
     def append(self, data: bytes, audio_format: Any) -> list[VADEvent]:
         """Take audio in the session's format and return what the VAD found.

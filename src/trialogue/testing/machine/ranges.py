@@ -13,6 +13,7 @@ from trialogue.dialects.openai.wire.session import (
     Tool,
 )
 from trialogue.testing.machine.outputs import Refusal
+from trialogue.testing.machine.shapes import check_params_shape, check_session_shape
 
 __all__ = ["check_common", "check_session"]
 
@@ -31,6 +32,7 @@ def check_session(old: Session, new: Session, *, reasoning: bool) -> None:
     for side, config in (("input", new.audio.input), ("output", new.audio.output)):
         _check_format(f"session.audio.{side}.format", config.format)
     check_common(new, "session")
+    check_session_shape(new)
     if new.reasoning and not reasoning:
         message = "Unsupported option for this model: 'session.reasoning'."
         raise Refusal("invalid_value", message, param="session.reasoning")
@@ -58,6 +60,7 @@ def check_common(params: Any, path: str) -> None:
         )
     if params.tools is not UNSET:
         _check_tools(params.tools, f"{path}.tools")
+    check_params_shape(params, path)
 
 
 def _check_tools(tools: tuple[Tool, ...], path: str) -> None:
