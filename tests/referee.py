@@ -86,6 +86,7 @@ class Referee:
         self._speech_ms = 0  # no later position of speech may lie before it
         self._committed: tuple[str, str | None] | None = None
         self._detection: Any = None
+        self._kept: str | None = None
         self._position_ms = position_ms
 
     @property
@@ -134,7 +135,9 @@ class Referee:
     def _session_updated(self, event: dict[str, Any]) -> None:
         detection = event["session"]["audio"]["input"]["turn_detection"]
         if detection != self._detection:
-            self._detection, self._speech = detection, None
+            # An open turn may be given up, or end as the new one has it.
+            self._detection, self._kept = detection, self._speech or self._kept
+            self._speech = None
 
     def _input_audio_buffer_cleared(self, event: dict[str, Any]) -> None:
         self._speech = None
@@ -147,7 +150,8 @@ class Referee:
         self._speech = event["item_id"]
 
     def _input_audio_buffer_speech_stopped(self, event: dict[str, Any]) -> None:
-        assert event["item_id"] == self._speech
+        assert event["item_id"] in {self._speech or self._kept}
+        self._speech, self._kept = event["item_id"], None
         assert self._speech_ms <= event["audio_end_ms"] <= self._position_ms()
         self._speech_ms = event["audio_end_ms"]
 

@@ -47,7 +47,7 @@ class DelayLine(Generic[T]):
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, T]] = []
         self._count = itertools.count()
-        self._changed = trio.Event()
+        self._changed: trio.Event | None = None  # there while somebody waits
 
     def __len__(self) -> int:
         return len(self._heap)
@@ -64,8 +64,8 @@ class DelayLine(Generic[T]):
 
     def wake(self) -> None:
         """Let whoever waits look again."""
-        self._changed.set()
-        self._changed = trio.Event()
+        if self._changed is not None:
+            self._changed.set()
 
     def take(self) -> T | None:
         """Return what has arrived first, or None."""
@@ -79,5 +79,12 @@ class DelayLine(Generic[T]):
         if due <= trio.current_time():
             await trio.lowlevel.checkpoint()
             return
-        with trio.move_on_at(due):
-            await self._changed.wait()
+        self._changed = trio.Event()
+        try:
+            if due == math.inf:
+                await self._changed.wait()
+            else:
+                with trio.move_on_at(due):
+                    await self._changed.wait()
+        finally:
+            self._changed = None

@@ -164,7 +164,8 @@ class Peer:
     async def _read(self) -> None:
         await self._accepted.wait()
         while True:
-            await trio.sleep_until(self._read_again)
+            if self._read_again > trio.current_time():
+                await trio.sleep_until(self._read_again)
             frame = await self.socket.receive()
             if self._read_again > trio.current_time():
                 await trio.sleep_until(self._read_again)
@@ -190,7 +191,8 @@ class Peer:
         while True:
             await self._inbound.wait(machine.deadline())
             arriving = self._inbound.take()
-            self._room.set()
+            if not self._room.is_set():
+                self._room.set()
             if arriving is not None:
                 self._arrived(arriving)
             if machine.deadline() <= trio.current_time():
@@ -236,7 +238,8 @@ class Peer:
         if self._all(self._before_processing, actions, text):
             repeats = 1 + any(isinstance(action, Duplicate) for action in actions)
             for _ in range(repeats):
-                self._emit(self.connection.machine.receive(text, trio.current_time()))
+                now = trio.current_time()
+                self._emit(self.connection.machine.receive(text, now, event or None))
             for action in actions:
                 self._afterwards(action)
         if not again:
@@ -376,8 +379,10 @@ class Peer:
 
     async def _write(self) -> None:
         while True:
-            await self._outbound.wait()
-            match self._outbound.take():
+            item = self._outbound.take()
+            match item:
+                case None:
+                    await self._outbound.wait()
                 case _Accept(subprotocol):
                     await self.socket.accept(subprotocol)
                     self._accepted.set()

@@ -39,8 +39,13 @@ _LOWEST: Final = bytes(value & 1 for value in range(256))
 _DIGITS: Final = b"01" + bytes(254)
 
 
+_BITS_OF: Final = [
+    bytes(byte >> shift & 1 for shift in range(7, -1, -1)) for byte in range(256)
+]
+
+
 def _bits(data: bytes) -> bytes:
-    return bytes(byte >> shift & 1 for byte in data for shift in range(7, -1, -1))
+    return b"".join([_BITS_OF[byte] for byte in data])
 
 
 def _bytes(bits: bytes) -> bytes:
@@ -93,14 +98,17 @@ def encode(config: str, samples: int, *, item: int = 0, first: int = 0) -> bytes
 def embed(pcm: bytes, config: str, *, item: int = 0, first: int = 0) -> bytes:
     """Return the audio with a mark in each whole frame, numbered from `first`."""
     out = bytearray(pcm)
-    size = FRAME_SAMPLES * 2
+    size, mark = FRAME_SAMPLES * 2, bytes.fromhex(config)
+    last, clear, high, base = b"", b"", b"", 0
     for number, offset in enumerate(range(0, len(pcm) - size + 1, size), first):
         frame = pcm[offset : offset + size]
-        clear = frame[::2].translate(_CLEAR)
-        body = _BODY.pack(bytes.fromhex(config), item, number)
-        crc = _CRC.pack(_checksum(body, clear, frame[1::2]))
-        bits = _bits(_SYNC + body + crc).ljust(FRAME_SAMPLES, b"\0")
-        low = int.from_bytes(clear, "big") | int.from_bytes(bits, "big")
+        if frame != last:  # the frames of a tone are all alike
+            last, clear, high = frame, frame[::2].translate(_CLEAR), frame[1::2]
+            base = int.from_bytes(clear, "big")
+        body = _BODY.pack(mark, item, number)
+        crc = _CRC.pack(_checksum(body, clear, high))
+        bits = (_SYNC_BITS + _bits(body + crc)).ljust(FRAME_SAMPLES, b"\0")
+        low = base | int.from_bytes(bits, "big")
         out[offset : offset + size : 2] = low.to_bytes(FRAME_SAMPLES, "big")
     return bytes(out)
 

@@ -197,7 +197,8 @@ class ServerSocket:
 
     async def send_text(self, text: str) -> None:
         """Send a text message."""
-        await self._send(TextMessage(data=text))
+        if self.open:
+            await self._write(_text_frame(text.encode()))
 
     async def send_ping(self, payload: bytes) -> None:
         """Send a ping."""
@@ -228,3 +229,15 @@ class ServerSocket:
             await self._stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             await trio.lowlevel.checkpoint()
+
+
+def _text_frame(payload: bytes) -> bytes:
+    """Return the frame that wsproto would make: a server's are whole and not masked."""
+    size = len(payload)
+    if size < 126:
+        head = bytes((0x81, size))
+    elif size < 2**16:
+        head = b"\x81\x7e" + size.to_bytes(2, "big")
+    else:
+        head = b"\x81\x7f" + size.to_bytes(8, "big")
+    return head + payload

@@ -18,6 +18,7 @@ from trialogue.dialects.openai.wire import (
     check_client_event,
     decode_client_event,
     or_none,
+    structure_client_event,
 )
 from trialogue.dialects.openai.wire import client_events as ask
 from trialogue.dialects.openai.wire import server_events as tell
@@ -196,11 +197,19 @@ class Machine:
         self._host.now = max(self._host.now, now)
         return self._host.take()
 
-    def receive(self, text: str, now: float) -> list[Output]:
-        """Take a frame, and return what is sent because of it, or was due before."""
+    def receive(
+        self, text: str, now: float, data: dict[str, Any] | None = None
+    ) -> list[Output]:
+        """Take a frame, and return what is sent because of it, or was due before.
+
+        Args:
+            text: the frame.
+            now: the server's clock.
+            data: the JSON object that the text is, if it was read already.
+        """
         outputs = self.tick(now)
         if not self._over:
-            self._receive(text)
+            self._receive(text, data)
         return outputs + self._host.take()
 
     def receive_binary(self, now: float) -> list[Output]:
@@ -218,9 +227,13 @@ class Machine:
             self._host.error(code, message, event_id=event_id)
         return outputs + self._host.take()
 
-    def _receive(self, text: str) -> None:
+    def _receive(self, text: str, data: dict[str, Any] | None) -> None:
         try:
-            event = decode_client_event(text)
+            event = (
+                decode_client_event(text)
+                if data is None
+                else structure_client_event(data)
+            )
         except WireError as wrong:
             self._object(wrong, wrong.event_id)
             return
