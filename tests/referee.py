@@ -150,7 +150,7 @@ class Referee:
         self._speech = event["item_id"]
 
     def _input_audio_buffer_speech_stopped(self, event: dict[str, Any]) -> None:
-        assert event["item_id"] in {self._speech or self._kept}
+        assert event["item_id"] == (self._speech or self._kept)
         self._speech, self._kept = event["item_id"], None
         assert self._speech_ms <= event["audio_end_ms"] <= self._position_ms()
         self._speech_ms = event["audio_end_ms"]

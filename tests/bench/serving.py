@@ -31,6 +31,7 @@ WANTED = 0.6
 LATEST = 0.1
 FIRST = 50
 MOST = 3200
+ROUNDS = 3
 HERE = Path(__file__).parent
 HEAD = ("server", "sessions", "", "p50 ms", "p99 ms", "own p99", "core", "µs/100 ms")
 ROW = "{:<6} {:>8} {:>9} {:>8} {:>8} {:>8} {:>6} {:>9}"
@@ -157,13 +158,15 @@ def main(seconds: float, sessions: int | None = None) -> int:
         sides = {"raw": ("raw", str(script)), "serve": ("serve",)}
         print(ROW.format(*HEAD))
         if sessions is not None:
-            cost = {
-                name: _run(side, sessions, seconds)["cost"]
-                for name, side in sides.items()
-            }
+            runs = [
+                {name: _run(side, sessions, seconds) for name, side in sides.items()}
+                for _ in range(ROUNDS)
+            ]
+            # The least of each: whatever else the machine does only adds to it.
+            cost = {name: min(run[name]["cost"] for run in runs) for name in sides}
             if not all(cost.values()):
-                print("this system does not say how much CPU a process takes")
-                return 0
+                print("no CPU was counted: it is read from /proc, and of whole runs")
+                return 1
             ratio, what = cost["raw"] / cost["serve"], "CPU per session, raw / serve"
         else:
             most = {name: _most(side, seconds) for name, side in sides.items()}

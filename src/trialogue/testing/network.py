@@ -67,6 +67,12 @@ class DelayLine(Generic[T]):
         if self._changed is not None:
             self._changed.set()
 
+    def first(self) -> T | None:
+        """Return what has arrived first, which stays, or None."""
+        if self._heap and self._heap[0][0] <= trio.current_time():
+            return self._heap[0][2]
+        return None
+
     def take(self) -> T | None:
         """Return what has arrived first, or None."""
         if self._heap and self._heap[0][0] <= trio.current_time():

@@ -7,7 +7,8 @@ pings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -121,6 +122,7 @@ class Peer:
     _accepted: trio.Event = attrs.field(factory=trio.Event, init=False)
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _room: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _thinks_at: float = attrs.field(default=math.inf, init=False)
     _read_again: float = attrs.field(default=0.0, init=False)
     _silent: Silence | None = attrs.field(default=None, init=False)
     _ending: bool = attrs.field(default=False, init=False)
@@ -169,13 +171,25 @@ class Peer:
             frame = await self.socket.receive()
             if self._read_again > trio.current_time():
                 await trio.sleep_until(self._read_again)
-            due = trio.current_time() + self.network.one_way
-            self._inbound.put(_Arriving(frame), due)
+            if self._is_near():
+                self._arrived(_Arriving(frame))
+                self._stepped()
+            else:
+                due = trio.current_time() + self.network.one_way
+                self._inbound.put(_Arriving(frame), due)
             if isinstance(frame, (Closed, Malformed)):
                 return
             while self._inbound.full:
                 self._room = trio.Event()
                 await self._room.wait()
+
+    def _is_near(self) -> bool:
+        """Whether a frame has arrived as soon as it is read, and is alone.
+
+        Then it need not wake the task that thinks. Of many at once each is a turn of
+        that task's, so that a client cannot have the server to itself.
+        """
+        return not (self.network.one_way or len(self._inbound) or self.socket.unread)
 
     async def _ping(self) -> None:
         payload = self.connection.index.to_bytes(4, "big")
@@ -189,7 +203,8 @@ class Peer:
     async def _think(self) -> None:
         machine = self.connection.machine
         while True:
-            await self._inbound.wait(machine.deadline())
+            self._thinks_at = machine.deadline()
+            await self._inbound.wait(self._thinks_at)
             arriving = self._inbound.take()
             if not self._room.is_set():
                 self._room.set()
@@ -197,9 +212,14 @@ class Peer:
                 self._arrived(arriving)
             if machine.deadline() <= trio.current_time():
                 self._emit(machine.tick(trio.current_time()))
-            if self._logged:
-                logged, self._logged = self._logged, []
-                self.on_step(self.connection, logged)
+            self._stepped()
+
+    def _stepped(self) -> None:
+        if self.connection.machine.deadline() < self._thinks_at:
+            self._inbound.wake()
+        if self._logged:
+            logged, self._logged = self._logged, []
+            self.on_step(self.connection, logged)
 
     def _arrived(self, arriving: _Arriving) -> None:
         match arriving.frame:
@@ -387,7 +407,7 @@ class Peer:
                     await self.socket.accept(subprotocol)
                     self._accepted.set()
                 case _Send(text, None):
-                    await self.socket.send_text(text)
+                    await self.socket.send_text(text, *self._rest_of_texts())
                 case _Send(text, int(count)):
                     await self.socket.send_part(text, count)
                 case _Pong(payload):
@@ -398,6 +418,14 @@ class Peer:
                     await self._farewell(code, reason)
                 case _CutHere():
                     self._scope.cancel()
+
+    def _rest_of_texts(self) -> Iterator[str]:
+        """Take what else leaves now and is text, so that it travels in one piece."""
+        while (
+            isinstance(first := self._outbound.first(), _Send) and first.bytes is None
+        ):
+            self._outbound.take()
+            yield first.text
 
     async def _farewell(self, code: int, reason: str) -> None:
         """Send a close frame; the connection ends with its answer, or without."""

@@ -34,6 +34,7 @@ _SYNC: Final = bytes((0xD5, 0x3C, 0xA9, 0x17))
 _BODY: Final = struct.Struct(">8sII")
 _CRC: Final = struct.Struct(">I")
 _BITS: Final = (len(_SYNC) + _BODY.size + _CRC.size) * 8
+_OWN_SHIFT: Final = (FRAME_SAMPLES - _BITS) * 8  # of what ends a mark: number, checksum
 _CLEAR: Final = bytes(value & 0xFE for value in range(256))
 _LOWEST: Final = bytes(value & 1 for value in range(256))
 _DIGITS: Final = b"01" + bytes(254)
@@ -98,18 +99,22 @@ def encode(config: str, samples: int, *, item: int = 0, first: int = 0) -> bytes
 def embed(pcm: bytes, config: str, *, item: int = 0, first: int = 0) -> bytes:
     """Return the audio with a mark in each whole frame, numbered from `first`."""
     out = bytearray(pcm)
-    size, mark = FRAME_SAMPLES * 2, bytes.fromhex(config)
-    last, clear, high, base = b"", b"", b"", 0
+    size, begin = FRAME_SAMPLES * 2, bytes.fromhex(config) + item.to_bytes(4, "big")
+    # All of a mark but its number and its checksum is the same in every frame.
+    constant = (_SYNC_BITS + _bits(begin)).ljust(FRAME_SAMPLES, b"\0")
+    begun = zlib.crc32(begin)
+    last, rest, base, lows = b"", b"", 0, list[bytes]()
     for number, offset in enumerate(range(0, len(pcm) - size + 1, size), first):
         frame = pcm[offset : offset + size]
-        if frame != last:  # the frames of a tone are all alike
-            last, clear, high = frame, frame[::2].translate(_CLEAR), frame[1::2]
-            base = int.from_bytes(clear, "big")
-        body = _BODY.pack(mark, item, number)
-        crc = _CRC.pack(_checksum(body, clear, high))
-        bits = (_SYNC_BITS + _bits(body + crc)).ljust(FRAME_SAMPLES, b"\0")
-        low = base | int.from_bytes(bits, "big")
-        out[offset : offset + size : 2] = low.to_bytes(FRAME_SAMPLES, "big")
+        if frame != last:  # those of a tone are all alike
+            clear = frame[::2].translate(_CLEAR)
+            last, rest = frame, clear + frame[1::2]
+            base = int.from_bytes(clear, "big") | int.from_bytes(constant, "big")
+        count = number.to_bytes(4, "big")
+        crc = zlib.crc32(rest, zlib.crc32(count, begun))
+        own = int.from_bytes(_bits(count + crc.to_bytes(4, "big")), "big")
+        lows.append((base | own << _OWN_SHIFT).to_bytes(FRAME_SAMPLES, "big"))
+    out[: len(lows) * size : 2] = b"".join(lows)
     return bytes(out)
 
 

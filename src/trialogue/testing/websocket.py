@@ -109,6 +109,11 @@ class ServerSocket:
         """Whether frames can still be sent."""
         return self._ws.state is ConnectionState.OPEN
 
+    @property
+    def unread(self) -> int:
+        """How many frames came that nobody has received."""
+        return len(self._frames)
+
     async def request(self) -> Request | None:
         """Return the upgrade request, or None if what came is none."""
         while _END not in self.received:
@@ -195,10 +200,10 @@ class ServerSocket:
             return Malformed(f"{event.code} {event.reason}")
         return Closed(event.code, event.reason or "")
 
-    async def send_text(self, text: str) -> None:
-        """Send a text message."""
+    async def send_text(self, *texts: str) -> None:
+        """Send text messages, a frame each, in one piece."""
         if self.open:
-            await self._write(_text_frame(text.encode()))
+            await self._write(b"".join([_text_frame(text.encode()) for text in texts]))
 
     async def send_ping(self, payload: bytes) -> None:
         """Send a ping."""
