@@ -82,7 +82,7 @@ class DelayLine(Generic[T]):
     async def wait(self, deadline: float = math.inf) -> None:
         """Wait until something has arrived, or the deadline, or `wake`."""
         due = min(self._heap[0][0] if self._heap else math.inf, deadline)
-        if due <= trio.current_time():
+        if due != math.inf and due <= trio.current_time():
             await trio.lowlevel.checkpoint()
             return
         self._changed = trio.Event()

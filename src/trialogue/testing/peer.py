@@ -166,11 +166,9 @@ class Peer:
     async def _read(self) -> None:
         await self._accepted.wait()
         while True:
-            if self._read_again > trio.current_time():
-                await trio.sleep_until(self._read_again)
+            await self._stalled()
             frame = await self.socket.receive()
-            if self._read_again > trio.current_time():
-                await trio.sleep_until(self._read_again)
+            await self._stalled()
             if self._is_near():
                 self._arrived(_Arriving(frame))
                 self._stepped()
@@ -182,6 +180,10 @@ class Peer:
             while self._inbound.full:
                 self._room = trio.Event()
                 await self._room.wait()
+
+    async def _stalled(self) -> None:
+        if self._read_again and self._read_again > trio.current_time():
+            await trio.sleep_until(self._read_again)
 
     def _is_near(self) -> bool:
         """Whether a frame has arrived as soon as it is read, and is alone.
@@ -326,6 +328,10 @@ class Peer:
 
     def _answer(self, event: Mapping[str, Any]) -> None:
         actions = self.plan.at_frame(event, self.connection.index)
+        if not (actions or self._held_out or self._silent or self._ending):
+            self._log("out", event, "")
+            self._leave(_Send(dumps(event)))
+            return
         note = " ".join(type(action).__name__.lower() for action in actions)
         silencing = next((one for one in actions if isinstance(one, Silence)), None)
         if silencing is not None and silencing.before:
