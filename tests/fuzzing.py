@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, settings
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["fuzzed"]
 
 
-def fuzzed(config: pytest.Config, *, usually: int, share: float = 1.0) -> Any:
+def fuzzed(config: pytest.Config, *, usually: int, share: float = 1.0) -> settings:
     """Return the settings of a fuzz: so many sequences, or a share of those asked for.
 
     Those of a usual run are always the same; those asked for are new each time, unless

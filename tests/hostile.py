@@ -220,13 +220,14 @@ def _messages(draw: Any) -> dict[str, Any]:
     return {"type": "message", "role": role, "content": content, **given}
 
 
-_mcp: Any = st.sampled_from(
-    [
-        {"type": "mcp_list_tools", "server_label": "s", "tools": []},
-        {"type": "mcp_call", "server_label": "s", "name": "n", "arguments": "{}"},
-        {"type": "mcp_approval_response", "approval_request_id": "a", "approve": True},
-    ]
-).flatmap(lambda item: _items.map(lambda item_id: {"id": item_id, **item}))
+_FOREIGN: list[dict[str, Any]] = [
+    {"type": "mcp_list_tools", "server_label": "s", "tools": []},
+    {"type": "mcp_call", "server_label": "s", "name": "n", "arguments": "{}"},
+    {"type": "mcp_approval_response", "approval_request_id": "a", "approve": True},
+]
+_mcp = st.sampled_from(_FOREIGN).flatmap(
+    lambda item: _items.map(lambda item_id: {"id": item_id, **item})
+)
 _given_items = st.one_of(
     _messages(),
     _messages(),

@@ -74,7 +74,7 @@ async def _talk(
             nursery.start_soon(reply)
             parts: list[str] = []
             async for data in stream:
-                ws.receive_data(data)
+                ws.receive_data(bytes(data))
                 for event in ws.events():
                     match event:
                         case Request():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 
 from hostile_game import VOICE, Game
 from trialogue._codec import FAST, STDLIB, Codec, b64encode
+from trialogue.testing.machine.agenda import Entry
+from trialogue.testing.script import Pause
 from trialogue.testing.speech import quiet
 
 VARIABLE = {"type": "input_text", "text": "Hello."}
@@ -172,3 +175,20 @@ def test_turn_detection_begins_on_a_whole_sample() -> None:
     assert [
         event.get("audio_start_ms", event.get("audio_end_ms")) for event in events[:2]
     ] == [30, 730]
+
+
+def test_who_asks_and_cancels_again_and_again_leaves_nothing() -> None:
+    """What was planned for a response is not kept until it would have been due."""
+    game = Game([[Pause(3600.0)]], FAST, max_duration=1800.0)
+
+    def held() -> int:
+        gc.collect()
+        return sum(isinstance(one, Entry) for one in gc.get_objects())
+
+    before = held()
+    for _ in range(300):
+        send(game, "response.create")
+        game.wait(1)
+        send(game, "response.cancel")
+
+    assert held() - before < 40

@@ -133,7 +133,7 @@ async def decently(server: RealtimeServer) -> list[str]:
     kinds: list[str] = []
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
-            stream = await server.connect()
+            stream: Any = await server.connect()
             path = "/v1/realtime?model=gpt-realtime"
             ws = await wrap_client_stream(
                 nursery, stream, "localhost", path, extra_headers=KEY

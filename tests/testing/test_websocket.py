@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -20,6 +21,9 @@ from trialogue.testing.websocket import (
     ServerSocket,
     Text,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
@@ -45,8 +49,8 @@ def frame(first: int, payload: bytes, *, size: bytes | None = None) -> bytes:
 
 
 TEXTS = ["", "short", "ä" * 90, "x" * 125, "x" * 126, "y" * 65535, "z" * 65536]
-CONVERSATION: list[tuple[bytes, list[Frame]]] = [
-    *((frame(0x81, text.encode()), [Text(text)]) for text in TEXTS[:6]),
+CONVERSATION: list[tuple[bytes, Sequence[Frame]]] = [
+    *[(frame(0x81, text.encode()), [Text(text)]) for text in TEXTS[:6]],
     (frame(0x89, b"ping"), [Pinged(b"ping")]),
     (frame(0x8A, b"pong"), [Ponged()]),
     (frame(0x81, b"between"), [Text("between")]),

@@ -294,7 +294,7 @@ def _unmasked(data: bytes, start: int, end: int) -> str | None:
     """Return the text of a payload, or None if it is none."""
     masker = XorMaskerSimple(data[start - 4 : start])
     try:
-        return masker.process(data[start:end]).decode()
+        return masker.process(bytearray(data[start:end])).decode()
     except UnicodeDecodeError:
         return None
 

@@ -6,10 +6,13 @@ import heapq
 import itertools
 import math
 from collections.abc import Callable
+from typing import Final
 
 import attrs
 
 __all__ = ["Agenda", "Entry"]
+
+_FEW: Final = 16
 
 
 @attrs.define(eq=False)
@@ -30,12 +33,24 @@ class Agenda:
     def __init__(self) -> None:
         self._entries: list[tuple[float, int, Entry]] = []
         self._numbers = itertools.count()
+        self._many = _FEW
 
     def at(self, due: float, act: Callable[[], None]) -> Entry:
         """Plan an action."""
+        if len(self._entries) > self._many:
+            self._forget_cancelled()
         entry = Entry(due, act)
         heapq.heappush(self._entries, (due, next(self._numbers), entry))
         return entry
+
+    def _forget_cancelled(self) -> None:
+        """Let go of what will never be done: a client could pile it up.
+
+        The heap may then double before it is looked through again.
+        """
+        self._entries = [one for one in self._entries if one[2].act is not None]
+        heapq.heapify(self._entries)
+        self._many = 2 * len(self._entries) + _FEW
 
     def deadline(self) -> float:
         """Return when the next action is due, or infinity."""
