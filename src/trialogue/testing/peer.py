@@ -48,6 +48,8 @@ __all__ = ["Peer"]
 
 PING_SECONDS: Final = 20.0
 PROTOCOL_ERROR: Final = 1002
+_SLACK: Final = 1.0
+"""Seconds for which what is due is left to the task that writes."""
 GOING_AWAY: Final = 1001
 ABNORMAL: Final = 1006
 
@@ -123,6 +125,7 @@ class Peer:
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _room: trio.Event = attrs.field(factory=trio.Event, init=False)
     _thinks_at: float = attrs.field(default=math.inf, init=False)
+    _writes_at: float = attrs.field(default=-math.inf, init=False)
     _read_again: float = attrs.field(default=0.0, init=False)
     _silent: Silence | None = attrs.field(default=None, init=False)
     _ending: bool = attrs.field(default=False, init=False)
@@ -205,19 +208,26 @@ class Peer:
     async def _think(self) -> None:
         machine = self.connection.machine
         while True:
-            self._thinks_at = machine.deadline()
+            self._thinks_at = machine.deadline() + _SLACK
             await self._inbound.wait(self._thinks_at)
             arriving = self._inbound.take()
             if not self._room.is_set():
                 self._room.set()
             if arriving is not None:
                 self._arrived(arriving)
-            if machine.deadline() <= trio.current_time():
-                self._emit(machine.tick(trio.current_time()))
-            self._stepped()
+            self._tick()
+
+    def _tick(self) -> None:
+        machine, now = self.connection.machine, trio.current_time()
+        if machine.deadline() <= now:
+            self._emit(machine.tick(now))
+        self._stepped()
 
     def _stepped(self) -> None:
-        if self.connection.machine.deadline() < self._thinks_at:
+        deadline = self.connection.machine.deadline()
+        if deadline < self._writes_at:
+            self._outbound.wake()
+        if deadline + _SLACK < self._thinks_at:
             self._inbound.wake()
         if self._logged:
             logged, self._logged = self._logged, []
@@ -408,7 +418,12 @@ class Peer:
             item = self._outbound.take()
             match item:
                 case None:
-                    await self._outbound.wait()
+                    # It ticks as well, so as not to be woken to write what comes of it;
+                    # `_think` does where this task is held up by a slow client.
+                    self._writes_at = self.connection.machine.deadline()
+                    await self._outbound.wait(self._writes_at)
+                    self._writes_at = -math.inf
+                    self._tick()
                 case _Accept(subprotocol):
                     await self.socket.accept(subprotocol)
                     self._accepted.set()
