@@ -24,6 +24,6 @@ def fuzzed(config: pytest.Config, *, usually: int, share: float = 1.0) -> settin
         derandomize=asked is None,
         database=None,
         deadline=None,
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         print_blob=True,
     )

@@ -23,7 +23,10 @@ import time
 from array import array
 from typing import Any
 
-__all__ = ["CREATE", "DELTA", "DELTA_S", "THINK_S", "connected", "frame", "frames_of"]
+__all__ = [
+    *("CREATE", "DELTA_S", "DONE", "REPLY_S", "THINK_S", "UPGRADE"),
+    *("connected", "frames_of"),
+]
 
 DELTA_S = 0.1
 THINK_S = 0.05

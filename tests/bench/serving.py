@@ -25,7 +25,7 @@ from bench.load import CREATE, DELTA_S, DONE, THINK_S, connected, frames_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["WANTED", "main"]
+__all__ = ["WANTED", "main", "written"]
 
 WANTED = 0.6
 LATEST = 0.1
@@ -113,7 +113,7 @@ def _record() -> str:
         rest = b""
         while not greeting:
             frames, rest = frames_of(rest + sock.recv(65536))
-            greeting = b"".join(_written(payload) for _, payload in frames)
+            greeting = b"".join(written(payload) for _, payload in frames)
         sock.sendall(CREATE)
         asked, done = time.perf_counter(), False
         while not done:
@@ -122,7 +122,7 @@ def _record() -> str:
             # When they were due, not when they came.
             at = THINK_S + after * DELTA_S if steps else 0.0
             for _, payload in frames:
-                steps[at] = steps.get(at, b"") + _written(payload)
+                steps[at] = steps.get(at, b"") + written(payload)
                 done = done or payload.startswith(DONE)
     return json.dumps(
         {
@@ -134,7 +134,7 @@ def _record() -> str:
     )
 
 
-def _written(payload: bytes) -> bytes:
+def written(payload: bytes) -> bytes:
     """Return a text frame as servers send it."""
     size = len(payload)
     if size < 126:
