@@ -24,8 +24,14 @@ from array import array
 from typing import Any
 
 __all__ = [
-    *("CREATE", "DELTA_S", "DONE", "REPLY_S", "THINK_S", "UPGRADE"),
-    *("connected", "frames_of"),
+    "CREATE",
+    "DELTA_S",
+    "DONE",
+    "REPLY_S",
+    "THINK_S",
+    "UPGRADE",
+    "connected",
+    "frames_of",
 ]
 
 DELTA_S = 0.1
