@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import secrets
 import shutil
 import sys
 from pathlib import Path
@@ -104,8 +106,26 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Send the local server hostile frames; ``-- --sequences 10000`` says how many."""
+    install(session, "test", extra="fast")
+    parser = argparse.ArgumentParser(prog="nox -s fuzz --")
+    parser.add_argument("--sequences", default=10_000, type=int)
+    parser.add_argument("--seed", default=secrets.randbelow(2**32), type=int)
+    options = parser.parse_args(session.posargs)
+    session.log(f"again: nox -s fuzz -- --seed {options.seed}")
+    # Thousands of sequences take minutes, in one test: nothing is wrong if they do.
+    session.run(
+        *("python", "-m", "pytest", "-o", "faulthandler_timeout=0"),
+        *(str(Path("tests", "fuzz")), "--durations", "3"),
+        *("--fuzz-sequences", str(options.sequences)),
+        *("--hypothesis-seed", str(options.seed)),
+    )
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
-    """Time the local work of agents; arguments go to ``tests/bench/run.py``."""
+    """Time agents, or the local server; arguments go to ``tests/bench/run.py``."""
     install(session, "test", extra="fast")
     session.run("python", str(Path("tests", "bench", "run.py")), *session.posargs)
 

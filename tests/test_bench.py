@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection, Request, TextMessage
 
 from bench.figures import Figures, table
+from bench.load import CREATE, UPGRADE, frames_of
 from bench.run import BENCHMARKS, main
+from bench.serving import written
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
@@ -49,3 +53,26 @@ def test_figures_are_percentiles_of_what_was_measured() -> None:
     assert table([Figures("work", (0.001,))]).splitlines()[1].split()[:2] == [
         *("work", "1")
     ]
+
+
+@pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536])
+def test_the_load_reads_what_a_server_writes(size: int) -> None:
+    """Whole frames, and what is not whole yet is kept."""
+    sent = written(b"x" * size) + written(b"y")
+
+    assert frames_of(sent) == ([(1, b"x" * size), (1, b"y")], b"")
+    frames, rest = frames_of(sent[:-1])
+    assert frames_of(rest + sent[-1:])[0] == [(1, b"y")]
+    assert frames == [(1, b"x" * size)]
+
+
+def test_the_load_writes_what_a_server_reads() -> None:
+    server = WSConnection(ConnectionType.SERVER)
+    server.receive_data(UPGRADE.encode())
+    assert [type(event) for event in server.events()] == [Request]
+    server.send(AcceptConnection())
+    server.receive_data(CREATE)
+    (event,) = server.events()
+
+    assert isinstance(event, TextMessage)
+    assert event.data == '{"type":"response.create"}'

@@ -10,12 +10,14 @@ from __future__ import annotations
 import binascii
 import json
 import math
-from collections.abc import Callable
-from typing import Any, NoReturn, TypeAlias
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NoReturn, TypeAlias
 
 import attrs
 
 __all__ = [
+    "DEEPEST",
     "FAST",
     "STDLIB",
     "Codec",
@@ -28,6 +30,8 @@ __all__ = [
 
 Json: TypeAlias = Any
 """A value as JSON has it: dict, list, str, int, float, bool or None."""
+DEEPEST: Final = 200
+"""How many objects and arrays may lie in one another."""
 
 
 @attrs.frozen
@@ -35,8 +39,9 @@ class Codec:
     """One set of functions for JSON text and base64 text.
 
     Attributes:
-        loads: JSON text to plain values. NaN, infinities and nesting beyond what the
-            parser can follow are refused. Raises ValueError without quoting the text.
+        loads: JSON text to plain values. NaN, infinities, numbers that come to one,
+            lone surrogates and nesting beyond `DEEPEST` are refused. What was read can
+            be written. Raises ValueError without quoting the text.
         dumps: plain values to compact JSON text, not escaped beyond need; NaN and the
             infinities become null. Raises ValueError for values that JSON cannot hold.
         b64encode: bytes to padded base64 of the standard alphabet.
@@ -57,12 +62,52 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
+def _number(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError("a number beyond what a float can hold")
+    return value
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_number)
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
 def _loads(text: str | bytes) -> Json:
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        if not isinstance(text, str):
+            text = text.decode()
+        text.encode()
+        value = _DECODER.decode(text)
+        if _SURROGATE.search(text):
+            _write(value).encode()  # half a character cannot be written again
     except (ValueError, RecursionError):
         # from None: a JSONDecodeError carries the whole document.
         raise ValueError("not valid JSON") from None
+    return _shallow(value, text.count("[") + text.count("{"))
+
+
+def _shallow(value: Json, brackets: int) -> Json:
+    """Return the value of a text with so many brackets, unless it is nested too deep.
+
+    Writers follow fewer levels than readers do, and fewer still in a deep call.
+    """
+    if brackets > DEEPEST:
+        level = [value]
+        for _ in range(DEEPEST + 1):
+            level = [inner for outer in level for inner in _inside(outer)]
+        if level:
+            raise ValueError("not valid JSON")
+    return value
+
+
+def _inside(value: Json) -> Iterable[Json]:
+    match value:
+        case dict():
+            return value.values()
+        case list():
+            return value
+    return ()
 
 
 def _dumps(obj: Json) -> str:
@@ -116,9 +161,12 @@ def _with_orjson(codec: Codec) -> Codec:
 
     def loads(text: str | bytes) -> Json:
         try:
-            return orjson.loads(text)
+            value = orjson.loads(text)
         except ValueError:
             raise ValueError("not valid JSON") from None
+        if isinstance(text, str):
+            return _shallow(value, text.count("[") + text.count("{"))
+        return _shallow(value, text.count(b"[") + text.count(b"{"))
 
     def dumps(obj: Json) -> str:
         try:

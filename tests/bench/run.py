@@ -3,6 +3,8 @@
 Times are claimed nowhere else. A machine that does something else besides makes them
 worse: look at the median, and run it twice. With ``--profile`` it prints where the time
 went instead.
+
+``serving`` takes some minutes, and runs only when it is named.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import trio
 # Run as a program, by its path: what lies beside its package is imported from there.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import handoffs, scopes
+from bench import handoffs, scopes, serving
 from bench.figures import Figures, table
 
 if TYPE_CHECKING:
@@ -39,7 +41,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--times", type=int, default=300, help="how often each")
     parser.add_argument("--profile", action="store_true")
+    long = parser.add_argument_group("serving")
+    long.add_argument("--seconds", type=float, default=10.0, help="of each run")
+    long.add_argument("--sessions", type=int, help="so many, instead of the most")
     options = parser.parse_args(arguments)
+    if options.names == ["serving"]:
+        return serving.main(options.seconds, options.sessions)
     unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown or options.times < 1:
         parser.error(f"expected names out of {', '.join(BENCHMARKS)}, and times")

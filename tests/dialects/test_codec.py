@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trialogue import _codec
-from trialogue._codec import FAST, STDLIB, Codec
+from trialogue._codec import DEEPEST, FAST, STDLIB, Codec
 
 CODECS = pytest.mark.parametrize("codec", [STDLIB, FAST], ids=["stdlib", "fast"])
 
@@ -67,6 +68,40 @@ def test_json_that_is_none_is_refused_without_quoting_it(
         codec.loads(text)
     assert str(caught.value) == "not valid JSON"
     assert not hasattr(caught.value, "doc")
+
+
+@CODECS
+@pytest.mark.parametrize(
+    "text",
+    [
+        *('"\\ud800"', '{"\\uDFFF":1}', '["\\udc00\\ud800"]', '"\ud800"'),
+        *("1e999", "[-1e999]", b'"\xed\xa0\x80"', '{"a":1}'.encode("utf-16")),
+    ],
+)
+def test_what_could_not_be_written_again_is_not_read(
+    codec: Codec, text: str | bytes
+) -> None:
+    """Half a character, a number that comes to infinity, and other encodings."""
+    with pytest.raises(ValueError, match="not valid JSON"):
+        codec.loads(text)
+
+
+@CODECS
+@pytest.mark.parametrize("encoding", [str, str.encode])
+def test_nesting_has_an_end_for_both(codec: Codec, encoding: Any) -> None:
+    """What is nested as deep as can be read can be written, from a deep call too."""
+    deep = "[" * DEEPEST + "]" * DEEPEST
+
+    assert codec.dumps(codec.loads(encoding(deep))) == deep
+    assert len(codec.loads("[" + "[]," * 1000 + "[]]")) == 1001
+    for wide in ("", '"a",' * 1000):
+        with pytest.raises(ValueError, match="not valid JSON"):
+            codec.loads(encoding(f'[{wide}{{"a":{deep}}}]'))
+
+
+@CODECS
+def test_a_character_in_two_halves_is_read(codec: Codec) -> None:
+    assert codec.loads('"\\ud83d\\uDE00"') == "\N{GRINNING FACE}"
 
 
 @CODECS

@@ -13,7 +13,10 @@ A test names the rows it covers, at most four, with
     break the source as ``tests/mutants`` says, before any test is imported;
 ``--soak-hours HOURS``
     how long the soak talks in virtual time; 0 leaves it out, and so does a mutant. Its
-    default is that of ``TRIALOGUE_SOAK_HOURS``, else 2.
+    default is that of ``TRIALOGUE_SOAK_HOURS``, else 2;
+``--fuzz-sequences NUMBER``
+    how many sequences of hostile frames the local server is sent, new ones each time
+    (``--hypothesis-seed`` repeats a run); by default some hundred, always the same.
 """
 
 from __future__ import annotations
@@ -44,6 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--mutant", default=None, metavar="NAME")
     hours = os.environ.get("TRIALOGUE_SOAK_HOURS", "2")
     group.addoption("--soak-hours", default=hours, metavar="HOURS")
+    group.addoption("--fuzz-sequences", default=None, metavar="NUMBER", type=int)
 
 
 def pytest_configure(config: pytest.Config) -> None:

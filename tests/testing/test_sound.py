@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import random
+from array import array
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trialogue.testing.speech import Cue, Cues, FirstOf, Utterances, quiet, voice
-from trialogue.testing.vad import EnergyVAD, SpeechStarted, SpeechStopped
+from trialogue.testing.vad import EnergyVAD, SpeechStarted, SpeechStopped, level
 from trialogue.testing.watermark import (
     FRAME_SAMPLES,
     config_hash,
@@ -45,6 +46,30 @@ def test_chunks_do_not_matter(places: list[int]) -> None:
     vad = EnergyVAD()
     pieces = [event for piece in cut(SPOKEN, places) for event in vad.feed(piece)]
     assert pieces == EnergyVAD().feed(SPOKEN)
+
+
+@given(
+    st.sampled_from([0.0, 0.3, 0.5, 1.0]),
+    st.sampled_from([0, 1, 255, 256, 257, 300, 327, 328, 500, 3276, 3300, 32767]),
+    st.randoms(use_true_random=False),
+)
+def test_it_is_speech_where_the_level_reaches_the_gate(
+    threshold: float, most: int, source: random.Random
+) -> None:
+    """The shortcuts by the upper bytes of samples never change what is found."""
+    samples = array("h", (source.randint(-most - 1, most) for _ in range(240)))
+    frame = samples.tobytes()
+    gate = 32768 * 10 ** ((40 * threshold - 60) / 20)
+    started = EnergyVAD(threshold).feed(frame * 3)
+
+    assert bool(started) == (level(frame) >= gate)
+
+
+@pytest.mark.parametrize("sample", [-256, -257, 255, 256, 327, 328, -32768])
+def test_a_steady_level_is_measured_exactly(sample: int) -> None:
+    frame = array("h", [sample] * 240).tobytes()
+
+    assert bool(EnergyVAD(0.5).feed(frame * 3)) == (abs(sample) >= 328)
 
 
 def test_a_click_is_no_speech_and_a_higher_threshold_needs_a_louder_voice() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -50,14 +50,16 @@ class LogEntry:
         }
 
 
+_AUDIO: Final = {
+    "input_audio_buffer.append": "audio",
+    "response.output_audio.delta": "delta",
+    "response.audio.delta": "delta",
+}
+
+
 def elided(event: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the event with audio replaced by its length."""
-    kind = event.get("type")
-    key = {
-        "input_audio_buffer.append": "audio",
-        "response.output_audio.delta": "delta",
-        "response.audio.delta": "delta",
-    }.get(str(kind))
+    key = _AUDIO.get(str(event.get("type")))
     if key is None or not isinstance(event.get(key), str):
         return event
     return {**event, key: f"<{len(event[key]) * 3 // 4} bytes>"}

@@ -15,7 +15,12 @@ import attrs
 from trialogue.dialects.openai.wire.items import InputAudio, Message
 from trialogue.errors import ConfigurationError
 from trialogue.testing.speech import Cue, Cues
-from trialogue.testing.vad import SpeechStarted, SpeechStopped, VADEvent
+from trialogue.testing.vad import (
+    BYTES_PER_MS,
+    SpeechStarted,
+    SpeechStopped,
+    VADEvent,
+)
 
 if TYPE_CHECKING:
     from trialogue.testing.script import AsyncReply, Brain, Reply, Turn
@@ -80,10 +85,10 @@ class CueDetector:
     def __repr__(self) -> str:
         return f"<CueDetector at cue {self._next} of {len(self._cues)}>"
 
-    def start_at(self, position_ms: int) -> None:
-        """Skip the cues that began before the audio that has come."""
+    def start_at(self, count: int) -> None:
+        """Skip the cues that began before the audio that has come, so many bytes."""
         self._speaking = False
-        now = min(position_ms, self._position_ms())
+        now = count / BYTES_PER_MS
         while self._next < len(self._cues) and self._cues[self._next].start_ms < now:
             self._next += 1
 

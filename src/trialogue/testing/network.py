@@ -86,7 +86,7 @@ class DelayLine(Generic[T]):
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, T]] = []
         self._count = itertools.count()
-        self._changed = trio.Event()
+        self._changed: trio.Event | None = None  # there while somebody waits
 
     def __len__(self) -> int:
         return len(self._heap)
@@ -103,8 +103,14 @@ class DelayLine(Generic[T]):
 
     def wake(self) -> None:
         """Let whoever waits look again."""
-        self._changed.set()
-        self._changed = trio.Event()
+        if self._changed is not None:
+            self._changed.set()
+
+    def first(self) -> T | None:
+        """Return what has arrived first, which stays, or None."""
+        if self._heap and self._heap[0][0] <= trio.current_time():
+            return self._heap[0][2]
+        return None
 
     def take(self) -> T | None:
         """Return what has arrived first, or None."""
@@ -115,8 +121,15 @@ class DelayLine(Generic[T]):
     async def wait(self, deadline: float = math.inf) -> None:
         """Wait until something has arrived, or the deadline, or `wake`."""
         due = min(self._heap[0][0] if self._heap else math.inf, deadline)
-        if due <= trio.current_time():
+        if due != math.inf and due <= trio.current_time():
             await trio.lowlevel.checkpoint()
             return
-        with trio.move_on_at(due):
-            await self._changed.wait()
+        self._changed = trio.Event()
+        try:
+            if due == math.inf:
+                await self._changed.wait()
+            else:
+                with trio.move_on_at(due):
+                    await self._changed.wait()
+        finally:
+            self._changed = None

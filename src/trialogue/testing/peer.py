@@ -13,7 +13,7 @@ from typing import Any, Final
 import attrs
 import trio
 
-from trialogue._codec import dumps
+from trialogue._codec import dumps, loads
 from trialogue.dialects.openai.wire import unstructure
 from trialogue.realtime.unwrapping import single
 from trialogue.testing.composing import Composer
@@ -38,7 +38,6 @@ from trialogue.testing.faults import (
     beginning_of,
 )
 from trialogue.testing.machine import Hangup, Output
-from trialogue.testing.machine.parsing import loaded
 from trialogue.testing.network import Network
 from trialogue.testing.reader import Arriving, Reader
 from trialogue.testing.websocket import (
@@ -71,6 +70,8 @@ PING_SECONDS: Final = 20.0
 PROTOCOL_ERROR: Final = 1002
 GOING_AWAY: Final = 1001
 ABNORMAL: Final = 1006
+_SLACK: Final = 1.0
+"""Seconds for which what is due is left to the task that writes."""
 
 
 @attrs.define
@@ -118,7 +119,9 @@ class Peer:
     _logged: list[LogEntry] = attrs.field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._reader = Reader(self.socket, self.network, self.random)
+        self._reader = Reader(
+            self.socket, self.network, self.random, self._arrived_alone
+        )
         self._writer = Writer(
             self.socket,
             self.network,
@@ -126,6 +129,8 @@ class Peer:
             self.close_timeout,
             self._scope.cancel,
             self._vanish,
+            self.connection.machine.deadline,
+            self._tick,
         )
 
     def __repr__(self) -> str:
@@ -183,19 +188,36 @@ class Peer:
     # Thinking
 
     async def _think(self) -> None:
-        machine = self.connection.machine
         while True:
-            await self._reader.wait(min(machine.deadline(), self._next_fault()))
+            # What is due is done by the task that writes, unless it is held up.
+            due = self.connection.machine.deadline() + _SLACK
+            await self._reader.wait(min(due, self._next_fault()))
             arriving = self._reader.take()
             if arriving is not None:
                 self._arrived(arriving)
             if self._next_fault() <= trio.current_time():
                 self._came_of_age()
-            if machine.deadline() <= trio.current_time():
-                self._emit(machine.tick(trio.current_time()))
-            if self._logged:
-                logged, self._logged = self._logged, []
-                self.on_step(self.connection, logged)
+            self._tick()
+
+    def _arrived_alone(self, arriving: Arriving) -> None:
+        self._arrived(arriving)
+        self._stepped()
+
+    def _tick(self) -> None:
+        machine, now = self.connection.machine, trio.current_time()
+        if machine.deadline() <= now:
+            self._emit(machine.tick(now))
+        self._stepped()
+
+    def _stepped(self) -> None:
+        deadline = self.connection.machine.deadline()
+        if deadline < self._writer.waits_until:
+            self._writer.wake()
+        if deadline + _SLACK < self._reader.waits_until:
+            self._reader.wake()
+        if self._logged:
+            logged, self._logged = self._logged, []
+            self.on_step(self.connection, logged)
 
     def _next_fault(self) -> float:
         connection = self.connection
@@ -248,7 +270,8 @@ class Peer:
         if self._all(self._before_processing, actions, text):
             repeats = 1 + any(isinstance(action, Duplicate) for action in actions)
             for _ in range(repeats):
-                self._emit(self.connection.machine.receive(text, trio.current_time()))
+                now = trio.current_time()
+                self._emit(self.connection.machine.receive(text, now, event or None))
             for action in actions:
                 self._afterwards(action)
         if not again:
@@ -350,6 +373,10 @@ class Peer:
 
     def _answer(self, event: Mapping[str, Any]) -> None:
         actions = self.plan.at_frame(event, self.connection.index)
+        if not (actions or self._held_out or self._silent or self._ending):
+            self._log("out", event, "")
+            self._leave(Said(dumps(event)))
+            return
         note = " ".join(type(action).__name__.lower() for action in actions)
         silencing = next((one for one in actions if isinstance(one, Silence)), None)
         if silencing is not None and silencing.before:
@@ -431,7 +458,7 @@ class Peer:
 def _event(text: str) -> dict[str, Any]:
     """Return the JSON object, or an empty one: the machine will refuse the text."""
     try:
-        event = loaded(text)
+        event = loads(text)
     except ValueError:
         return {}
     return event if isinstance(event, dict) else {}

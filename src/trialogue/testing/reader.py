@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import attrs
@@ -11,6 +12,7 @@ from trialogue.testing.network import DelayLine, Network, Way
 from trialogue.testing.websocket import Closed, Frame, Malformed, ServerSocket, Text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from random import Random
 
 __all__ = ["Arriving", "Reader"]
@@ -28,11 +30,24 @@ class Reader:
     """Reads frames, and hands each out when it has come the distance.
 
     It does not read on while too much is under way.
+
+    Args:
+        arrived: takes a frame that has come no distance and is alone, at once.
     """
 
-    def __init__(self, socket: ServerSocket, network: Network, random: Random) -> None:
+    def __init__(
+        self,
+        socket: ServerSocket,
+        network: Network,
+        random: Random,
+        arrived: Callable[[Arriving], None],
+    ) -> None:
         self._socket = socket
         self._way = Way(network, random)
+        self._near = not (network.one_way or network.jitter)
+        self._arrived = arrived
+        self.waits_until = math.inf
+        """When whoever waits for frames looks again by itself."""
         self._line: DelayLine[Arriving] = DelayLine()
         self._room = trio.Event()
         self._read_again = 0.0
@@ -53,12 +68,23 @@ class Reader:
             if frame is None:
                 continue  # stalled, perhaps in the middle of one
             await self._stalled()
-            self._line.put(Arriving(frame), self._way.arrival())
+            if self._is_alone():
+                self._arrived(Arriving(frame))
+            else:
+                self._line.put(Arriving(frame), self._way.arrival())
             if isinstance(frame, (Closed, Malformed)):
                 return
             while self._line.full:
                 self._room = trio.Event()
                 await self._room.wait()
+
+    def _is_alone(self) -> bool:
+        """Whether a frame has arrived as soon as it is read, and is alone.
+
+        Then nobody need be woken to take it. Of many at once each is a turn of whoever
+        takes them, so that a client cannot have the server to itself.
+        """
+        return self._near and not (len(self._line) or self._socket.unread)
 
     async def _stalled(self) -> None:
         # Nothing may come between the last look and what follows.
@@ -76,6 +102,7 @@ class Reader:
 
     async def wait(self, deadline: float) -> None:
         """Wait until a frame has arrived, or the deadline, or `wake`."""
+        self.waits_until = deadline
         await self._line.wait(deadline)
 
     def wake(self) -> None:
@@ -85,5 +112,6 @@ class Reader:
     def take(self) -> Arriving | None:
         """Return the frame that arrived first, or None."""
         arriving = self._line.take()
-        self._room.set()
+        if not self._room.is_set():
+            self._room.set()
         return arriving

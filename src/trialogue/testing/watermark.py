@@ -34,13 +34,20 @@ _SYNC: Final = bytes((0xD5, 0x3C, 0xA9, 0x17))
 _BODY: Final = struct.Struct(">8sII")
 _CRC: Final = struct.Struct(">I")
 _BITS: Final = (len(_SYNC) + _BODY.size + _CRC.size) * 8
+_OWN: Final = _BITS - 64  # where a mark's number and checksum begin
+_VALUES: Final = bytes.maketrans(b"01", b"\0\1")
 _CLEAR: Final = bytes(value & 0xFE for value in range(256))
 _LOWEST: Final = bytes(value & 1 for value in range(256))
 _DIGITS: Final = b"01" + bytes(254)
 
 
+_BITS_OF: Final = [
+    bytes(byte >> shift & 1 for shift in range(7, -1, -1)) for byte in range(256)
+]
+
+
 def _bits(data: bytes) -> bytes:
-    return bytes(byte >> shift & 1 for byte in data for shift in range(7, -1, -1))
+    return b"".join([_BITS_OF[byte] for byte in data])
 
 
 def _bytes(bits: bytes) -> bytes:
@@ -93,15 +100,24 @@ def encode(config: str, samples: int, *, item: int = 0, first: int = 0) -> bytes
 def embed(pcm: bytes, config: str, *, item: int = 0, first: int = 0) -> bytes:
     """Return the audio with a mark in each whole frame, numbered from `first`."""
     out = bytearray(pcm)
-    size = FRAME_SAMPLES * 2
+    size, begin = FRAME_SAMPLES * 2, bytes.fromhex(config) + item.to_bytes(4, "big")
+    # All of a mark but its number and its checksum is the same in every frame.
+    constant = int.from_bytes((_SYNC_BITS + _bits(begin)).ljust(FRAME_SAMPLES, b"\0"))
+    begun = zlib.crc32(begin)
+    last, rest, head, base, tail, lows = b"", b"", b"", 0, b"", list[bytes]()
     for number, offset in enumerate(range(0, len(pcm) - size + 1, size), first):
         frame = pcm[offset : offset + size]
-        clear = frame[::2].translate(_CLEAR)
-        body = _BODY.pack(bytes.fromhex(config), item, number)
-        crc = _CRC.pack(_checksum(body, clear, frame[1::2]))
-        bits = _bits(_SYNC + body + crc).ljust(FRAME_SAMPLES, b"\0")
-        low = int.from_bytes(clear, "big") | int.from_bytes(bits, "big")
-        out[offset : offset + size : 2] = low.to_bytes(FRAME_SAMPLES, "big")
+        if frame != last:  # those of a tone are all alike
+            clear = frame[::2].translate(_CLEAR)
+            last, rest = frame, clear + frame[1::2]
+            low = (int.from_bytes(clear) | constant).to_bytes(FRAME_SAMPLES)
+            head, tail = low[:_OWN], low[_BITS:]
+            base = int.from_bytes(low[_OWN:_BITS])
+        crc = zlib.crc32(rest, zlib.crc32(number.to_bytes(4), begun))
+        digits = f"{number << 32 | crc:0{_BITS - _OWN}b}".encode().translate(_VALUES)
+        lows += head, (base | int.from_bytes(digits)).to_bytes(_BITS - _OWN), tail
+    count = len(lows) // 3
+    out[: count * size : 2] = b"".join(lows)
     return bytes(out)
 
 

@@ -25,7 +25,7 @@ from wsproto.events import (
     Request,
     TextMessage,
 )
-from wsproto.frame_protocol import CloseReason
+from wsproto.frame_protocol import CloseReason, XorMaskerSimple
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 __all__ = [
@@ -45,6 +45,8 @@ _CHUNK: Final = 65536
 _END: Final = b"\r\n\r\n"
 _NEVER_SENT: Final = (CloseReason.ABNORMAL_CLOSURE, CloseReason.TLS_HANDSHAKE_FAILED)
 _CLOSE_REASON: Final = 123
+_TEXT: Final = 0x81
+_PLAIN: Final = (b"\x81", b"\x88", b"\x89", b"\x8a")  # whole: text, close, ping, pong
 
 
 @attrs.frozen
@@ -104,6 +106,8 @@ class ServerSocket:
         self._parts: list[str] = []
         self._size = 0
         self._early = b""
+        self._plain = True
+        self._pending = b""
         self.received = b""
         """What came before the connection was accepted, for who takes it for HTTP."""
 
@@ -111,6 +115,11 @@ class ServerSocket:
     def open(self) -> bool:
         """Whether frames can still be sent."""
         return self._ws.state is ConnectionState.OPEN
+
+    @property
+    def unread(self) -> int:
+        """How many frames came that nobody has received."""
+        return len(self._frames)
 
     async def request(self) -> Request | None:
         """Return the upgrade request, or None if what came is none."""
@@ -170,6 +179,34 @@ class ServerSocket:
         return self._frames.popleft()
 
     def _feed(self, data: bytes) -> None:
+        if self._plain:
+            data = self._take_plain(self._pending + data if self._pending else data)
+        if data:
+            self._feed_wsproto(data)
+
+    def _take_plain(self, data: bytes) -> bytes:
+        """Take whole, short texts, which most frames are, without wsproto: it is slow.
+
+        Control frames are wsproto's. So is everything from the first frame on that is
+        neither: it is returned, and there is no way back.
+        """
+        at = 0
+        while self.open and (frame := _plain_frame(data, at)) is not None:
+            start, end = frame
+            if end > len(data):
+                self._pending = data[at:]
+                return b""
+            if data[at] != _TEXT:
+                self._feed_wsproto(data[at:end])
+            elif (text := _unmasked(data, start, end)) is not None:
+                self._frames.append(Text(text))
+            else:
+                break
+            at = end
+        self._plain, self._pending = False, b""
+        return data[at:]
+
+    def _feed_wsproto(self, data: bytes) -> None:
         try:
             self._ws.receive_data(data)
             for event in self._ws.events():
@@ -207,9 +244,10 @@ class ServerSocket:
             return Malformed(f"{event.code} {event.reason}")
         return Closed(event.code, event.reason or "")
 
-    async def send_text(self, text: str) -> None:
-        """Send a text message."""
-        await self._send(TextMessage(data=text))
+    async def send_text(self, *texts: str) -> None:
+        """Send text messages, a frame each, in one piece."""
+        if self.open:
+            await self._write(b"".join([_text_frame(text.encode()) for text in texts]))
 
     async def send_ping(self, payload: bytes) -> None:
         """Send a ping."""
@@ -258,3 +296,45 @@ class ServerSocket:
             await self._stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             await trio.lowlevel.checkpoint()
+
+
+def _plain_frame(data: bytes, at: int) -> tuple[int, int] | None:
+    """Return where the payload of a frame begins and ends; None if it is not plain.
+
+    A frame of which not even that has come ends behind the data.
+    """
+    first, second, start = data[at : at + 1], data[at + 1 : at + 2], at + 6
+    if not second:
+        return (start, len(data) + 1) if first in _PLAIN or not first else None
+    size = second[0] - 0x80
+    if first not in _PLAIN or size < 0:
+        return None
+    if size < 126:
+        return start, start + size
+    if size > 126 or first[0] != _TEXT:
+        return None
+    if len(data) < at + 4:
+        return start, len(data) + 1
+    size = int.from_bytes(data[at + 2 : at + 4], "big")
+    return (start + 2, start + 2 + size) if size >= 126 else None
+
+
+def _unmasked(data: bytes, start: int, end: int) -> str | None:
+    """Return the text of a payload, or None if it is none."""
+    masker = XorMaskerSimple(data[start - 4 : start])
+    try:
+        return masker.process(bytearray(data[start:end])).decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _text_frame(payload: bytes) -> bytes:
+    """Return the frame that wsproto would make: a server's are whole and not masked."""
+    size = len(payload)
+    if size < 126:
+        head = bytes((0x81, size))
+    elif size < 2**16:
+        head = b"\x81\x7e" + size.to_bytes(2, "big")
+    else:
+        head = b"\x81\x7f" + size.to_bytes(8, "big")
+    return head + payload

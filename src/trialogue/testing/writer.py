@@ -6,7 +6,8 @@ what a fault puts in their place.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import TypeAlias
 
@@ -115,7 +116,10 @@ class Writer:
         close_timeout: seconds that a close frame of ours waits for its answer.
         drop: called when the connection is to end.
         vanish: called when the server is to be gone.
+        deadline: tells when something is due that may have it write.
+        tick: does what is due. Here, so that nobody is woken to have it written.
         accepted: set when the upgrade is answered.
+        waits_until: when it looks for what is due, if it does not write.
     """
 
     socket: ServerSocket
@@ -124,7 +128,10 @@ class Writer:
     close_timeout: float
     drop: Callable[[], None]
     vanish: Callable[[], None]
+    deadline: Callable[[], float]
+    tick: Callable[[], None]
     accepted: trio.Event = attrs.field(factory=trio.Event, init=False)
+    waits_until: float = attrs.field(default=-math.inf, init=False)
     _line: DelayLine[Leaving] = attrs.field(factory=DelayLine, init=False)
     _way: Way = attrs.field(init=False)
 
@@ -146,10 +153,24 @@ class Writer:
     async def run(self) -> None:
         """Write until cancelled."""
         while True:
-            await self._line.wait()
             item = self._line.take()
             if item is not None:
                 await self._write(item)
+                continue
+            self.waits_until = self.deadline()
+            await self._line.wait(self.waits_until)
+            self.waits_until = -math.inf
+            self.tick()
+
+    def wake(self) -> None:
+        """Look again at what is due."""
+        self._line.wake()
+
+    def _rest_of_texts(self) -> Iterator[str]:
+        """Take what else leaves now and is text, so that it travels in one piece."""
+        while isinstance(first := self._line.first(), Said):
+            self._line.take()
+            yield first.text
 
     async def _write(self, item: Leaving) -> None:
         match item:
@@ -157,7 +178,7 @@ class Writer:
                 await self.socket.accept(subprotocol, seconds)
                 self.accepted.set()
             case Said(text):
-                await self.socket.send_text(text)
+                await self.socket.send_text(text, *self._rest_of_texts())
             case Part(text, count):
                 await self.socket.send_part(text, count)
             case Bytes(data):

@@ -400,7 +400,7 @@ async def test_rule_16_what_could_not_be_written_is_not_read(
     JSON for it.
     """
     monkeypatch.setattr("trialogue.testing.machine.parsing.loads", codec.loads)
-    monkeypatch.setattr("trialogue.testing.machine.parsing.dumps", codec.dumps)
+    monkeypatch.setattr("trialogue.testing.peer.loads", codec.loads)
     log = io.StringIO()
     async with (
         open_realtime_server(on_entry=log_to(log)) as server,

@@ -6,19 +6,21 @@ import heapq
 import itertools
 import math
 from collections.abc import Callable
+from typing import Final
 
 import attrs
 
 __all__ = ["Agenda", "Entry"]
 
+_FEW: Final = 16
 
-@attrs.define(order=True)
+
+@attrs.define(eq=False)
 class Entry:
     """One thing to do; `cancel()` takes it off the agenda."""
 
     due: float
-    number: int
-    act: Callable[[], None] | None = attrs.field(order=False, repr=False)
+    act: Callable[[], None] | None = attrs.field(repr=False)
 
     def cancel(self) -> None:
         """Never do it; doing so again, or too late, changes nothing."""
@@ -29,24 +31,36 @@ class Agenda:
     """A queue of timed actions; equal times keep the order in which they came."""
 
     def __init__(self) -> None:
-        self._entries: list[Entry] = []
+        self._entries: list[tuple[float, int, Entry]] = []
         self._numbers = itertools.count()
+        self._many = _FEW
 
     def at(self, due: float, act: Callable[[], None]) -> Entry:
         """Plan an action."""
-        entry = Entry(due, next(self._numbers), act)
-        heapq.heappush(self._entries, entry)
+        if len(self._entries) > self._many:
+            self._forget_cancelled()
+        entry = Entry(due, act)
+        heapq.heappush(self._entries, (due, next(self._numbers), entry))
         return entry
+
+    def _forget_cancelled(self) -> None:
+        """Let go of what will never be done: a client could pile it up.
+
+        The heap may then double before it is looked through again.
+        """
+        self._entries = [one for one in self._entries if one[2].act is not None]
+        heapq.heapify(self._entries)
+        self._many = 2 * len(self._entries) + _FEW
 
     def deadline(self) -> float:
         """Return when the next action is due, or infinity."""
-        while self._entries and self._entries[0].act is None:
+        while self._entries and self._entries[0][2].act is None:
             heapq.heappop(self._entries)
-        return self._entries[0].due if self._entries else math.inf
+        return self._entries[0][0] if self._entries else math.inf
 
     def pop_due(self, now: float) -> Entry | None:
         """Return the next entry that is due, removed, or None."""
-        return heapq.heappop(self._entries) if self.deadline() <= now else None
+        return heapq.heappop(self._entries)[2] if self.deadline() <= now else None
 
     def clear(self) -> None:
         """Forget everything."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from trialogue._codec import dumps
+from trialogue._codec import dumps, loads
 from trialogue.dialects.openai.client_secrets import LONGEST, SHORTEST
 from trialogue.dialects.openai.wire import (
     UNSET,
@@ -19,7 +19,6 @@ from trialogue.dialects.openai.wire.session import SessionPatch
 from trialogue.testing.machine import configuration
 from trialogue.testing.machine.ids import Ids
 from trialogue.testing.machine.outputs import Refusal
-from trialogue.testing.machine.parsing import loaded
 
 if TYPE_CHECKING:
     from trialogue.dialects.openai.wire.session import Session
@@ -91,7 +90,7 @@ class ClientSecrets:
 
     def _asked(self, body: bytes, now: float) -> tuple[int, Attached, Session]:
         try:
-            asked = loaded(body.decode())
+            asked = loads(body.decode())
         except ValueError:
             asked = None
         if not isinstance(asked, dict):

@@ -239,11 +239,19 @@ class Machine:
         self._host.now = max(self._host.now, now)
         return self._take()
 
-    def receive(self, text: str, now: float) -> list[Output]:
-        """Take a frame, and return what is sent because of it, or was due before."""
+    def receive(
+        self, text: str, now: float, data: dict[str, Any] | None = None
+    ) -> list[Output]:
+        """Take a frame, and return what is sent because of it, or was due before.
+
+        Args:
+            text: the frame.
+            now: the server's clock.
+            data: the JSON object that the text is, if it was read already.
+        """
         outputs = self.tick(now)
         if not self._over:
-            self._receive(text)
+            self._receive(text, data)
         return outputs + self._take()
 
     def receive_binary(self, now: float) -> list[Output]:
@@ -261,9 +269,9 @@ class Machine:
             self._host.error(code, message, event_id=event_id)
         return outputs + self._take()
 
-    def _receive(self, text: str) -> None:
+    def _receive(self, text: str, data: dict[str, Any] | None) -> None:
         try:
-            event = self._speaking.read(text, self._supported)
+            event = self._speaking.read(text, self._supported, data)
         except WireError as wrong:
             self._object(wrong, wrong.event_id)
             return

@@ -22,6 +22,7 @@ from trialogue.dialects.openai.wire.items import (
 )
 from trialogue.testing.machine.formats import encoded
 from trialogue.testing.machine.outputs import Refusal, too_long
+from trialogue.testing.machine.shapes import check_item_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -249,6 +250,7 @@ def check_item(item: Item, path: str = "item") -> None:
         value = getattr(item, key, UNSET)
         if isinstance(value, str) and len(value) > ID_LIMIT:
             raise too_long(f"{path}.{key}", ID_LIMIT, len(value))
+    check_item_shape(item, path)
     if isinstance(item, Message):
         for index, part in enumerate(item.content):
             _check_part(item.role, part, f"{path}.content[{index}]")

@@ -9,6 +9,8 @@ from typing import Final
 __all__ = ["Ids"]
 
 _BASE62: Final = string.digits + string.ascii_letters
+#: Some letters come more often than others: ids are to be unique, not secret.
+_LETTERS: Final = bytes(ord(_BASE62[byte % 62]) for byte in range(256))
 
 
 class Ids:
@@ -20,4 +22,5 @@ class Ids:
     def new(self, prefix: str) -> str:
         """Return a new id: `event_`, `item_`, `resp_`, `conv_`, `sess_`, `call_`."""
         length = 16 if prefix == "call" else 21
-        return f"{prefix}_{''.join(self._random.choices(_BASE62, k=length))}"
+        letters = self._random.randbytes(length).translate(_LETTERS)
+        return f"{prefix}_{letters.decode()}"

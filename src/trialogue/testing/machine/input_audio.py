@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from trialogue.dialects.openai.wire.session import SemanticVAD, ServerVAD
 from trialogue.testing.machine.formats import decoded
 from trialogue.testing.machine.outputs import Refusal
-from trialogue.testing.vad import FRAME_MS, EnergyVAD, SpeechStarted, VADEvent
+from trialogue.testing.vad import EnergyVAD, SpeechStarted, VADEvent
 
 if TYPE_CHECKING:
     from trialogue.testing.cue_sheet import CueDetector, CueSheet
@@ -76,8 +76,7 @@ class InputAudio:
             self._vad = EnergyVAD(*tuning)
             if self._sheet is not None:
                 self._vad = self._sheet.detector(lambda: self.count / BYTES_PER_MS)
-            # Whole frames from here on: the clock of the VAD is rounded up to one.
-            self._vad.start_at(-(-self.position_ms // FRAME_MS) * FRAME_MS)
+            self._vad.start_at(self.count)
 
     def append(self, data: bytes, audio_format: Any) -> list[VADEvent]:
         """Take audio in the session's format and return what the VAD found.

@@ -13,7 +13,10 @@ from trialogue.dialects.openai.wire.items import (
     FunctionCall,
     FunctionCallOutput,
     ItemReference,
+    MCPListTools,
     Message,
+    OutputText,
+    Text,
 )
 from trialogue.testing.machine.conversation import Held, check_item
 from trialogue.testing.machine.formats import decoded
@@ -117,18 +120,22 @@ class Items:
 
     def hold(self, item: Any) -> Held:
         """Return the item as held: complete, and without the audio in sight."""
+        ours = isinstance(item, (Message, FunctionCall, FunctionCallOutput))
         changes: dict[str, Any] = {
             "id": item.id or self._host.ids.new("item"),
-            "object": "realtime.item",
-            "status": "completed",
+            # Those of remote tool servers have neither (§4.1).
+            "object": "realtime.item" if ours else UNSET,
+            "status": "completed" if ours else UNSET,
         }
         pcm = b""
         if isinstance(item, FunctionCall) and not item.call_id:
             changes["call_id"] = self._host.ids.new("call")
+        if isinstance(item, MCPListTools):
+            changes["tools"] = item.tools or ()
         if isinstance(item, Message):
             data = b"".join(map(_audio_of, item.content))
             pcm = decoded(data, self._format(item))
-            changes["content"] = tuple(map(_without_audio, item.content))
+            changes["content"] = tuple(map(_shown, item.content))
         heard = self._recognise(pcm) if pcm else ""
         return Held(attrs.evolve(item, **changes), bytearray(pcm), heard=heard)
 
@@ -137,7 +144,10 @@ def _audio_of(part: Any) -> bytes:
     return getattr(part, "audio", None) or b""
 
 
-def _without_audio(part: Any) -> Any:
+def _shown(part: Any) -> Any:
+    """Return a part as items show it: without audio, text under its long name."""
+    if isinstance(part, Text):
+        return OutputText(part.text or "")
     if not hasattr(part, "audio"):
         return part
     return attrs.evolve(part, audio=UNSET, transcript=or_none(part.transcript))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from trialogue._codec import dumps, loads
+from trialogue._codec import loads
 from trialogue.dialects.openai.wire import (
     CLIENT_EVENTS,
     UNSET,
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 
-__all__ = ["CONVERSATION", "TRANSCRIPTION", "loaded", "parse"]
+__all__ = ["CONVERSATION", "TRANSCRIPTION", "parse"]
 
 EVENT_ID_LIMIT: Final = 512
-NESTING_LIMIT: Final = 128
 
 CONVERSATION: Final = tuple(
     kind for kind in CLIENT_EVENTS if kind != "output_audio_buffer.clear"
@@ -35,14 +34,23 @@ TRANSCRIPTION: Final = tuple(
 
 
 def parse(
-    text: str, supported: Collection[str], events: ClientEvents = CLIENT_EVENTS
+    text: str,
+    supported: Collection[str],
+    events: ClientEvents = CLIENT_EVENTS,
+    data: dict[str, Any] | None = None,
 ) -> Any:
     """Read a client's frame as the real server does.
+
+    Args:
+        text: the frame.
+        supported: the types that there are.
+        events: what each consists of.
+        data: the object that it holds, if it was read already.
 
     Raises:
         WireError: it is no event of a type that is supported, as it should be.
     """
-    data = _object(text)
+    data = _object(text) if data is None else data
     kind, event_id = data.get("type"), data.get("event_id")
     named = event_id if isinstance(event_id, str) else None
     if isinstance(kind, str) and kind not in supported:
@@ -63,41 +71,9 @@ def _unsupported(supported: Collection[str], event_id: str | None) -> WireError:
 
 def _object(text: str) -> dict[str, Any]:
     try:
-        data = loaded(text)
+        data = loads(text)
     except ValueError as error:
         raise WireError("invalid_json", f"The frame is {error}.") from None
     if not isinstance(data, dict):
         raise WireError("invalid_event", "The frame is not a JSON object.")
     return data
-
-
-def loaded(text: str) -> Any:
-    """Read JSON that can be written again, to the client or to a log.
-
-    Raises:
-        ValueError: it is no such JSON; the text says what it is.
-    """
-    data = loads(text)
-    if _suspect(text):
-        dumps(data)
-    if text.count("{") + text.count("[") > NESTING_LIMIT and _deep(data):
-        raise ValueError(f"nested more than {NESTING_LIMIT} deep")
-    return data
-
-
-def _suspect(text: str) -> bool:
-    """Whether half a character may be written in it."""
-    return "\\ud" in text or "\\uD" in text
-
-
-def _deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(NESTING_LIMIT):
-        level = [inner for one in level for inner in _inside(one)]
-    return bool(level)
-
-
-def _inside(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []

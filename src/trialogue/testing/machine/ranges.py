@@ -15,6 +15,7 @@ from trialogue.dialects.openai.wire.session import (
     Tool,
 )
 from trialogue.testing.machine.outputs import Refusal
+from trialogue.testing.machine.shapes import check_params_shape, check_session_shape
 
 __all__ = ["check_common", "check_input", "check_reasoning", "check_session"]
 
@@ -43,6 +44,7 @@ def check_session(old: Session, new: Session) -> None:
         path = "session.truncation.retention_ratio"
         _range(path, new.truncation.retention_ratio, 0, 1)
     check_common(new, "session")
+    check_session_shape(new)
     if old.tracing is not None and new.tracing != old.tracing:
         message = "Tracing cannot be changed once it is enabled."
         raise Refusal("invalid_value", message, param="session.tracing")
@@ -90,6 +92,7 @@ def check_common(params: Any, path: str) -> None:
         )
     if params.tools is not UNSET:
         _check_tools(params.tools, f"{path}.tools")
+    check_params_shape(params, path)
 
 
 def _check_tools(tools: tuple[Tool, ...], path: str) -> None:

@@ -192,8 +192,10 @@ class ReplayMachine(Machine):
                 outputs += [sent] * due.what.times
         return outputs
 
-    def receive(self, text: str, now: float) -> list[Output]:
-        """Take a frame, and return what is sent because of it, or was due before."""
+    def receive(
+        self, text: str, now: float, data: dict[str, Any] | None = None
+    ) -> list[Output]:
+        """See `Machine.receive`."""
         outputs = self.tick(now)
         if not self._stopped:
             self._accept_request(text, now)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final, TypeAlias, cast, get_args
 
-from trialogue._codec import Json, b64encode, dumps, loads
+from trialogue._codec import Json, b64decode, b64encode, dumps, loads
 from trialogue.dialects.openai.wire._converter import (
     Hook,
     detailed_converter,
@@ -135,10 +135,25 @@ def structure_client_event(
     cls = _client_class(data, events)
     if cls is None:
         return UnknownClientEvent(type=data["type"], data=data)
+    if cls is InputAudioBufferAppend:
+        append = _structure_append(data)
+        if append is not None:
+            return append
     try:
         return cast("ClientEvent", strict_converter().structure(data, cls))
     except Exception as error:
         raise _wire_errors(error, data)[0] from None
+
+
+def _structure_append(data: dict[str, Any]) -> InputAudioBufferAppend | None:
+    """Read the frame that makes up most of the traffic; None if it is out of order."""
+    audio = data.get("audio")
+    if len(data) != 2 or audio.__class__ is not str:
+        return None
+    try:
+        return InputAudioBufferAppend(audio=b64decode(audio))
+    except ValueError:
+        return None
 
 
 def check_client_event(

@@ -27,8 +27,15 @@ B = TypeVar("B", bound="Callable[[Turn], Any]")
 class Speaking(Protocol):
     """One connection's dialect."""
 
-    def read(self, text: str, supported: Collection[str]) -> Any:
+    def read(
+        self, text: str, supported: Collection[str], data: dict[str, Any] | None = None
+    ) -> Any:
         """Return a client's frame as an event of the machine.
+
+        Args:
+            text: the frame.
+            supported: the types of events that there are.
+            data: the object that it holds, if it was read already.
 
         Raises:
             WireError: it is none of the dialect, in the dialect's own words.

@@ -41,10 +41,12 @@ class Beta:
         self._asked: dict[str, Any] = {}
         self._of_response: dict[str, float] = {}
 
-    def read(self, text: str, supported: Collection[str]) -> Any:
+    def read(
+        self, text: str, supported: Collection[str], data: dict[str, Any] | None = None
+    ) -> Any:
         """See `Speaking`."""
         self._asked = {}
-        event = parse(text, supported, EVENTS)
+        event = parse(text, supported, EVENTS, data)
         asked = own(as_asked, event)
         for name in ("session", "response"):
             given = getattr(getattr(event, name, UNSET), "temperature", UNSET)

@@ -34,9 +34,11 @@ def own(as_asked: Callable[[Any], Any], event: Any) -> Any:
 class OpenAI:
     """Says everything as the machine does."""
 
-    def read(self, text: str, supported: Collection[str]) -> Any:
+    def read(
+        self, text: str, supported: Collection[str], data: dict[str, Any] | None = None
+    ) -> Any:
         """See `Speaking`."""
-        return parse(text, supported)
+        return parse(text, supported, data=data)
 
     def reworded(self, refusal: Refusal) -> Refusal:
         """See `Speaking`."""

@@ -87,12 +87,15 @@ class XAI:
 
     # Requests
 
-    def read(self, text: str, supported: Collection[str]) -> Any:
+    def read(
+        self, text: str, supported: Collection[str], data: dict[str, Any] | None = None
+    ) -> Any:
         """See `Speaking`."""
         self._asked, self._forced = {}, None
         flat = self._quirks.flat_session
         try:
-            event = parse(text, supported, FLAT_EVENTS if flat else NESTED_EVENTS)
+            events = FLAT_EVENTS if flat else NESTED_EVENTS
+            event = parse(text, supported, events, data)
             return own(self._as_asked, event)
         except WireError as wrong:
             if self._quirks.own_codes:

@@ -1,0 +1,101 @@
+"""The two servers that `serving` compares: the local server, and next to nothing.
+
+``raw`` is a Trio server that does no more than any server must: it reads WebSocket
+frames through wsproto, and when it is asked for a reply it sends frames that were made
+beforehand, those that the local server sent, when that would send them. What is due at
+the same time goes out in one piece.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trio
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection, CloseConnection, Request, TextMessage
+
+# Run as a program, by its path: what lies beside its package is imported from there.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench.load import REPLY_S, THINK_S
+from trialogue.testing import Pace, Say, Settings, Turn
+from trialogue.testing.serve import serve
+
+TEXT = "It was the best of times, it was the worst of times, it was the age of wisdom."
+PACE = Pace(burst=1, delta_ms=(100,), think_ms=THINK_S * 1000, rate_limits_ms=None)
+
+
+def brain(turn: Turn) -> Say:
+    return Say(TEXT, ms=round(REPLY_S * 1000))
+
+
+async def served() -> None:
+    """The local server, as `python -m trialogue serve` has it."""
+    async with trio.open_nursery() as nursery:
+        settings = Settings(pace=PACE)
+        server = await nursery.start(partial(serve, brain=brain, settings=settings))
+        print(server.port, flush=True)
+
+
+async def raw(recorded: Path) -> None:
+    """Next to nothing."""
+    script: dict[str, Any] = json.loads(await trio.Path(recorded).read_text())
+    greeting = base64.b64decode(script["greeting"])
+    steps = [(at, base64.b64decode(data)) for at, data in script["steps"]]
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    print(listeners[0].socket.getsockname()[1], flush=True)
+    await trio.serve_listeners(partial(_talk, greeting, steps), listeners)
+
+
+async def _talk(
+    greeting: bytes, steps: list[tuple[float, bytes]], stream: trio.SocketStream
+) -> None:
+    ws = WSConnection(ConnectionType.SERVER)
+    asked = trio.Event()
+
+    async def reply() -> None:
+        nonlocal asked
+        while True:
+            await asked.wait()
+            asked = trio.Event()
+            began = trio.current_time()
+            for at, data in steps:
+                if began + at > trio.current_time():
+                    await trio.sleep_until(began + at)
+                await stream.send_all(data)
+
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(reply)
+            parts: list[str] = []
+            async for data in stream:
+                ws.receive_data(bytes(data))
+                for event in ws.events():
+                    match event:
+                        case Request():
+                            answer = ws.send(AcceptConnection())
+                            await stream.send_all(answer + greeting)
+                        case TextMessage():
+                            parts.append(event.data)
+                            if event.message_finished:
+                                text = "".join(parts)
+                                parts.clear()
+                                if text.startswith('{"type":"response.create"'):
+                                    asked.set()
+                        case CloseConnection():
+                            break
+            nursery.cancel_scope.cancel()
+    except* (trio.BrokenResourceError, trio.ClosedResourceError):
+        pass
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["serve"]:
+        trio.run(served)
+    else:
+        trio.run(raw, Path(sys.argv[2]))
