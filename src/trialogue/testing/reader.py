@@ -59,24 +59,34 @@ class Reader:
     async def run(self, accepted: trio.Event) -> None:
         """Read until nothing can follow, or cancelled; not before the upgrade."""
         await accepted.wait()
+        frame: Frame | None = None
         while True:
-            await trio.lowlevel.checkpoint()
             await self._stalled()
-            frame: Frame | None = None
-            with trio.CancelScope() as self._reading:
-                frame = await self._socket.receive()
-            if frame is None:
-                continue  # stalled, perhaps in the middle of one
-            await self._stalled()
-            if self._is_alone():
-                self._arrived(Arriving(frame))
-            else:
-                self._line.put(Arriving(frame), self._way.arrival())
-            if isinstance(frame, (Closed, Malformed)):
+            if frame is not None and self._ends_with(frame):
                 return
-            while self._line.full:
-                self._room = trio.Event()
-                await self._room.wait()
+            # One for many frames: it is cancelled by a stall alone.
+            with trio.CancelScope() as self._reading:
+                while True:
+                    frame = None
+                    await self._has_room()
+                    frame = await self._socket.receive()
+                    if self._reading.cancel_called:
+                        break  # it was whole before the stall was known here
+                    if self._ends_with(frame):
+                        return
+
+    def _ends_with(self, frame: Frame) -> bool:
+        """Hand a frame on; True if nothing can follow it."""
+        if self._is_alone():
+            self._arrived(Arriving(frame))
+        else:
+            self._line.put(Arriving(frame), self._way.arrival())
+        return isinstance(frame, (Closed, Malformed))
+
+    async def _has_room(self) -> None:
+        while self._line.full:
+            self._room = trio.Event()
+            await self._room.wait()
 
     def _is_alone(self) -> bool:
         """Whether a frame has arrived as soon as it is read, and is alone.
