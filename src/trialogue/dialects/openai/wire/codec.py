@@ -148,7 +148,7 @@ def structure_client_event(
 def _structure_append(data: dict[str, Any]) -> InputAudioBufferAppend | None:
     """Read the frame that makes up most of the traffic; None if it is out of order."""
     audio = data.get("audio")
-    if len(data) != 2 or audio.__class__ is not str:
+    if len(data) != 2 or not isinstance(audio, str):
         return None
     try:
         return InputAudioBufferAppend(audio=b64decode(audio))
