@@ -13,7 +13,6 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
-import attrs
 import trio
 import trio.testing
 
@@ -412,7 +411,7 @@ class RealtimeServer:
         return Machine(
             composer,
             FirstOf(known if self._sheet is None else (self._sheet, *known)),
-            attrs.evolve(self.settings, dialect=speaks),
+            self.settings.on_surface(speaks),
             index=index,
             seed=self._seed,
             next_mark=lambda: next(self._marks),

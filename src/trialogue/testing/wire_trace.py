@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["WireTrace", "is_within"]
 
 _WITHHELD: Final = frozenset({"drop", "unsent", "reject"})
-_SOUND: Final = ("input_audio_buffer.append", "response.output_audio.delta")
+_SOUND: Final = (
+    "input_audio_buffer.append",
+    "response.output_audio.delta",
+    "response.audio.delta",
+)
 _WIDTH: Final = 120
 _SHOWN: Final = 60
 
@@ -34,6 +38,10 @@ _BY_ORDER: Final = {
     "input_audio_buffer.commit": "input_audio_buffer.committed",
     "input_audio_buffer.clear": "input_audio_buffer.cleared",
 }
+
+
+_BETA: Final = {"conversation.item.added": "conversation.item.created"}
+"""What an answer was called in the beta."""
 
 
 class Traced(Protocol):
@@ -221,7 +229,8 @@ class WireTrace:
     def _unanswered(self, kind: str, answer: str) -> list[LogEntry]:
         every = self._numbered()
         asked = [(n, e) for n, e in every if e.direction == "in" and e.type == kind]
-        told = [(n, e) for n, e in every if e.type == answer and not _withheld(e)]
+        names = (answer, _BETA.get(answer))
+        told = [(n, e) for n, e in every if e.type in names and not _withheld(e)]
         if kind in _BY_ITEM:
             answered = {(n, _item_of(e)) for n, e in told}
             return [e for n, e in asked if (n, _item_of(e)) not in answered]

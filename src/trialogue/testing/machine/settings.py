@@ -135,6 +135,12 @@ class Settings:
     pace: Pace = Pace()
     wall: Callable[[], float] = time.time
 
+    def on_surface(self, dialect: Dialect) -> Settings:
+        """Return the settings where that is spoken: its usual voice is another."""
+        usual = self.voice == _VOICES[self.dialect]
+        voice = _VOICES[dialect] if usual else self.voice
+        return attrs.evolve(self, dialect=dialect, voice=voice)
+
     def accepts_key(self, key: str | None) -> bool:
         """Whether that is an API key; a client secret is none."""
         if self.keys is not None:
