@@ -98,7 +98,7 @@ class Driven:
             events += self.run(len(pcm[start : start + chunk]) / 48000)
         return events
 
-    def create(self, previous: str | None = None, **item: Any) -> list[Event]:
+    def create(self, previous: str | None = None, /, **item: Any) -> list[Event]:
         """Create an item, behind another one perhaps."""
         where = {"previous_item_id": previous} if previous is not None else {}
         return self.say("conversation.item.create", item=item, **where)

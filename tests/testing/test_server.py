@@ -16,6 +16,7 @@ from trio_websocket import (
     wrap_client_stream,
 )
 
+from by_hand import dialled
 from trialogue._codec import b64decode, b64encode
 from trialogue.errors import ConfigurationError
 from trialogue.testing import (
@@ -554,3 +555,24 @@ async def test_misuse_is_named() -> None:
                 pass
     with pytest.raises(ConfigurationError, match="exactly one"):
         cut()
+
+
+async def test_the_log_has_no_sound_whatever_it_came_in() -> None:
+    """Nor is anything else left out that goes by the same name."""
+    sound = b64encode(bytes(4800))
+    part = {"type": "input_audio", "audio": sound}
+    item = {"id": "a", "type": "message", "role": "user", "content": [part]}
+    own = {"conversation": "none", "input": [item], "metadata": {"audio": "loud"}}
+    async with open_realtime_server() as server, dialled(server) as client:
+        await client.send("conversation.item.create", item=item)
+        await client.send("conversation.item.retrieve", item_id="a")
+        await client.send("response.create", response=own)
+        await client.until("response.done")
+        log = server.connections[0]
+    for kind in ("conversation.item.create", "conversation.item.retrieved"):
+        [entry] = log.find(kind)
+        assert entry.event["item"]["content"][0]["audio"] == "<4800 bytes>"
+    [asked] = log.find("response.create")
+    response = asked.event["response"]
+    assert response["input"][0]["content"][0]["audio"] == "<4800 bytes>"
+    assert response["metadata"] == {"audio": "loud"}

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from trialogue.testing.faults import Direction
 from trialogue.testing.machine import Committed, Machine, ResponseRecord
+from trialogue.testing.machine.eliding import without_sound
 
 if TYPE_CHECKING:
     from trialogue.testing.machine.conversation import Conversation
 
 __all__ = ["Connection", "LogEntry", "elided"]
+
+_SOUNDING: Final = frozenset(
+    {
+        "conversation.item.create",
+        "conversation.item.retrieved",
+        "input_audio_buffer.append",
+        "response.audio.delta",
+        "response.create",
+        "response.output_audio.delta",
+    }
+)
+"""The events that may hold audio; the others are not searched for any."""
 
 
 @attrs.frozen
@@ -52,15 +65,7 @@ class LogEntry:
 
 def elided(event: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the event with audio replaced by its length."""
-    kind = event.get("type")
-    key = {
-        "input_audio_buffer.append": "audio",
-        "response.output_audio.delta": "delta",
-        "response.audio.delta": "delta",
-    }.get(str(kind))
-    if key is None or not isinstance(event.get(key), str):
-        return event
-    return {**event, key: f"<{len(event[key]) * 3 // 4} bytes>"}
+    return without_sound(event) if str(event.get("type")) in _SOUNDING else event
 
 
 @attrs.define(eq=False, repr=False)

@@ -297,5 +297,5 @@ async def test_rule_65_a_surface_has_the_usual_voice_of_its_dialect(
     """Unless the server was given another."""
     for settings, voice in ((Settings(), "alloy"), (Settings(voice="sage"), "sage")):
         async with open_realtime_server(settings=settings) as server:
-            created = await first_event(server, DATED, KEY)
+            created: Any = await first_event(server, DATED, KEY)
         assert created["session"]["voice"] == voice
