@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trialogue.testing.machine import Output
 
 __all__ = [
+    "DOOR",
     "MODEL",
     "PLAIN",
     "Client",
@@ -40,6 +41,7 @@ __all__ = [
 Event = dict[str, Any]
 
 MODEL: Final = "gpt-realtime"
+DOOR: Final = f"/v1/realtime?model={MODEL}"
 PLAIN: Final = Settings(oddities=False, wall=lambda: 1_000_000.0)
 
 
@@ -179,6 +181,10 @@ class Client:
     async def send(self, kind: str, **fields: Any) -> None:
         await self.ws.send_message(json.dumps({"type": kind, **fields}))
 
+    async def update(self, **session: Any) -> None:
+        """Send a `session.update` of a conversation."""
+        await self.send("session.update", session={"type": "realtime", **session})
+
     async def read(self) -> Event:
         with trio.fail_after(60):
             event: Event = json.loads(await self.ws.get_message())
@@ -204,18 +210,21 @@ class Client:
 @asynccontextmanager
 async def dialled(
     server: RealtimeServer,
-    resource: str = f"/v1/realtime?model={MODEL}",
+    resource: str = DOOR,
+    stream: trio.abc.Stream | None = None,
+    /,
     *,
     subprotocols: Sequence[str] = (),
     **headers: str,
 ) -> AsyncIterator[Client]:
-    """Connect in memory; an underscore in a header is a hyphen."""
+    """Connect, in memory or over the stream; an underscore in a header is a hyphen."""
+    own = stream if stream is not None else await server.connect()
     headers = headers or ({} if subprotocols else {"authorization": "Bearer key"})
     named = [(k.replace("_", "-").encode(), v.encode()) for k, v in headers.items()]
-    async with await server.connect() as stream, trio.open_nursery() as nursery:
+    async with own, trio.open_nursery() as nursery:
         ws = await wrap_client_stream(
             nursery,
-            stream,  # type: ignore[arg-type]
+            own,  # type: ignore[arg-type]
             "localhost",
             resource,
             subprotocols=list(subprotocols) or None,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import trio
@@ -12,11 +10,10 @@ import trio.testing
 from trio_websocket import (
     ConnectionClosed,
     ConnectionRejected,
-    WebSocketConnection,
     wrap_client_stream,
 )
 
-from by_hand import dialled
+from by_hand import DOOR, Client, dialled
 from trialogue._codec import b64decode, b64encode
 from trialogue.errors import ConfigurationError
 from trialogue.testing import (
@@ -45,57 +42,7 @@ from trialogue.testing import (
     swallow,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 KEY = [(b"authorization", b"Bearer key")]
-
-
-class Client:
-    """A client by hand: sends objects, reads objects."""
-
-    def __init__(self, ws: WebSocketConnection) -> None:
-        self.ws = ws
-
-    async def send(self, kind: str, **fields: Any) -> None:
-        await self.ws.send_message(json.dumps({"type": kind, **fields}))
-
-    async def read(self) -> dict[str, Any]:
-        with trio.fail_after(60):
-            event: dict[str, Any] = json.loads(await self.ws.get_message())
-        return event
-
-    async def until(self, kind: str) -> list[dict[str, Any]]:
-        """Read up to the first event of that type, which is the last returned."""
-        events = [await self.read()]
-        while events[-1]["type"] != kind:
-            events.append(await self.read())
-        return events
-
-    async def update(self, **fields: Any) -> None:
-        await self.send("session.update", session={"type": "realtime", **fields})
-
-
-@asynccontextmanager
-async def dial(
-    server: RealtimeServer,
-    resource: str = "/v1/realtime?model=gpt-realtime",
-    stream: trio.abc.Stream | None = None,
-) -> AsyncIterator[Client]:
-    own = stream if stream is not None else await server.connect()
-    async with own, trio.open_nursery() as nursery:
-        ws = await wrap_client_stream(
-            nursery,
-            own,  # type: ignore[arg-type]
-            "localhost",
-            resource,
-            extra_headers=KEY,
-            max_message_size=2**24,
-        )
-        yield Client(ws)
-        with trio.move_on_after(5):
-            await ws.aclose()
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_typed_message_is_answered_in_speech(
@@ -104,7 +51,7 @@ async def test_a_typed_message_is_answered_in_speech(
     """Item, response, deltas, done: and the audio says under what it was made."""
     async with (
         open_realtime_server(lambda turn: Say("Hi there.", ms=500)) as server,
-        dial(server) as client,
+        dialled(server) as client,
     ):
         assert (await client.read())["type"] == "session.created"
         await client.update(instructions="You are Kelly.")
@@ -136,7 +83,7 @@ async def test_connecting_costs_three_round_trips_and_an_answer_one(tcp: bool) -
             stream: trio.abc.Stream = await trio.open_tcp_stream("127.0.0.1", port)
         else:
             stream = await server.connect()
-        async with dial(server, stream=stream) as client:
+        async with dialled(server, DOOR, stream) as client:
             await client.read()
             connected = trio.current_time()
             await client.update(instructions="x")
@@ -151,7 +98,7 @@ async def test_distance_in_virtual_time_is_exact(
 ) -> None:
     async with open_realtime_server(network=Network(one_way=0.5)) as server:
         begin = trio.current_time()
-        async with dial(server) as client:
+        async with dialled(server) as client:
             await client.read()
             assert trio.current_time() - begin == pytest.approx(3.0)
             await client.update()
@@ -204,16 +151,16 @@ async def test_upgrades_and_connects_can_be_refused(
         with pytest.raises(OSError, match="refuses"):
             await server.connect()
         with pytest.RaisesGroup(ConnectionRejected) as rejected:
-            async with dial(server):
+            async with dialled(server):
                 pass
         [refusal] = rejected.value.exceptions
         assert isinstance(refusal, ConnectionRejected)
         assert refusal.status_code == 429
         with trio.move_on_after(30) as patience:
-            async with dial(server):
+            async with dialled(server):
                 pass
         assert patience.cancelled_caught
-        async with dial(server) as client:
+        async with dialled(server) as client:
             assert (await client.read())["type"] == "session.created"
 
 
@@ -232,7 +179,7 @@ async def test_an_answer_can_be_lost_late_doubled_or_out_of_order(
         duplicate("session.updated", nth=3),
         hold("session.updated", nth=4),
     ]
-    async with open_realtime_server(faults=faults) as server, dial(server) as client:
+    async with open_realtime_server(faults=faults) as server, dialled(server) as client:
         await client.read()
         for number in range(1, 6):
             await client.update(instructions=str(number))
@@ -250,7 +197,7 @@ async def test_a_request_can_be_lost_or_refused_without_its_id(
         reject("session.update", code="unknown_parameter", null_id=True, nth=2),
         reject("session.update", code="server_error", nth=3),
     ]
-    async with open_realtime_server(faults=faults) as server, dial(server) as client:
+    async with open_realtime_server(faults=faults) as server, dialled(server) as client:
         await client.read()
         for number in range(1, 4):
             await client.send(
@@ -283,7 +230,7 @@ async def test_a_connection_can_end_at_any_frame(
 ) -> None:
     """A cut connection is read as code 1006, a closed one with its code."""
     async with open_realtime_server(faults=[fault]) as server:
-        async with dial(server) as client:
+        async with dialled(server) as client:
             await client.read()
             await client.update()
             with pytest.raises(ConnectionClosed) as closed:
@@ -291,7 +238,7 @@ async def test_a_connection_can_end_at_any_frame(
             assert closed.value.reason is not None
             assert closed.value.reason.code == code
             assert server.connections[0].close_code == code
-        async with dial(server) as client:
+        async with dialled(server) as client:
             assert (await client.read())["type"] == "session.created"
     assert server.connections[1].conversation.items == []
 
@@ -302,7 +249,7 @@ async def test_a_silent_server_reads_on_and_says_nothing(
     async with open_realtime_server(
         faults=[silence(before="session.update")]
     ) as server:
-        async with dial(server) as client:
+        async with dialled(server) as client:
             await client.read()
             await client.update(instructions="heard")
             with trio.move_on_after(30) as patience:
@@ -316,7 +263,10 @@ async def test_a_stalled_server_reads_nothing(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     fault = stall(after="session.update", seconds=7)
-    async with open_realtime_server(faults=[fault]) as server, dial(server) as client:
+    async with (
+        open_realtime_server(faults=[fault]) as server,
+        dialled(server) as client,
+    ):
         await client.read()
         await client.update()
         await client.until("session.updated")
@@ -332,7 +282,7 @@ async def test_a_spoken_turn_calls_a_tool_and_its_output_is_answered(
     tool = {"type": "function", "name": "look"}
     async with open_realtime_server(ECHO) as server:
         spoken = quiet(400) + server.utterances.say("please look") + quiet(600)
-        async with dial(server) as client:
+        async with dialled(server) as client:
             await client.read()
             await client.update(tools=[tool])
             for start in range(0, len(spoken), 4800):
@@ -361,7 +311,7 @@ async def test_the_server_pings_every_twenty_seconds(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_realtime_server() as server:
-        async with dial(server) as client:
+        async with dialled(server) as client:
             await client.read()
             await trio.sleep(65)
             assert server.connections[0].pongs == 3
@@ -464,7 +414,7 @@ async def test_a_latency_that_is_no_number_is_refused(
 async def test_binary_frames_are_refused_and_the_session_goes_on(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with open_realtime_server() as server, dial(server) as client:
+    async with open_realtime_server() as server, dialled(server) as client:
         await client.read()
         await client.ws.send_message(b"\0\1")
         assert (await client.read())["error"]["code"] == "invalid_event"
@@ -480,7 +430,7 @@ async def test_requests_can_be_late_doubled_or_out_of_order(
         duplicate("session.update", nth=2),
         hold("session.update", nth=3),
     ]
-    async with open_realtime_server(faults=faults) as server, dial(server) as client:
+    async with open_realtime_server(faults=faults) as server, dialled(server) as client:
         await client.read()
         for number in range(1, 5):
             await client.update(instructions=str(number))
@@ -501,7 +451,7 @@ async def test_faults_can_be_planned_for_one_connection_and_one_content(
     )
     async with server.serving():
         for expected in ("ab", "a"):
-            async with dial(server) as client:
+            async with dialled(server) as client:
                 await client.read()
                 for letter in "ab":
                     await client.update(instructions=letter)
@@ -518,7 +468,10 @@ async def test_silence_can_take_the_pongs_along(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     fault = silence(after="session.updated", pongs=False)
-    async with open_realtime_server(faults=[fault]) as server, dial(server) as client:
+    async with (
+        open_realtime_server(faults=[fault]) as server,
+        dialled(server) as client,
+    ):
         await client.read()
         await client.update()
         await client.until("session.updated")
