@@ -718,3 +718,26 @@ def test_rule_63_the_client_owns_the_playback() -> None:
     talk.append(voice("stop", 300) + quiet(300))
     talk.run()
     assert not any("output_audio_buffer" in event["type"] for event in talk.seen)
+
+
+def test_rule_34_an_answer_that_waits_does_not_talk_over_the_user() -> None:
+    """Whoever speaks again is answered then, and once, for all that was said."""
+    settings = attrs.evolve(PLAIN, when_busy="queue", pace=Pace(burst=1))
+    long = Say("A long story.", ms=20_000)
+    said = Utterances()
+    asked: list[str] = []
+
+    def brain(turn: Turn) -> Say:
+        asked.append(turn.user_text)
+        return long
+
+    talk = Talk(brain, transcriber=said, settings=settings)
+    talk.append(said.say("one", 500))
+    talk.say("response.create")
+    talk.append(quiet(400))
+    spoken = types(talk.append(said.say("two", 300)))
+    assert "response.done" in spoken
+    assert "response.created" not in spoken
+    talk.append(quiet(400))
+    talk.run()
+    assert asked == ["", "two"]

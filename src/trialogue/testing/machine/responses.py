@@ -126,7 +126,11 @@ class Responses:
             self.idle.arm(sound / BYTES_PER_MS)
 
     def interrupt(self) -> None:
-        """The user speaks: end what is being said in the conversation (§16.33)."""
+        """The user speaks: end what is being said in the conversation (§16.33).
+
+        What waits to be answered is answered with what they say now.
+        """
+        self._waiting = None
         if self.active is not None:
             self.active.cancel("turn_detected")
 
