@@ -32,9 +32,19 @@ class Agenda:
         self._entries: list[Entry] = []
         self._numbers = itertools.count()
 
-    def at(self, due: float, act: Callable[[], None]) -> Entry:
-        """Plan an action."""
-        entry = Entry(due, next(self._numbers), act)
+    def place(self) -> int:
+        """Return a place among equal times, for what will be planned later.
+
+        Where the order of planning is nobody's choice, two runs are alike by it.
+        """
+        return next(self._numbers)
+
+    def at(
+        self, due: float, act: Callable[[], None], place: int | None = None
+    ) -> Entry:
+        """Plan an action, behind those of the same time or at a place of before."""
+        number = place if place is not None else self.place()
+        entry = Entry(due, number, act)
         heapq.heappush(self._entries, entry)
         return entry
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Literal
 
 import attrs
@@ -58,6 +59,7 @@ class Running:
     _live: LiveReply | None = attrs.field(default=None, init=False)
     _next: Entry | None = attrs.field(default=None, init=False)
     _waits: bool = attrs.field(default=False, init=False)
+    _place: int | None = attrs.field(default=None, init=False)
     _spent: int = attrs.field(default=0, init=False)
 
     def __repr__(self) -> str:
@@ -72,6 +74,7 @@ class Running:
         """Announce it, and begin with what it is to say."""
         if isinstance(parts, LiveReply):
             self._live = parts
+            self._place = self._host.agenda.place()
             parts.begin(self._go_on)
         self._host.emit(wire.ResponseCreated, response=self._shown(None, None))
         if self._host.settings.oddities:
@@ -103,14 +106,15 @@ class Running:
                 self._go_on_at(due + delay / 1000)
             return
 
-    def _go_on_at(self, due: float) -> None:
-        self._next = self._host.agenda.at(due, lambda: self._advance(due))
+    def _go_on_at(self, due: float, place: int | None = None) -> None:
+        act = partial(self._advance, due)
+        self._next = self._host.agenda.at(due, act, place)
 
     def _go_on(self, now: float) -> None:
         """Take up what has come, if it is waited for."""
         if self._waits:
             self._waits = False
-            self._go_on_at(now)
+            self._go_on_at(now, self._place)
 
     def abandon(self) -> None:
         """Leave it where it is: its connection is over, and nobody hears of it."""
