@@ -204,3 +204,21 @@ async def test_a_server_of_the_beta_can_be_asked_as_well() -> None:
         trace.assert_acknowledged()
         assert trace.received("response.audio.delta")
         assert "response.audio.delta" not in str(trace)
+
+
+def test_an_answer_is_found_where_nobody_named_the_item() -> None:
+    """Clients need not make ids up, and xAI does not say which item is deleted."""
+    typed = {"type": "message", "role": "user"}
+    spoken = {"type": "message", "role": "assistant"}
+    create = ("in", "conversation.item.create", {"item": typed})
+    said = ("out", "conversation.item.added", {"item": {**spoken, "id": "s1"}})
+    added = ("out", "conversation.item.added", {"item": {**typed, "id": "s2"}})
+    trace_of(create, said, added).assert_acknowledged()
+    for frames in ((create, said), (create, create, said, added)):
+        with pytest.raises(AssertionError, match=r"create has no conversation"):
+            trace_of(*frames).assert_acknowledged()
+    delete = ("in", "conversation.item.delete", {"item_id": "a"})
+    deleted = ("out", "conversation.item.deleted", {"item_id": ""})
+    trace_of(delete, deleted).assert_acknowledged()
+    with pytest.raises(AssertionError, match=r"delete has no conversation"):
+        trace_of(delete, delete, deleted).assert_acknowledged()
