@@ -24,34 +24,57 @@ if TYPE_CHECKING:
     from trialogue.testing import RealtimeServer
     from trialogue.testing.machine import Output
 
-__all__ = ["MODEL", "PLAIN", "Client", "Event", "Talk", "dialled", "post", "refusal"]
+__all__ = [
+    "DOOR",
+    "KEY",
+    "MODEL",
+    "PLAIN",
+    "TARGET",
+    "UPGRADE",
+    "Client",
+    "Driven",
+    "Event",
+    "Talk",
+    "dialled",
+    "post",
+    "refusal",
+    "types",
+]
 
 Event = dict[str, Any]
 
 MODEL: Final = "gpt-realtime"
+DOOR: Final = f"/v1/realtime?model={MODEL}"
 PLAIN: Final = Settings(oddities=False, wall=lambda: 1_000_000.0)
+UPGRADE = (
+    b"GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+    b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+    b"Authorization: Bearer key\r\n\r\n"
+)
+TARGET = b"/v1/realtime?model=gpt-realtime"
+KEY = [(b"authorization", b"Bearer key")]
 
 
-class Talk:
-    """One connection with the state machine, on a clock that moves when told to."""
+class Driven:
+    """A connection with the state machine, on a clock that moves when told to.
 
-    def __init__(
-        self,
-        brain: Any = lambda turn: "Hi.",
-        *,
-        model: str | None = MODEL,
-        intent: str | None = None,
-        **options: Any,
-    ) -> None:
-        options.setdefault("settings", PLAIN)
-        asked: Any = {} if intent is None else {"intent": intent}
+    Attributes:
+        machine: the server's side.
+        now: the clock.
+        seen: all that came.
+        hangup: how it ended; None while it lives.
+    """
+
+    def __init__(self, machine: Machine, *, model: str | None, **asked: Any) -> None:
         self.now = 0.0
-        self.machine = Machine(brain, **options)
+        self.machine = machine
         self.seen: list[Event] = []
         self.hangup: Hangup | None = None
-        self._read(self.machine.open(0.0, model=model, key="key", **asked))
+        self.read(machine.open(0.0, model=model, key="key", **asked))
 
-    def _read(self, outputs: Sequence[Output]) -> list[Event]:
+    def read(self, outputs: Sequence[Output]) -> list[Event]:
+        """Take what the machine sends, and return it as it is on the wire."""
         events: list[Event] = []
         for output in outputs:
             if isinstance(output, Hangup):
@@ -67,7 +90,7 @@ class Talk:
 
     def raw(self, text: str) -> list[Event]:
         """Send a frame."""
-        return self._read(self.machine.receive(text, self.now))
+        return self.read(self.machine.receive(text, self.now))
 
     def run(self, seconds: float = 60.0) -> list[Event]:
         """Let time pass, and return what is sent meanwhile."""
@@ -75,9 +98,43 @@ class Talk:
         end = self.now + seconds
         while self.machine.deadline() <= end:
             self.now = self.machine.deadline()
-            events += self._read(self.machine.tick(self.now))
+            events += self.read(self.machine.tick(self.now))
         self.now = end
         return events
+
+    def append(self, pcm: bytes, chunk: int = 960) -> list[Event]:
+        """Send audio at the pace of speech."""
+        events: list[Event] = []
+        for start in range(0, len(pcm), chunk):
+            audio = b64encode(pcm[start : start + chunk])
+            events += self.say("input_audio_buffer.append", audio=audio)
+            events += self.run(len(pcm[start : start + chunk]) / 48000)
+        return events
+
+    def create(self, previous: str | None = None, /, **item: Any) -> list[Event]:
+        """Create an item, behind another one perhaps."""
+        where = {"previous_item_id": previous} if previous is not None else {}
+        return self.say("conversation.item.create", item=item, **where)
+
+    def order(self) -> list[str]:
+        """Return the ids of the items that the server holds."""
+        return [held.id for held in self.machine.conversation]
+
+
+class Talk(Driven):
+    """One connection with a machine of the usual dialect."""
+
+    def __init__(
+        self,
+        brain: Any = lambda turn: "Hi.",
+        *,
+        model: str | None = MODEL,
+        intent: str | None = None,
+        **options: Any,
+    ) -> None:
+        options.setdefault("settings", PLAIN)
+        asked = {} if intent is None else {"intent": intent}
+        super().__init__(Machine(brain, **options), model=model, **asked)
 
     def update(self, **session: Any) -> list[Event]:
         """Send a `session.update` of a conversation."""
@@ -90,6 +147,13 @@ class Talk:
         shown: Event = event["session"]
         return shown
 
+    def text(self, text: str, item_id: str, previous: str | None = None) -> list[Event]:
+        """Write something."""
+        content = [{"type": "input_text", "text": text}]
+        return self.create(
+            previous, type="message", role="user", id=item_id, content=content
+        )
+
     def respond(self, **response: Any) -> Event:
         """Ask for a response, wait for its end, and return it."""
         self.say("response.create", response=response)
@@ -97,19 +161,19 @@ class Talk:
         shown: Event = done["response"]
         return shown
 
-    def append(self, pcm: bytes, chunk: int = 960) -> list[Event]:
-        """Send audio at the pace of speech."""
-        events: list[Event] = []
-        for start in range(0, len(pcm), chunk):
-            audio = b64encode(pcm[start : start + chunk])
-            events += self.say("input_audio_buffer.append", audio=audio)
-            events += self.run(len(pcm[start : start + chunk]) / 48000)
-        return events
-
     def session(self) -> Event:
         """Return the session as the server shows it now."""
         shown: Event = json.loads(encode_event(self.machine.session))  # type: ignore[arg-type]
         return shown
+
+
+def types(events: list[Event]) -> list[str]:
+    """Return the types, with runs of deltas as one."""
+    names: list[str] = []
+    for event in events:
+        if not (event["type"].endswith(".delta") and event["type"] in names):
+            names.append(event["type"])
+    return names
 
 
 def refusal(events: list[Event]) -> Event:
@@ -127,6 +191,10 @@ class Client:
 
     async def send(self, kind: str, **fields: Any) -> None:
         await self.ws.send_message(json.dumps({"type": kind, **fields}))
+
+    async def update(self, **session: Any) -> None:
+        """Send a `session.update` of a conversation."""
+        await self.send("session.update", session={"type": "realtime", **session})
 
     async def read(self) -> Event:
         with trio.fail_after(60):
@@ -152,19 +220,25 @@ class Client:
 
 @asynccontextmanager
 async def dialled(
-    server: RealtimeServer,
-    resource: str = f"/v1/realtime?model={MODEL}",
+    server: RealtimeServer | None,
+    resource: str = DOOR,
+    stream: trio.abc.Stream | None = None,
+    /,
     *,
     subprotocols: Sequence[str] = (),
     **headers: str,
 ) -> AsyncIterator[Client]:
-    """Connect in memory; an underscore in a header is a hyphen."""
+    """Connect, in memory or over the stream; an underscore in a header is a hyphen."""
+    if stream is None:
+        assert server is not None
+        stream = await server.connect()
+    own = stream
     headers = headers or ({} if subprotocols else {"authorization": "Bearer key"})
     named = [(k.replace("_", "-").encode(), v.encode()) for k, v in headers.items()]
-    async with await server.connect() as stream, trio.open_nursery() as nursery:
+    async with own, trio.open_nursery() as nursery:
         ws = await wrap_client_stream(
             nursery,
-            stream,  # type: ignore[arg-type]
+            own,  # type: ignore[arg-type]
             "localhost",
             resource,
             subprotocols=list(subprotocols) or None,

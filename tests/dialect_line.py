@@ -6,10 +6,9 @@ import json
 from functools import cache
 from typing import Any
 
-from trialogue._codec import b64encode
-from trialogue.dialects.openai.wire import encode_event
+from by_hand import MODEL, Driven, Event
 from trialogue.testing import Call, Pace, Say, Settings, Turn, Utterances, quiet
-from trialogue.testing.machine import Hangup, Machine
+from trialogue.testing.machine import Machine
 
 __all__ = [
     "BETA_SESSION",
@@ -18,15 +17,12 @@ __all__ = [
     "VAD",
     "WRITTEN",
     "XAI_SESSION",
-    "Event",
     "Line",
     "beta_conversation",
-    "kinds",
     "talkative",
     "xai_conversation",
 ]
 
-Event = dict[str, Any]
 TOOL = {"type": "function", "name": "get_time", "parameters": {"type": "object"}}
 VAD = {"type": "server_vad", "silence_duration_ms": 500}
 REAL_TIME = Pace(burst=1)
@@ -45,8 +41,8 @@ def talkative(turn: Turn) -> Any:
     return "Well then."
 
 
-class Line:
-    """A connection; `seen` is all that came, `sent` all that went.
+class Line(Driven):
+    """A connection; `sent` is all that went.
 
     Args:
         dialect: the server's.
@@ -57,51 +53,21 @@ class Line:
     def __init__(self, dialect: Any, brain: Any = talkative, **settings: Any) -> None:
         options = {"oddities": False, "wall": lambda: 1_000_000.0, **settings}
         self.utterances = Utterances()
-        self.machine = Machine(
-            brain, self.utterances, Settings(dialect=dialect, **options)
-        )
-        self.now = 0.0
-        self.seen: list[Event] = []
         self.sent: list[Event] = []
-        self.hangup: Hangup | None = None
-        model = MODELS.get(dialect, "gpt-realtime")
-        self._take(self.machine.open(0.0, model=model, key="key"))
-
-    def _take(self, outputs: Any) -> list[Event]:
-        events = []
-        for output in outputs:
-            if isinstance(output, Hangup):
-                self.hangup = output
-            else:
-                events.append(json.loads(encode_event(output)))
-        self.seen += events
-        return events
+        super().__init__(
+            Machine(brain, self.utterances, Settings(dialect=dialect, **options)),
+            model=MODELS.get(dialect, MODEL),
+        )
 
     def say(self, kind: str, **fields: Any) -> list[Event]:
         event = {"type": kind, "event_id": f"mine_{len(self.sent)}", **fields}
         self.sent.append(event)
         return self.raw(json.dumps(event))
 
-    def raw(self, text: str) -> list[Event]:
-        return self._take(self.machine.receive(text, self.now))
-
-    def run(self, seconds: float = 60.0) -> list[Event]:
-        """Let time pass, and return what comes meanwhile."""
-        events: list[Event] = []
-        end = self.now + seconds
-        while self.machine.deadline() <= end:
-            self.now = self.machine.deadline()
-            events += self._take(self.machine.tick(self.now))
-        self.now = end
-        return events
-
     def update(self, **session: Any) -> Event:
         """Change the session, and return the one answer."""
         [answer] = self.say("session.update", session=session)
         return answer
-
-    def create(self, **item: Any) -> list[Event]:
-        return self.say("conversation.item.create", item=item)
 
     def user(self, text: str, **fields: Any) -> list[Event]:
         content = [{"type": "input_text", "text": text}]
@@ -113,13 +79,8 @@ class Line:
 
     def speak(self, text: str, silence_ms: int = 800) -> list[Event]:
         """Say something at the pace of speech."""
-        events: list[Event] = []
         pcm = quiet(100) + self.utterances.say(text) + quiet(silence_ms)
-        for at in range(0, len(pcm), 4800):
-            audio = b64encode(pcm[at : at + 4800])
-            events += self.say("input_audio_buffer.append", audio=audio)
-            events += self.run(0.1)
-        return events
+        return self.append(pcm, 4800)
 
     def converse(self, session: Event, write: Event) -> None:
         """Hold a whole conversation.
@@ -154,15 +115,6 @@ class Line:
 
     def of(self, kind: str) -> list[Event]:
         return [event for event in self.seen if event["type"] == kind]
-
-
-def kinds(events: list[Event]) -> list[str]:
-    """Return the types, with runs of deltas as one."""
-    names: list[str] = []
-    for event in events:
-        if not (event["type"].endswith(".delta") and event["type"] in names):
-            names.append(event["type"])
-    return names
 
 
 BETA_SESSION = {

@@ -22,8 +22,10 @@ from trialogue.testing import (
     Settings,
     Turn,
     cut,
+    in_virtual_time,
     open_realtime_server,
     run_agent,
+    seeded,
     voice,
 )
 from trialogue.testing.composing import Composer
@@ -338,3 +340,32 @@ async def test_where_nobody_can_wait_a_coroutine_is_refused(
     with pytest.raises(TypeError, match="in a RealtimeServer only"):
         async with run_agent(Agent("You are Kelly."), brain) as run:
             await run.say("Hello.")
+
+
+def test_replies_that_come_at_once_are_made_in_the_order_of_their_responses() -> None:
+    """However Trio's schedule has it: two runs are alike."""
+
+    async def brain(turn: Turn) -> str:
+        await trio.sleep(1)
+        return "Well."
+
+    @in_virtual_time
+    async def talk() -> None:
+        own = {"conversation": "none", "output_modalities": ["text"]}
+        asked, made = [], []
+        async with (
+            open_realtime_server(brain, settings=SETTINGS) as server,
+            dialled(server) as client,
+        ):
+            for _ in range(4):
+                await client.send("response.create", response=own)
+                created = (await client.until("response.created"))[-1]
+                asked.append(created["response"]["id"])
+            for _ in asked:
+                added = (await client.until("response.output_item.added"))[-1]
+                made.append(added["response_id"])
+        assert made == asked
+
+    for seed in range(4):
+        with seeded(seed):
+            talk()

@@ -306,3 +306,28 @@ def test_a_sheet_that_cannot_be_followed_is_refused(
 ) -> None:
     with pytest.raises(ConfigurationError, match=match):
         CueSheet(cues)
+
+
+@pytest.mark.parametrize("what", ["speech", "item"])
+async def test_a_turn_without_a_cue_is_left_to_the_brain(
+    autojump_clock: MockClock, what: str
+) -> None:
+    """Also behind one that had a cue: a reply is for its own turn alone."""
+    cues = [Cue(300, 900, "Hello?", reply="Hello.")]
+    line = quiet(300) + voice("whatever", 600) + quiet(600)
+    async with (
+        open_realtime_server(brain, cues=cues, settings=SETTINGS) as server,
+        dialled(server) as client,
+    ):
+        await client.read()
+        assert [said(item) for item in await answers(client, line)] == ["Hello."]
+        if what == "speech":
+            [item] = await answers(client, quiet(600) + line)
+        else:
+            part = {"type": "input_audio", "audio": b64encode(line)}
+            sound = {"type": "message", "role": "user", "content": [part]}
+            await client.send("conversation.item.create", item=sound)
+            await client.send("response.create")
+            done = (await client.until("response.done"))[-1]["response"]
+            [item] = done["output"]
+        assert said(item) == "The brain heard '', then None."

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed
 
-from raw_client import TARGET, UPGRADE, Client, dial
+from by_hand import TARGET, UPGRADE, Client, dialled
 from trialogue._codec import b64encode
 from trialogue.errors import ConfigurationError
 from trialogue.testing import (
@@ -65,7 +65,10 @@ async def is_dead(client: Client, seconds: float = 1000) -> bool:
 async def test_a_server_that_does_not_write_reads_on_and_answers_later() -> None:
     """Answers and pongs come together, in order, when the stall is over."""
     fault = stall(after="session.updated", side="writes", seconds=7)
-    async with open_realtime_server(faults=[fault]) as server, dial(server) as client:
+    async with (
+        open_realtime_server(faults=[fault]) as server,
+        dialled(server) as client,
+    ):
         await greeted(client)
         await client.update(instructions="1")
         await client.until("session.updated")
@@ -85,7 +88,10 @@ async def test_a_server_that_does_not_write_reads_on_and_answers_later() -> None
 @in_virtual_time
 async def test_a_stall_of_both_sides_begins_behind_the_answer() -> None:
     fault = stall(after="session.update", side="both", seconds=7)
-    async with open_realtime_server(faults=[fault]) as server, dial(server) as client:
+    async with (
+        open_realtime_server(faults=[fault]) as server,
+        dialled(server) as client,
+    ):
         await greeted(client)
         begin = trio.current_time()
         await client.update()
@@ -101,7 +107,7 @@ async def test_a_stall_of_both_sides_begins_behind_the_answer() -> None:
 async def test_a_client_that_leaves_a_server_which_does_not_write_is_let_go() -> None:
     fault = stall(after="session.updated", side="writes")
     async with open_realtime_server(faults=[fault]) as server:
-        async with dial(server) as client:
+        async with dialled(server) as client:
             await greeted(client)
             await client.update()
             await client.until("session.updated")
@@ -129,7 +135,7 @@ async def test_a_half_open_connection_stays_and_is_dead(
     fault: Any, read: int, answered: int
 ) -> None:
     async with open_realtime_server(faults=[fault]) as server:
-        async with dial(server) as client:
+        async with dialled(server) as client:
             await greeted(client)
             got = 0
             for _ in range(2):
@@ -147,7 +153,7 @@ async def test_a_half_open_connection_stays_and_is_dead(
             assert len(connection.find("session.update")) == read
         # The end of the client's side is not noticed either.
         assert server.live == [connection]
-        async with dial(server) as client:
+        async with dialled(server) as client:
             await greeted(client)
         begin = trio.current_time()
     assert trio.current_time() == begin
@@ -174,7 +180,10 @@ async def test_a_frame_that_is_none_is_refused_by_a_client(
 ) -> None:
     """Read by wsproto, which knows nothing of ours."""
     fault = garbage(what, after="session.updated")
-    async with open_realtime_server(faults=[fault]) as server, dial(server) as client:
+    async with (
+        open_realtime_server(faults=[fault]) as server,
+        dialled(server) as client,
+    ):
         await greeted(client)
         await client.update()
         await client.until("session.updated")
@@ -189,7 +198,7 @@ async def test_a_message_that_is_no_event_comes_and_all_goes_on(
     what: Any, text: str
 ) -> None:
     faults = [garbage(what, before=f"session.{kind}") for kind in ("update", "updated")]
-    async with open_realtime_server(faults=faults) as server, dial(server) as client:
+    async with open_realtime_server(faults=faults) as server, dialled(server) as client:
         await greeted(client)
         await client.update()
         for _ in range(2):
@@ -201,7 +210,10 @@ async def test_a_message_that_is_no_event_comes_and_all_goes_on(
 @in_virtual_time
 async def test_a_frame_without_end_swallows_what_follows(what: Any) -> None:
     fault = garbage(what, at=5)
-    async with open_realtime_server(faults=[fault]) as server, dial(server) as client:
+    async with (
+        open_realtime_server(faults=[fault]) as server,
+        dialled(server) as client,
+    ):
         await greeted(client)
         await trio.sleep(6)
         await client.update()
@@ -213,7 +225,7 @@ async def test_a_frame_without_end_swallows_what_follows(what: Any) -> None:
 @in_virtual_time
 async def test_a_silent_server_sends_no_garbage() -> None:
     faults = [silence(before="session.update"), garbage("opcode", at=5)]
-    async with open_realtime_server(faults=faults) as server, dial(server) as client:
+    async with open_realtime_server(faults=faults) as server, dialled(server) as client:
         await greeted(client)
         await client.update()
         await trio.sleep(10)
@@ -226,7 +238,7 @@ async def test_a_silent_server_sends_no_garbage() -> None:
 @in_virtual_time
 async def test_an_upgrade_can_be_answered_byte_by_byte() -> None:
     async with open_realtime_server(faults=[slow_accept(12, skip=1)]) as server:
-        async with dial(server) as client:
+        async with dialled(server) as client:
             await greeted(client)
             assert trio.current_time() == 0
         async with await server.connect() as stream:
@@ -240,7 +252,7 @@ async def test_an_upgrade_can_be_answered_byte_by_byte() -> None:
             assert trio.current_time() == pytest.approx(12)
             assert b"session.created" in await stream.receive_some()
             assert trio.current_time() == pytest.approx(12)
-        async with dial(server) as client:
+        async with dialled(server) as client:
             begin = trio.current_time()
             await greeted(client)
             assert trio.current_time() == begin
@@ -262,7 +274,10 @@ EXPIRED = "Your session hit the maximum duration of 60 minutes."
 )
 @in_virtual_time
 async def test_a_session_expires_at_a_frame(fault: Any, kinds: list[str]) -> None:
-    async with open_realtime_server(faults=[fault]) as server, dial(server) as client:
+    async with (
+        open_realtime_server(faults=[fault]) as server,
+        dialled(server) as client,
+    ):
         await greeted(client)
         await client.update()
         events = await client.until("error")
@@ -276,21 +291,21 @@ async def test_a_session_expires_at_a_frame(fault: Any, kinds: list[str]) -> Non
 async def test_a_session_expires_at_an_age_the_first_that_reaches_it() -> None:
     faults = [expire(at=30, message="Enough."), expire(at=40, nth=None, connection=2)]
     async with open_realtime_server(faults=faults) as server:
-        async with dial(server) as client:
+        async with dialled(server) as client:
             await greeted(client)
             await trio.sleep(21)
-        async with dial(server) as client:
+        async with dialled(server) as client:
             begin = trio.current_time()
             await greeted(client)
             assert (await client.read())["error"]["code"] == "session_expired"
             assert await closing(client) == (1001, "Enough.")
             assert trio.current_time() - begin == pytest.approx(30)
-        async with dial(server) as client:
+        async with dialled(server) as client:
             begin = trio.current_time()
             await greeted(client)
             assert (await closing(client))[0] == 1001
             assert trio.current_time() - begin == pytest.approx(40)
-        async with dial(server) as client:
+        async with dialled(server) as client:
             await greeted(client)
             await trio.sleep(1001)
             assert client.ws.closed is None
@@ -300,7 +315,10 @@ async def test_a_session_expires_at_an_age_the_first_that_reaches_it() -> None:
 async def test_an_expiry_is_no_error_that_other_faults_wait_for() -> None:
     """Or it would expire for ever."""
     fault = expire(after="error", nth=None)
-    async with open_realtime_server(faults=[fault]) as server, dial(server) as client:
+    async with (
+        open_realtime_server(faults=[fault]) as server,
+        dialled(server) as client,
+    ):
         await greeted(client)
         await client.send("nonsense")
         codes = [(await client.read())["error"]["code"] for _ in range(2)]
@@ -331,7 +349,7 @@ async def test_without_quota_responses_begin_and_fail_from_the_nth_on() -> None:
 
     async with open_realtime_server(brain, faults=[quota(nth=2)]) as server:
         for statuses in (["completed", "failed"], ["failed"]):
-            async with dial(server) as client:
+            async with dialled(server) as client:
                 await greeted(client)
                 responses = [(await asked(client))["response"] for _ in statuses]
                 assert [one["status"] for one in responses] == statuses
@@ -343,7 +361,7 @@ async def test_without_quota_responses_begin_and_fail_from_the_nth_on() -> None:
                         "message": QUOTA,
                     },
                 }
-        async with dial(server) as client:
+        async with dialled(server) as client:
             await greeted(client)
             spoken = server.utterances.say("hello") + quiet(1000)
             for at in range(0, len(spoken), 4800):
@@ -357,7 +375,10 @@ async def test_without_quota_responses_begin_and_fail_from_the_nth_on() -> None:
 @in_virtual_time
 async def test_without_quota_requests_are_refused() -> None:
     fault = quota(on="request", nth=2)
-    async with open_realtime_server(faults=[fault]) as server, dial(server) as client:
+    async with (
+        open_realtime_server(faults=[fault]) as server,
+        dialled(server) as client,
+    ):
         await greeted(client)
         assert (await asked(client))["response"]["status"] == "completed"
         for _ in range(2):
@@ -371,7 +392,7 @@ async def test_without_quota_requests_are_refused() -> None:
 @in_virtual_time
 async def test_one_response_can_fail_and_the_next_is_made() -> None:
     faults = [fail_response(code="rate_limit_exceeded", message="Slow down.", nth=2)]
-    async with open_realtime_server(faults=faults) as server, dial(server) as client:
+    async with open_realtime_server(faults=faults) as server, dialled(server) as client:
         await greeted(client)
         ends = [(await asked(client))["response"] for _ in range(3)]
     assert [end["status"] for end in ends] == ["completed", "failed", "completed"]
@@ -384,7 +405,7 @@ async def test_a_failing_response_is_counted_on_its_connection_only() -> None:
     fault = fail_response(connection=1, nth=None)
     async with open_realtime_server(faults=[fault]) as server:
         for status in ("completed", "failed"):
-            async with dial(server) as client:
+            async with dialled(server) as client:
                 await greeted(client)
                 assert (await asked(client))["response"]["status"] == status
 
@@ -434,7 +455,7 @@ async def test_a_close_comes_in_the_middle_of_a_message() -> None:
     async with open_realtime_server(faults=[fault]) as server:
         received = await raw_frames(server, UPDATE)
         assert received.endswith(b'\x01\x09{"type":"\x88\x02\x03\xf4')
-        async with dial(server) as client:
+        async with dialled(server) as client:
             await greeted(client)
             await client.update()
             assert (await closing(client))[0] == 1012
@@ -449,11 +470,11 @@ async def test_connections_end_at_an_age() -> None:
     ]
     async with open_realtime_server(faults=faults) as server:
         for code, after in ((1011, 2), (1006, 3)):
-            async with dial(server) as client:
+            async with dialled(server) as client:
                 begin = trio.current_time()
                 assert (await closing(client))[0] == code
                 assert trio.current_time() - begin == pytest.approx(after)
-        async with dial(server) as client:
+        async with dialled(server) as client:
             await greeted(client)
             await trio.sleep(3.9)
             await ping(client)
@@ -466,7 +487,7 @@ async def test_connections_end_at_an_age() -> None:
 
 @in_virtual_time
 async def test_a_fault_for_an_age_that_is_past_happens_at_once() -> None:
-    async with open_realtime_server() as server, dial(server) as client:
+    async with open_realtime_server() as server, dialled(server) as client:
         await greeted(client)
         await trio.sleep(100)
         server.inject(close(1011, at=50))
@@ -477,7 +498,10 @@ async def test_a_fault_for_an_age_that_is_past_happens_at_once() -> None:
 @in_virtual_time
 async def test_from_the_nth_request_on_all_are_refused() -> None:
     fault = reject("session.update", nth=2, onwards=True)
-    async with open_realtime_server(faults=[fault]) as server, dial(server) as client:
+    async with (
+        open_realtime_server(faults=[fault]) as server,
+        dialled(server) as client,
+    ):
         await greeted(client)
         for _ in range(4):
             await client.update()
@@ -491,7 +515,7 @@ async def test_jitter_keeps_the_order_and_is_the_same_for_a_seed() -> None:
         network = Network(0.1, jitter=0.3)
         async with (
             open_realtime_server(network=network, seed=seed) as server,
-            dial(server) as client,
+            dialled(server) as client,
         ):
             await greeted(client)
             begin = trio.current_time()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from raw_client import TARGET, UPGRADE, Client, dial
+from by_hand import DOOR, TARGET, UPGRADE, Client, dialled
 from trialogue import ConnectionLost, OpenAIRealtime, open_session
 from trialogue.realtime.connection import Timing
 from trialogue.testing import (
@@ -42,7 +42,7 @@ async def connect(server: RealtimeServer) -> trio.SocketStream:
 
 @asynccontextmanager
 async def greeted(server: RealtimeServer) -> AsyncIterator[Client]:
-    async with dial(server, stream=await connect(server)) as client:
+    async with dialled(server, DOOR, await connect(server)) as client:
         assert (await client.read())["type"] == "session.created"
         yield client
 
@@ -51,7 +51,7 @@ async def test_a_half_open_socket_takes_bytes_and_gives_none() -> None:
     """No end of the stream, no pong, no room once the buffers are full."""
     async with over_tcp(half_open(after="session.updated")) as server:
         stream = await connect(server)
-        async with dial(server, stream=stream) as client:
+        async with dialled(server, DOOR, stream) as client:
             await client.read()
             await client.update()
             await client.until("session.updated")

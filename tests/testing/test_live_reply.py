@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import math
 from typing import Any
 
 import attrs
 import pytest
 
 from by_hand import PLAIN, Talk
-from trialogue.testing import Pace, Say
+from trialogue.testing import Pace, Pause, Say
 from trialogue.testing.live_reply import LiveReply
+from trialogue.testing.machine.agenda import Entry
 
 FAST = attrs.evolve(PLAIN, pace=Pace(think_ms=50, burst=10, rate_limits_ms=None))
 
@@ -92,3 +95,67 @@ def test_what_comes_after_the_end_is_dropped() -> None:
 def test_only_what_a_model_can_do_is_a_part() -> None:
     with pytest.raises(TypeError, match="made of text and of Say, Call"):
         LiveReply().add(7, 0)  # type: ignore[arg-type]
+
+
+def test_a_connection_that_expires_is_done_with_its_replies() -> None:
+    """Whoever makes them is told; what they add is sent behind no close."""
+    over: list[str] = []
+    replies = {
+        name: LiveReply(on_over=lambda name=name: over.append(name))  # type: ignore[misc]
+        for name in ("auto", "none")
+    }
+    talk = Talk(
+        lambda turn: replies["auto" if turn.in_conversation else "none"],
+        settings=attrs.evolve(FAST, max_duration=10),
+    )
+    for conversation in replies:
+        talk.say("response.create", response={"conversation": conversation})
+    assert types(talk.run(20)) == ["error"]
+    assert talk.hangup is not None
+    assert sorted(over) == ["auto", "none"]
+    for reply in replies.values():
+        reply.add("late", talk.now)
+        reply.finish(talk.now)
+    assert talk.run(5) == []
+
+
+def test_a_part_may_be_added_as_soon_as_it_is_wanted() -> None:
+    """Within the very call that asks for it."""
+    words = iter(["One.", "Two."])
+
+    def next_word() -> None:
+        word = next(words, None)
+        if word is None:
+            reply.finish(talk.now)
+        else:
+            reply.add(word, talk.now)
+
+    reply = LiveReply(next_word)
+    talk = Talk(lambda turn: reply, settings=FAST)
+    done = talk.respond()
+    texts = [item["content"][0]["transcript"] for item in done["output"]]
+    assert texts == ["One.", "Two."]
+
+
+def test_a_pause_is_as_long_as_it_was_asked_for_whatever_comes() -> None:
+    reply = LiveReply()
+    reply.add(Pause(math.inf), 0)
+    talk = Talk(lambda turn: reply, settings=FAST)
+    talk.say("response.create")
+    talk.run(1)
+    reply.add("late", talk.now)
+    reply.finish(talk.now)
+    assert talk.run(60) == []
+
+
+def test_a_reply_of_many_parts_leaves_nothing_behind() -> None:
+    """A reply may go on for as long as its connection."""
+    reply = LiveReply()
+    talk = Talk(lambda turn: reply, settings=FAST)
+    talk.say("response.create")
+    talk.run(1)
+    for _ in range(100):
+        reply.add(Say("x", ms=40), talk.now)
+        talk.run(1)
+    gc.collect()
+    assert sum(isinstance(thing, Entry) for thing in gc.get_objects()) < 50

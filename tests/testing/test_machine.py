@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from talking import PLAIN, Event, Talk, error, types
+from by_hand import PLAIN, Event, Talk, refusal, types
 from trialogue._codec import b64encode
 from trialogue.dialects.openai.wire import CLIENT_EVENTS
 from trialogue.testing.machine import Hangup, Pace
@@ -105,7 +105,7 @@ def test_a_spoken_turn_is_committed_under_its_reserved_id_and_answered() -> None
     said = Utterances()
     talk = Talk(lambda turn: f"You said {turn.user_text}", transcriber=said)
     talk.update(audio={"input": {"transcription": {"model": "whisper-1"}}})
-    events = talk.speak(quiet(500) + said.say("good morning", 600) + quiet(400))
+    events = talk.append(quiet(500) + said.say("good morning", 600) + quiet(400))
     events += talk.run()
     assert types(events)[:6] == [
         "input_audio_buffer.speech_started",
@@ -136,7 +136,7 @@ def test_transcripts_of_two_turns_may_come_in_the_wrong_order() -> None:
     talk = Talk(transcriber=said, settings=settings)
     talk.update(audio={"input": {"transcription": {"model": "whisper-1"}}})
     both = quiet(300) + said.say("one") + quiet(400) + said.say("two") + quiet(400)
-    events = talk.speak(both) + talk.run()
+    events = talk.append(both) + talk.run()
     completed = [e for e in events if e["type"].endswith("transcription.completed")]
     assert [event["transcript"] for event in completed] == ["two", "one"]
 
@@ -149,7 +149,7 @@ def test_speech_interrupts_the_reply_and_leaves_what_is_beside_it() -> None:
         "response.create", response={"conversation": "none", "input": []}
     )
     talk.run(1)
-    events = talk.speak(said.say("stop", 200))
+    events = talk.append(said.say("stop", 200))
     kinds = [e["type"] for e in events]
     begun = kinds.index("input_audio_buffer.speech_started")
     assert kinds[begun + 1 : begun + 7] == [
@@ -181,7 +181,7 @@ def test_a_turn_without_interruption_is_skipped_or_waits(
     vad = {"type": "server_vad", "interrupt_response": False}
     talk.update(audio={"input": {"turn_detection": vad}})
     talk.say("response.create")
-    talk.speak(said.say("hello", 300) + quiet(400))
+    talk.append(said.say("hello", 300) + quiet(400))
     talk.run()
     assert [record.status for record in talk.machine.responses] == ["completed"] * count
 
@@ -189,11 +189,11 @@ def test_a_turn_without_interruption_is_skipped_or_waits(
 def test_a_manual_commit_makes_an_item_and_no_response() -> None:
     talk = Talk()
     talk.update(audio={"input": {"turn_detection": None}})
-    assert talk.speak(b"\x11\x22" * 2399) == []
-    refused = error(talk.say("input_audio_buffer.commit"))
+    assert talk.append(b"\x11\x22" * 2399) == []
+    refused = refusal(talk.say("input_audio_buffer.commit"))
     assert refused["code"] == "input_audio_buffer_commit_empty"
     assert "only has 99.96ms" in refused["message"]
-    talk.speak(bytes(4800))
+    talk.append(bytes(4800))
     assert types(talk.say("input_audio_buffer.commit") + talk.run()) == [
         "input_audio_buffer.committed",
         "conversation.item.added",
@@ -205,27 +205,27 @@ def test_a_manual_commit_makes_an_item_and_no_response() -> None:
 def test_a_manual_commit_in_an_open_turn_uses_its_id_and_ends_it() -> None:
     said = Utterances()
     talk = Talk(transcriber=said)
-    [started] = talk.speak(said.say("go", 500))
+    [started] = talk.append(said.say("go", 500))
     committed, *_ = talk.say("input_audio_buffer.commit")
     assert committed["item_id"] == started["item_id"]
-    assert "input_audio_buffer.speech_stopped" not in types(talk.speak(quiet(600)))
+    assert "input_audio_buffer.speech_stopped" not in types(talk.append(quiet(600)))
 
 
 def test_clearing_drops_the_turn_and_not_the_clock() -> None:
     said = Utterances()
     talk = Talk(transcriber=said)
-    talk.speak(said.say("never mind", 500))
+    talk.append(said.say("never mind", 500))
     assert types(talk.say("input_audio_buffer.clear")) == ["input_audio_buffer.cleared"]
-    events = talk.speak(quiet(500) + said.say("again", 500))
+    events = talk.append(quiet(500) + said.say("again", 500))
     assert events[-1]["audio_start_ms"] == 700
 
 
 def test_turning_detection_off_in_mid_turn_keeps_the_buffer() -> None:
     said = Utterances()
     talk = Talk(transcriber=said)
-    talk.speak(said.say("keep me", 500))
+    talk.append(said.say("keep me", 500))
     talk.update(audio={"input": {"turn_detection": None}})
-    talk.speak(quiet(500))
+    talk.append(quiet(500))
     talk.say("input_audio_buffer.commit")
     assert talk.machine.committed[0].text == "keep me"
 
@@ -249,14 +249,14 @@ def test_nobody_speaks_and_the_server_does() -> None:
 def test_cues_give_transcripts_by_position() -> None:
     cues = Cues((Cue(200, 900, "by the clock"),))
     talk = Talk(lambda turn: turn.user_text, transcriber=cues)
-    talk.speak(quiet(200) + Utterances().say("whatever", 700) + quiet(300))
+    talk.append(quiet(200) + Utterances().say("whatever", 700) + quiet(300))
     assert talk.machine.committed[0].text == "by the clock"
 
 
 def test_one_response_at_a_time_and_out_of_band_ones_beside_it() -> None:
     talk = Talk()
     first = talk.say("response.create")[0]["response"]
-    refused = error(talk.say("response.create", event_id="c2"))
+    refused = refusal(talk.say("response.create", event_id="c2"))
     assert refused["code"] == "conversation_already_has_active_response"
     assert refused["event_id"] == "c2"
     assert first["id"] in refused["message"]
@@ -272,7 +272,7 @@ def test_cancelling_closes_what_is_open_and_frees_the_slot() -> None:
     talk = Talk(lambda turn: Say("a b c d e f g h", ms=5000))
     talk.say("response.create")
     talk.run(0.2)
-    refused = error(talk.say("response.cancel", response_id="resp_other"))
+    refused = refusal(talk.say("response.cancel", response_id="resp_other"))
     assert refused["code"] == "response_cancel_not_active"
     events = talk.say("response.cancel")
     assert types(events) == [
@@ -287,7 +287,7 @@ def test_cancelling_closes_what_is_open_and_frees_the_slot() -> None:
     assert response["status_details"]["reason"] == "client_cancelled"
     assert response["output"][0]["status"] == "incomplete"
     assert response["usage"]["output_token_details"]["audio_tokens"] > 0
-    assert error(talk.say("response.cancel"))["code"] == "response_cancel_not_active"
+    assert refusal(talk.say("response.cancel"))["code"] == "response_cancel_not_active"
     assert types(talk.say("response.create")) == ["response.created"]
 
 
@@ -355,7 +355,7 @@ def test_overrides_hold_for_one_response_only() -> None:
     refused = talk.say(
         "response.create", response={"input": [{"type": "item_reference", "id": "no"}]}
     )
-    assert error(refused)["param"] == "response.input[0].id"
+    assert refusal(refused)["param"] == "response.input[0].id"
 
 
 def test_usage_adds_up() -> None:
@@ -389,7 +389,7 @@ def test_items_stand_where_they_were_put() -> None:
     assert talk.text("c", "c", "b")[0]["previous_item_id"] == "b"
     talk.text("d", "d", "")
     assert talk.order() == ["a", "b", "c", "d"]
-    missing = error(talk.text("e", "e", "nobody"))
+    missing = refusal(talk.text("e", "e", "nobody"))
     assert "previous item with id 'nobody' does not exist" in missing["message"]
     assert talk.order() == ["a", "b", "c", "d"]
 
@@ -397,7 +397,7 @@ def test_items_stand_where_they_were_put() -> None:
 def test_an_id_exists_once_unless_the_server_is_an_old_one() -> None:
     talk = Talk()
     talk.text("a", "a")
-    assert error(talk.text("a", "a"))["code"] == "item_create_duplicate_item_id"
+    assert refusal(talk.text("a", "a"))["code"] == "item_create_duplicate_item_id"
     old = Talk(settings=attrs.evolve(PLAIN, duplicate_items="append"))
     old.text("a", "a")
     assert old.text("a", "a")[0]["previous_item_id"] == "a"
@@ -413,7 +413,7 @@ def test_a_deleted_item_is_gone() -> None:
         ("retrieve", "item_retrieve_invalid_item_id"),
     ):
         events = talk.say(f"conversation.item.{kind}", item_id="a")
-        assert error(events)["code"] == code
+        assert refusal(events)["code"] == code
 
 
 def test_deleting_what_is_being_said_silences_its_item_done() -> None:
@@ -434,7 +434,7 @@ def test_truncation_wipes_the_transcript_and_keeps_what_was_heard() -> None:
     where = {"item_id": item_id, "content_index": 0}
     beyond = talk.say("conversation.item.truncate", audio_end_ms=1001, **where)
     text = "Audio content of 1000ms is already shorter than 1001ms"
-    assert error(beyond)["message"] == text
+    assert refusal(beyond)["message"] == text
     [truncated] = talk.say("conversation.item.truncate", audio_end_ms=400, **where)
     assert truncated["audio_end_ms"] == 400
     [held] = talk.machine.conversation
@@ -443,15 +443,15 @@ def test_truncation_wipes_the_transcript_and_keeps_what_was_heard() -> None:
     wrong = talk.say(
         "conversation.item.truncate", item_id="u", content_index=0, audio_end_ms=0
     )
-    assert "Only model output audio" in error(wrong)["message"]
+    assert "Only model output audio" in refusal(wrong)["message"]
 
 
 def test_an_output_needs_its_call() -> None:
     talk = Talk()
     output = {"type": "function_call_output", "call_id": "c", "output": ""}
-    assert error(talk.item(**output))["code"] == "invalid_tool_call_id"
-    talk.item(type="function_call", call_id="c", name="f", arguments="{}")
-    assert types(talk.item(**output) + talk.run()) == [
+    assert refusal(talk.create(**output))["code"] == "invalid_tool_call_id"
+    talk.create(type="function_call", call_id="c", name="f", arguments="{}")
+    assert types(talk.create(**output) + talk.run()) == [
         "conversation.item.added",
         "conversation.item.done",
     ]
@@ -490,7 +490,7 @@ def test_an_output_needs_its_call() -> None:
 )
 def test_items_that_a_client_may_not_create(item: Event, code: str) -> None:
     talk = Talk()
-    assert error(talk.say("conversation.item.create", item=item))["code"] == code
+    assert refusal(talk.say("conversation.item.create", item=item))["code"] == code
     assert talk.order() == []
 
 
@@ -538,7 +538,7 @@ def test_one_bad_key_refuses_the_whole_update(
 ) -> None:
     talk = Talk()
     before = talk.machine.session
-    refused = error(talk.update(**{"instructions": "changed", **patch}))
+    refused = refusal(talk.update(**{"instructions": "changed", **patch}))
     assert (refused["code"], refused["param"]) == (code, param)
     assert talk.machine.session == before
 
@@ -564,11 +564,13 @@ def test_the_voice_is_fixed_once_it_was_heard() -> None:
     talk.update(audio={"output": {"voice": "ash"}})
     talk.say("response.create")
     talk.run()
-    refused = error(talk.update(audio={"output": {"voice": "coral"}}, instructions="x"))
+    refused = refusal(
+        talk.update(audio={"output": {"voice": "coral"}}, instructions="x")
+    )
     assert refused["code"] == "cannot_update_voice"
     assert types(talk.update(audio={"output": {"voice": "ash"}})) == ["session.updated"]
     own = {"audio": {"output": {"voice": "coral"}}}
-    assert error(talk.say("response.create", response=own))["code"] == (
+    assert refusal(talk.say("response.create", response=own))["code"] == (
         "cannot_update_voice"
     )
 
@@ -613,7 +615,7 @@ def test_bad_frames_are_errors_and_the_session_goes_on(
     frame: str, code: str, param: str | None
 ) -> None:
     talk = Talk()
-    refused = error(talk.raw(frame))
+    refused = refusal(talk.raw(frame))
     assert (refused["code"], refused["param"]) == (code, param)
     assert types(talk.update()) == ["session.updated"]
 
@@ -622,13 +624,13 @@ def test_errors_name_the_event_at_fault_unless_told_not_to() -> None:
     for echo, named in ((True, "mine"), (False, None)):
         talk = Talk(settings=attrs.evolve(PLAIN, echo_event_id=echo))
         events = talk.say("conversation.item.delete", item_id="x", event_id="mine")
-        assert error(events)["event_id"] == named
+        assert refusal(events)["event_id"] == named
 
 
 def test_a_session_expires_with_the_text_of_its_error() -> None:
     talk = Talk()
     events = talk.run(3601)
-    refused = error(events)
+    refused = refusal(events)
     assert refused["code"] == "session_expired"
     assert talk.hangup == Hangup(1001, refused["message"])
     assert talk.update() == []

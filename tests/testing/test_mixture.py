@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raw_client import dial
+from by_hand import dialled
 from trialogue.errors import ConfigurationError
 from trialogue.testing import Mixture, in_virtual_time, mixture, open_realtime_server
 from trialogue.testing.faults import Delay, Drop, FaultPlan, Reject
@@ -98,7 +98,10 @@ def test_attempts_to_connect_fail_by_their_number() -> None:
 @in_virtual_time
 async def test_the_server_does_to_its_frames_what_the_mixture_says() -> None:
     mixed = mixture(3, drop=0.3, events=["session.updated"])
-    async with open_realtime_server(faults=[mixed]) as server, dial(server) as client:
+    async with (
+        open_realtime_server(faults=[mixed]) as server,
+        dialled(server) as client,
+    ):
         await client.read()
         for number in range(1, 31):
             await client.update(instructions=str(number))

@@ -6,17 +6,21 @@ import ast
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import trialogue.testing
+from by_hand import Driven, Event
 from published import SERVER_MODELS, strangers
 from trialogue._codec import b64encode
-from trialogue.dialects.openai.wire import SERVER_EVENTS, encode_event
+from trialogue.dialects.openai.wire import SERVER_EVENTS
 from trialogue.testing import Call, Fail, Pace, Pause, Say, Settings, Stop, Utterances
-from trialogue.testing.machine import Hangup, Machine
+from trialogue.testing.machine import Machine, Output
 from trialogue.testing.speech import quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ODDITIES = {"response.mood.updated"}
 """What `Settings.oddities` sends on purpose."""
@@ -36,54 +40,35 @@ USER = {"type": "message", "role": "user"}
 TOOL = {"type": "function", "name": "look", "parameters": {"type": "object"}}
 
 
-class Client:
+class Client(Driven):
     """One connection by hand; whatever is read on it is held against the types."""
 
     def __init__(self, brain: Any = "Hello.", **settings: Any) -> None:
         self.utterances = Utterances()
-        self.now = 0.0
-        self.types: list[str] = []
-        self.events: list[dict[str, Any]] = []
-        self.hangup: Hangup | None = None
         says: Any = brain if callable(brain) else lambda turn: brain
-        self.machine = Machine(
-            says,
-            self.utterances,
-            Settings(**settings),
-        )
-        self._read(self.machine.open(0.0, model="gpt-realtime-2", key="key"))
+        machine = Machine(says, self.utterances, Settings(**settings))
+        super().__init__(machine, model="gpt-realtime-2")
 
-    def _read(self, outputs: Any) -> None:
-        for output in outputs:
-            if isinstance(output, Hangup):
-                self.hangup = output
-                continue
-            text = encode_event(output)
-            event = json.loads(text)
-            self.types.append(event["type"])
-            self.events.append(event)
+    @property
+    def types(self) -> list[str]:
+        return [event["type"] for event in self.seen]
+
+    def read(self, outputs: Sequence[Output]) -> list[Event]:
+        events = super().read(outputs)
+        for event in events:
             if event["type"] not in ODDITIES:
+                text = json.dumps(event)
                 model = SERVER_MODELS[event["type"]]
                 model = model.model_validate_json(text, strict=True)
                 assert not {*strangers(model)} - UNPUBLISHED, text
+        return events
 
-    def say(self, kind: str, **fields: Any) -> None:
-        text = json.dumps({"type": kind, "event_id": "mine", **fields})
-        self._read(self.machine.receive(text, self.now))
-
-    def wait(self, seconds: float = 60.0) -> None:
-        end = self.now + seconds
-        while self.machine.deadline() <= end:
-            self.now = self.machine.deadline()
-            self._read(self.machine.tick(self.now))
-        self.now = end
+    def say(self, kind: str, **fields: Any) -> list[Event]:
+        return super().say(kind, event_id="mine", **fields)
 
     def speak(self, text: str, silence_ms: int = 800) -> None:
         pcm = quiet(100) + self.utterances.say(text) + quiet(silence_ms)
-        for at in range(0, len(pcm), 4800):
-            audio = b64encode(pcm[at : at + 4800])
-            self.say("input_audio_buffer.append", audio=audio)
-            self.wait(0.1)
+        self.append(pcm, 4800)
 
     def update(self, **session: Any) -> None:
         self.say("session.update", session={"type": "realtime", **session})
@@ -92,7 +77,7 @@ class Client:
         self.say("response.create", response=response)
 
     def of(self, kind: str) -> list[dict[str, Any]]:
-        return [event for event in self.events if event["type"] == kind]
+        return [event for event in self.seen if event["type"] == kind]
 
 
 def spoken_turns() -> Client:
@@ -104,9 +89,9 @@ def spoken_turns() -> Client:
         audio={"input": {"turn_detection": vad, "transcription": transcription}}
     )
     client.speak("Tell me a story.")
-    client.wait(0.3)
+    client.run(0.3)
     client.speak("Stop it.")
-    client.wait(40)
+    client.run(40)
     assert client.of("response.done")[0]["response"]["status"] == "cancelled"
     return client
 
@@ -122,7 +107,7 @@ def transcribed_turns() -> Client:
     ):
         client.update(audio={"input": {"transcription": {"model": model}}})
         client.speak(text)
-        client.wait()
+        client.run()
     name = "conversation.item.input_audio_transcription"
     assert len(client.of(f"{name}.completed")) == 2
     assert len(client.of(f"{name}.failed")) == 1
@@ -144,7 +129,7 @@ def manual_turns() -> Client:
     client.say("input_audio_buffer.append", audio=b64encode(bytes(8000)))
     client.say("input_audio_buffer.commit")
     client.respond()
-    client.wait()
+    client.run()
     client.say("input_audio_buffer.append", audio=b64encode(bytes(8000)))
     client.say("input_audio_buffer.clear")
     client.say("input_audio_buffer.commit")
@@ -211,7 +196,7 @@ def tools_and_text() -> Client:
     client.say("conversation.item.create", item={**USER, "content": content})
     client.respond(metadata={"mine": "1"}, output_modalities=["text"])
     client.respond(conversation="none", input=[], metadata={"side": "1"})
-    client.wait()
+    client.run()
     call = client.of("response.function_call_arguments.done")[0]
     output = {"type": "function_call_output", "call_id": call["call_id"], "output": ""}
     client.say("conversation.item.create", item=output)
@@ -220,7 +205,7 @@ def tools_and_text() -> Client:
         max_output_tokens=500,
         audio={"output": {"voice": "cedar", "format": {"type": "audio/pcma"}}},
     )
-    client.wait()
+    client.run()
     assert len(client.of("response.done")) == 3
     return client
 
@@ -229,7 +214,7 @@ def edits_and_errors() -> Client:
     """Items retrieved, truncated, deleted; and all that is refused."""
     client = Client(Say("Some words to cut."))
     client.respond()
-    client.wait()
+    client.run()
     spoken = client.of("response.output_item.done")[0]["item"]["id"]
     client.say("conversation.item.retrieve", item_id=spoken)
     for end in (100, 99_999_999):
@@ -250,8 +235,8 @@ def edits_and_errors() -> Client:
     client.update(audio={"output": {"speed": 9}})
     client.say("output_audio_buffer.clear")
     client.say("no.such.event")
-    client._read(client.machine.receive("{", client.now))
-    client._read(client.machine.receive_binary(client.now))
+    client.read(client.machine.receive("{", client.now))
+    client.read(client.machine.receive_binary(client.now))
     assert len(client.of("error")) >= 12
     return client
 
@@ -265,9 +250,9 @@ def endings() -> Client:
     for _ in ends:
         client.respond()
         client.respond()  # one at a time
-        client.wait(2)
+        client.run(2)
         client.say("response.cancel")
-        client.wait(30)
+        client.run(30)
     statuses = [event["response"]["status"] for event in client.of("response.done")]
     assert statuses == ["cancelled", "failed", "incomplete", "incomplete"]
     return client
@@ -276,7 +261,7 @@ def endings() -> Client:
 def expiry() -> Client:
     """The session gets too old."""
     client = Client(max_duration=10.0)
-    client.wait(11)
+    client.run(11)
     assert client.hangup is not None
     return client
 

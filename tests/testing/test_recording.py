@@ -17,6 +17,7 @@ from stage import until
 from trialogue import ConfigurationError, open_session
 from trialogue.realtime.redaction import without_secrets
 from trialogue.testing import (
+    LogEntry,
     RealtimeServer,
     RecordingError,
     Say,
@@ -28,6 +29,7 @@ from trialogue.testing import (
     record,
 )
 from trialogue.testing.serve import log_to
+from trialogue.testing.wire_file import frame_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -323,3 +325,13 @@ def test_what_is_no_recording_says_where(
     assert wrong.value.line == line
     assert wrong.value.path == path
     assert why in str(wrong.value)
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85"])
+def test_a_recording_may_hold_any_text(tmp_path: Path, mark: str) -> None:
+    """Some characters end a line in print, and none in a file of JSON lines."""
+    path = tmp_path / "talk.jsonl"
+    event = {"type": "error", "error": {"message": f"one{mark}two"}}
+    path.write_text(frame_line(0, LogEntry(0.0, "out", event)), encoding="utf-8")
+    [connection] = load_recording(path).connections
+    assert [entry.event for entry in connection.entries] == [event]

@@ -9,6 +9,7 @@ import pytest
 import trio
 import trio.testing
 
+from by_hand import dialled
 from stage import KELLY, SUNNY, Greeter, Line, until
 from trialogue import (
     Agent,
@@ -430,6 +431,28 @@ async def test_faults_can_be_added_to_a_replay(short: Path) -> None:
     """What the client does then was never recorded: it is a mismatch."""
     with pytest.raises(ReplayMismatch, match="one connection more"):
         await ask_all(short, "One?", fault=cut(before="response.create"))
+
+
+@in_virtual_time
+async def test_a_binary_frame_is_a_mismatch(short: Path) -> None:
+    """It is none of the protocol, and no recording has one."""
+
+    async def send(server: RealtimeServer) -> None:
+        async with dialled(server) as client:
+            await client.read()
+            await client.ws.send_message(b"sound")
+            await until(lambda: server.mismatch is not None)  # type: ignore[attr-defined]
+
+    with pytest.raises(ReplayMismatch, match="a binary frame") as wrong:
+        async with replay(short) as server:
+            await send(server)
+    assert wrong.value.frame == 0
+    async with replay(short, mode="lenient") as server:
+        async with dialled(server) as client:
+            await client.read()
+            await client.ws.send_message(b"sound")
+            await trio.sleep(1)
+        assert not WireTrace(server).received("error")
 
 
 async def test_it_is_served_over_tcp_too(short: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raw_client import dial
+from by_hand import dialled
 from trialogue.errors import ConfigurationError
 from trialogue.testing import (
     Network,
@@ -143,7 +143,7 @@ def test_file_says_what_the_functions_say(tmp_path: Path) -> None:
 async def test_server_does_what_a_file_says(tmp_path: Path) -> None:
     text = '[[faults]]\ndo = "expire"\nat = 30\n[network]\none_way = 0.5\n'
     options = load_scenario(written(tmp_path, text)).options()
-    async with open_realtime_server(**options) as server, dial(server) as client:
+    async with open_realtime_server(**options) as server, dialled(server) as client:
         await client.read()
         error = (await client.read())["error"]
         assert error["code"] == "session_expired"

@@ -18,7 +18,7 @@ import trio
 import trustme
 from trio_websocket import ConnectionClosed, wrap_client_stream
 
-from raw_client import TARGET, UPGRADE, dial
+from by_hand import DOOR, TARGET, UPGRADE, dialled
 from trialogue.errors import ConfigurationError
 from trialogue.testing import RealtimeServer, Say, Turn, Utterances
 from trialogue.testing.serve import load_script, main, serve
@@ -220,7 +220,7 @@ def test_the_program_does_what_a_scenario_says(tmp_path: Path) -> None:
 
     async def talk(port: int) -> tuple[list[str], str, Any]:
         stream = await trio.open_tcp_stream("127.0.0.1", port)
-        async with dial(None, stream=stream) as client:
+        async with dialled(None, DOOR, stream) as client:
             created = await client.read()
             await client.update()
             await client.send("input_audio_buffer.clear")
@@ -243,7 +243,7 @@ def test_the_program_does_what_a_scenario_says(tmp_path: Path) -> None:
 def test_a_signal_closes_live_connections_with_1001() -> None:
     async def talk(process: subprocess.Popen[str], port: int) -> Any:
         stream = await trio.open_tcp_stream("127.0.0.1", port)
-        async with dial(None, stream=stream) as client:
+        async with dialled(None, DOOR, stream) as client:
             await client.read()
             process.send_signal(signal.SIGTERM)
             with pytest.raises(ConnectionClosed) as closed:
@@ -331,7 +331,7 @@ def test_the_program_serves_tls(
         stream = await trio.open_ssl_over_tcp_stream(
             "127.0.0.1", port, ssl_context=context, https_compatible=True
         )
-        async with dial(None, stream=stream) as client:
+        async with dialled(None, DOOR, stream) as client:
             return str((await client.read())["type"])
 
     with program(*certificate(authority, tmp_path, together=together)) as served:

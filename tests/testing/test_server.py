@@ -9,7 +9,7 @@ import trio
 import trio.testing
 from trio_websocket import ConnectionClosed, ConnectionRejected, wrap_client_stream
 
-from raw_client import KEY, TARGET, UPGRADE, Client, dial
+from by_hand import DOOR, KEY, TARGET, UPGRADE, Client, dialled
 from trialogue._codec import b64decode, b64encode
 from trialogue.errors import ConfigurationError
 from trialogue.testing import (
@@ -45,7 +45,7 @@ async def test_a_typed_message_is_answered_in_speech(
     """Item, response, deltas, done: and the audio says under what it was made."""
     async with (
         open_realtime_server(lambda turn: Say("Hi there.", ms=500)) as server,
-        dial(server) as client,
+        dialled(server) as client,
     ):
         assert (await client.read())["type"] == "session.created"
         await client.update(instructions="You are Kelly.")
@@ -77,7 +77,7 @@ async def test_connecting_costs_three_round_trips_and_an_answer_one(tcp: bool) -
             stream: trio.abc.Stream = await trio.open_tcp_stream("127.0.0.1", port)
         else:
             stream = await server.connect()
-        async with dial(server, stream=stream) as client:
+        async with dialled(server, DOOR, stream) as client:
             await client.read()
             connected = trio.current_time()
             await client.update(instructions="x")
@@ -92,7 +92,7 @@ async def test_distance_in_virtual_time_is_exact(
 ) -> None:
     async with open_realtime_server(network=Network(one_way=0.5)) as server:
         begin = trio.current_time()
-        async with dial(server) as client:
+        async with dialled(server) as client:
             await client.read()
             assert trio.current_time() - begin == pytest.approx(3.0)
             await client.update()
@@ -145,16 +145,16 @@ async def test_upgrades_and_connects_can_be_refused(
         with pytest.raises(OSError, match="refuses"):
             await server.connect()
         with pytest.RaisesGroup(ConnectionRejected) as rejected:
-            async with dial(server):
+            async with dialled(server):
                 pass
         [refusal] = rejected.value.exceptions
         assert isinstance(refusal, ConnectionRejected)
         assert refusal.status_code == 429
         with trio.move_on_after(30) as patience:
-            async with dial(server):
+            async with dialled(server):
                 pass
         assert patience.cancelled_caught
-        async with dial(server) as client:
+        async with dialled(server) as client:
             assert (await client.read())["type"] == "session.created"
 
 
@@ -173,7 +173,7 @@ async def test_an_answer_can_be_lost_late_doubled_or_out_of_order(
         duplicate("session.updated", nth=3),
         hold("session.updated", nth=4),
     ]
-    async with open_realtime_server(faults=faults) as server, dial(server) as client:
+    async with open_realtime_server(faults=faults) as server, dialled(server) as client:
         await client.read()
         for number in range(1, 6):
             await client.update(instructions=str(number))
@@ -191,7 +191,7 @@ async def test_a_request_can_be_lost_or_refused_without_its_id(
         reject("session.update", code="unknown_parameter", null_id=True, nth=2),
         reject("session.update", code="server_error", nth=3),
     ]
-    async with open_realtime_server(faults=faults) as server, dial(server) as client:
+    async with open_realtime_server(faults=faults) as server, dialled(server) as client:
         await client.read()
         for number in range(1, 4):
             await client.send(
@@ -224,7 +224,7 @@ async def test_a_connection_can_end_at_any_frame(
 ) -> None:
     """A cut connection is read as code 1006, a closed one with its code."""
     async with open_realtime_server(faults=[fault]) as server:
-        async with dial(server) as client:
+        async with dialled(server) as client:
             await client.read()
             await client.update()
             with pytest.raises(ConnectionClosed) as closed:
@@ -232,7 +232,7 @@ async def test_a_connection_can_end_at_any_frame(
             assert closed.value.reason is not None
             assert closed.value.reason.code == code
             assert server.connections[0].close_code == code
-        async with dial(server) as client:
+        async with dialled(server) as client:
             assert (await client.read())["type"] == "session.created"
     assert server.connections[1].conversation.items == []
 
@@ -243,7 +243,7 @@ async def test_a_silent_server_reads_on_and_says_nothing(
     async with open_realtime_server(
         faults=[silence(before="session.update")]
     ) as server:
-        async with dial(server) as client:
+        async with dialled(server) as client:
             await client.read()
             await client.update(instructions="heard")
             with trio.move_on_after(30) as patience:
@@ -257,7 +257,10 @@ async def test_a_stalled_server_reads_nothing(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     fault = stall(after="session.update", seconds=7)
-    async with open_realtime_server(faults=[fault]) as server, dial(server) as client:
+    async with (
+        open_realtime_server(faults=[fault]) as server,
+        dialled(server) as client,
+    ):
         await client.read()
         await client.update()
         await client.until("session.updated")
@@ -273,7 +276,7 @@ async def test_a_spoken_turn_calls_a_tool_and_its_output_is_answered(
     tool = {"type": "function", "name": "look"}
     async with open_realtime_server(ECHO) as server:
         spoken = quiet(400) + server.utterances.say("please look") + quiet(600)
-        async with dial(server) as client:
+        async with dialled(server) as client:
             await client.read()
             await client.update(tools=[tool])
             for start in range(0, len(spoken), 4800):
@@ -302,7 +305,7 @@ async def test_the_server_pings_every_twenty_seconds(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_realtime_server() as server:
-        async with dial(server) as client:
+        async with dialled(server) as client:
             await client.read()
             await trio.sleep(65)
             assert server.connections[0].pongs == 3
@@ -396,7 +399,7 @@ async def test_a_latency_that_is_no_number_is_refused(
 async def test_binary_frames_are_refused_and_the_session_goes_on(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with open_realtime_server() as server, dial(server) as client:
+    async with open_realtime_server() as server, dialled(server) as client:
         await client.read()
         await client.ws.send_message(b"\0\1")
         assert (await client.read())["error"]["code"] == "invalid_event"
@@ -412,7 +415,7 @@ async def test_requests_can_be_late_doubled_or_out_of_order(
         duplicate("session.update", nth=2),
         hold("session.update", nth=3),
     ]
-    async with open_realtime_server(faults=faults) as server, dial(server) as client:
+    async with open_realtime_server(faults=faults) as server, dialled(server) as client:
         await client.read()
         for number in range(1, 5):
             await client.update(instructions=str(number))
@@ -433,7 +436,7 @@ async def test_faults_can_be_planned_for_one_connection_and_one_content(
     )
     async with server.serving():
         for expected in ("ab", "a"):
-            async with dial(server) as client:
+            async with dialled(server) as client:
                 await client.read()
                 for letter in "ab":
                     await client.update(instructions=letter)
@@ -450,7 +453,10 @@ async def test_silence_can_take_the_pongs_along(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     fault = silence(after="session.updated", pongs=False)
-    async with open_realtime_server(faults=[fault]) as server, dial(server) as client:
+    async with (
+        open_realtime_server(faults=[fault]) as server,
+        dialled(server) as client,
+    ):
         await client.read()
         await client.update()
         await client.until("session.updated")
@@ -487,3 +493,24 @@ async def test_misuse_is_named() -> None:
                 pass
     with pytest.raises(ConfigurationError, match="exactly one"):
         cut()
+
+
+async def test_the_log_has_no_sound_whatever_it_came_in() -> None:
+    """Nor is anything else left out that goes by the same name."""
+    sound = b64encode(bytes(4800))
+    part = {"type": "input_audio", "audio": sound}
+    item = {"id": "a", "type": "message", "role": "user", "content": [part]}
+    own = {"conversation": "none", "input": [item], "metadata": {"audio": "loud"}}
+    async with open_realtime_server() as server, dialled(server) as client:
+        await client.send("conversation.item.create", item=item)
+        await client.send("conversation.item.retrieve", item_id="a")
+        await client.send("response.create", response=own)
+        await client.until("response.done")
+        log = server.connections[0]
+    for kind in ("conversation.item.create", "conversation.item.retrieved"):
+        [entry] = log.find(kind)
+        assert entry.event["item"]["content"][0]["audio"] == "<4800 bytes>"
+    [asked] = log.find("response.create")
+    response = asked.event["response"]
+    assert response["input"][0]["content"][0]["audio"] == "<4800 bytes>"
+    assert response["metadata"] == {"audio": "loud"}

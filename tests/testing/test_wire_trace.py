@@ -7,15 +7,18 @@ from typing import Any
 import pytest
 import trio
 
+from by_hand import dialled
 from stage import realtime_stage
 from trialogue.testing import (
     Fail,
     LogEntry,
     RecordedConnection,
     Say,
+    Settings,
     WireTrace,
     in_virtual_time,
     lose,
+    open_realtime_server,
     reject,
     swallow,
 )
@@ -184,3 +187,38 @@ def test_only_the_end_of_a_long_trace_is_shown() -> None:
 def test_no_key_is_shown() -> None:
     key = "sk-sentinel0123456789abcdef"
     assert key not in str(trace_of(("in", "session.update", {"session": key})))
+
+
+@in_virtual_time
+async def test_a_server_of_the_beta_can_be_asked_as_well() -> None:
+    """Its items are `created`, and its sound has another name."""
+    settings = Settings(dialect="beta", oddities=False)
+    async with open_realtime_server(settings=settings) as server:
+        trace = WireTrace(server)
+        async with dialled(server) as client:
+            content = [{"type": "input_text", "text": "Hi."}]
+            item = {"id": "a", "type": "message", "role": "user", "content": content}
+            await client.send("conversation.item.create", item=item)
+            await client.send("response.create")
+            await client.until("response.done")
+        trace.assert_acknowledged()
+        assert trace.received("response.audio.delta")
+        assert "response.audio.delta" not in str(trace)
+
+
+def test_an_answer_is_found_where_nobody_named_the_item() -> None:
+    """Clients need not make ids up, and xAI does not say which item is deleted."""
+    typed = {"type": "message", "role": "user"}
+    spoken = {"type": "message", "role": "assistant"}
+    create = ("in", "conversation.item.create", {"item": typed})
+    said = ("out", "conversation.item.added", {"item": {**spoken, "id": "s1"}})
+    added = ("out", "conversation.item.added", {"item": {**typed, "id": "s2"}})
+    trace_of(create, said, added).assert_acknowledged()
+    for frames in ((create, said), (create, create, said, added)):
+        with pytest.raises(AssertionError, match=r"create has no conversation"):
+            trace_of(*frames).assert_acknowledged()
+    delete = ("in", "conversation.item.delete", {"item_id": "a"})
+    deleted = ("out", "conversation.item.deleted", {"item_id": ""})
+    trace_of(delete, deleted).assert_acknowledged()
+    with pytest.raises(AssertionError, match=r"delete has no conversation"):
+        trace_of(delete, delete, deleted).assert_acknowledged()

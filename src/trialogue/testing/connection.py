@@ -10,11 +10,24 @@ import attrs
 
 from trialogue.testing.faults import Direction
 from trialogue.testing.machine import Committed, Machine, ResponseRecord
+from trialogue.testing.machine.eliding import without_sound
 
 if TYPE_CHECKING:
     from trialogue.testing.machine.conversation import Conversation
 
 __all__ = ["Connection", "LogEntry", "elided"]
+
+_SOUNDING: Final = frozenset(
+    {
+        "conversation.item.create",
+        "conversation.item.retrieved",
+        "input_audio_buffer.append",
+        "response.audio.delta",
+        "response.create",
+        "response.output_audio.delta",
+    }
+)
+"""The events that may hold audio; the others are not searched for any."""
 
 
 @attrs.frozen
@@ -50,19 +63,9 @@ class LogEntry:
         }
 
 
-_AUDIO: Final = {
-    "input_audio_buffer.append": "audio",
-    "response.output_audio.delta": "delta",
-    "response.audio.delta": "delta",
-}
-
-
 def elided(event: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the event with audio replaced by its length."""
-    key = _AUDIO.get(str(event.get("type")))
-    if key is None or not isinstance(event.get(key), str):
-        return event
-    return {**event, key: f"<{len(event[key]) * 3 // 4} bytes>"}
+    return without_sound(event) if str(event.get("type")) in _SOUNDING else event
 
 
 @attrs.define(eq=False, repr=False)

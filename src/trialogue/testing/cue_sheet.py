@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from trialogue.dialects.openai.wire.items import InputAudio, Message
 from trialogue.errors import ConfigurationError
 from trialogue.testing.speech import Cue, Cues
 from trialogue.testing.vad import (
@@ -136,9 +135,8 @@ def _middle(cue: Cue) -> float:
 
 def _cue_of(turn: Turn, cues: list[Cue]) -> Cue | None:
     """Return the last cue in the user's speech that this response is to answer."""
-    last = turn.items[-1] if turn.in_conversation and turn.items else None
-    spoken = isinstance(last, Message) and any(
-        isinstance(part, InputAudio) for part in last.content
-    )
-    heard = [cue for cue in cues if _middle(cue) < turn.heard_ms]
-    return heard[-1] if spoken and heard else None
+    if turn.spoken_ms is None or not turn.in_conversation:
+        return None
+    start, end = turn.spoken_ms
+    heard = [cue for cue in cues if start <= _middle(cue) < end]
+    return heard[-1] if heard else None

@@ -26,7 +26,8 @@ class LiveReply:
 
     Attributes:
         on_want: called when the response has made all that came, and wants more.
-        on_over: called once, when the response is over: completed, cancelled or failed.
+        on_over: called once, when the response is over: completed, cancelled or failed,
+            or left where it is by the end of its connection.
         over: the response is over; what comes now is dropped.
     """
 
@@ -72,8 +73,9 @@ class LiveReply:
     def __iter__(self) -> Iterator[Part | None]:
         """Yield the parts; None where the next is still to come."""
         while self._parts or not self._finished:
+            if not self._parts:
+                self.on_want()  # which may add some at once
             if self._parts:
                 yield self._parts.popleft()
-            else:
-                self.on_want()
+            elif not self._finished:
                 yield None

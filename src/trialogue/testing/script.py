@@ -133,8 +133,8 @@ class Turn:
             it, a server alone does not), else None.
         in_conversation: False for an out-of-band response.
         response_id: what the response will be called.
-        heard_ms: where the last of the user's turns that were committed ends, in ms of
-            the connection's audio.
+        spoken_ms: where the last item begins and ends in the connection's audio, in ms,
+            if it is a turn that the user spoke there, else None.
     """
 
     items: tuple[Item, ...] = ()
@@ -152,7 +152,7 @@ class Turn:
     agent: str | None = None
     in_conversation: bool = True
     response_id: str = ""
-    heard_ms: int = 0
+    spoken_ms: tuple[int, int] | None = None
 
 
 Brain: TypeAlias = Callable[[Turn], Reply | AsyncReply]

@@ -14,7 +14,6 @@ from itertools import chain
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
-import attrs
 import trio
 import trio.testing
 
@@ -430,7 +429,7 @@ class RealtimeServer:
         return Machine(
             composer,
             FirstOf(known if self._sheet is None else (self._sheet, *known)),
-            attrs.evolve(self.settings, dialect=speaks),
+            self.settings.on_surface(speaks),
             index=index,
             seed=self._seed,
             next_mark=lambda: next(self._marks),

@@ -99,7 +99,8 @@ def load_recording(path: str | Path) -> WireRecording:
     path = Path(path)
     entries: dict[int, list[LogEntry]] = {}
     ends: dict[int, RecordedEnd] = {}
-    lines = path.read_text(encoding="utf-8").splitlines()
+    with path.open(encoding="utf-8") as file:
+        lines = file.readlines()  # str.splitlines would end them within texts too
     for number, line in enumerate(lines, 1):
         try:
             connection, read = _read(loads(line))

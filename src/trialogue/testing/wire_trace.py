@@ -19,21 +19,27 @@ if TYPE_CHECKING:
 __all__ = ["WireTrace", "is_within"]
 
 _WITHHELD: Final = frozenset({"drop", "unsent", "reject"})
-_SOUND: Final = ("input_audio_buffer.append", "response.output_audio.delta")
+_SOUND: Final = (
+    "input_audio_buffer.append",
+    "response.output_audio.delta",
+    "response.audio.delta",
+)
 _WIDTH: Final = 120
 _SHOWN: Final = 60
 
-_BY_ITEM: Final = {
+_ANSWERS: Final = {
     "conversation.item.create": "conversation.item.added",
     "conversation.item.delete": "conversation.item.deleted",
     "conversation.item.truncate": "conversation.item.truncated",
-}
-_BY_ORDER: Final = {
     "session.update": "session.updated",
     "response.create": "response.created",
     "input_audio_buffer.commit": "input_audio_buffer.committed",
     "input_audio_buffer.clear": "input_audio_buffer.cleared",
 }
+
+
+_BETA: Final = {"conversation.item.added": "conversation.item.created"}
+"""What an answer was called in the beta."""
 
 
 class Traced(Protocol):
@@ -202,34 +208,43 @@ class WireTrace:
         """Demand that each such request got its answer; of all types, if none is named.
 
         Items are found by their ids; updates, replies, commits and clears are answered
-        in their order, so that of these the number counts. An answer is looked for on
-        the connection of its request.
+        in their order, so that of these the number counts, and so it does of items
+        that have no id. An answer is looked for on the connection of its request.
 
         Raises:
             AssertionError: one got none.
         """
         __tracebackhide__ = True
-        known = {**_BY_ITEM, **_BY_ORDER}
-        for kind in types or known:
-            if kind not in known:
-                msg = f"{kind} has no answer of its own; those that have are {[*known]}"
+        for kind in types or _ANSWERS:
+            if kind not in _ANSWERS:
+                those = [*_ANSWERS]
+                msg = f"{kind} has no answer of its own; those that have are {those}"
                 raise ValueError(msg)
-            missing = self._unanswered(kind, known[kind])
+            missing = self._unanswered(kind, _ANSWERS[kind])
             if missing:
-                self._fail(f"{kind} has no {known[kind]}: {_line(missing[0])}")
+                self._fail(f"{kind} has no {_ANSWERS[kind]}: {_line(missing[0])}")
 
     def _unanswered(self, kind: str, answer: str) -> list[LogEntry]:
         every = self._numbered()
         asked = [(n, e) for n, e in every if e.direction == "in" and e.type == kind]
-        told = [(n, e) for n, e in every if e.type == answer and not _withheld(e)]
-        if kind in _BY_ITEM:
-            answered = {(n, _item_of(e)) for n, e in told}
-            return [e for n, e in asked if (n, _item_of(e)) not in answered]
-        left = Counter(n for n, _ in told)
+        names = (answer, _BETA.get(answer))
+        told = [(n, e) for n, e in every if e.type in names and not _withheld(e)]
+        named = {(n, _item_of(e)) for n, e in asked}
+        found = {(n, _item_of(e)) for n, e in told}
+        # Where one of the two names no item, like answers like, and each but one.
+        left = Counter(
+            (n, _like(e) if _item_of(e) else None)
+            for n, e in told
+            if not _item_of(e) or (n, _item_of(e)) not in named
+        )
         missing = []
         for number, entry in asked:
-            left[number] -= 1
-            if left[number] < 0:
+            item_id = _item_of(entry)
+            if item_id and (number, item_id) in found:
+                continue
+            like = number, None if item_id else _like(entry)
+            left[like] -= 1
+            if left[like] < 0:
                 missing.append(entry)
         return missing
 
@@ -256,6 +271,12 @@ def _withheld(entry: LogEntry) -> bool:
 def _item_of(entry: LogEntry) -> Any:
     item = entry.event.get("item")
     return item.get("id") if isinstance(item, Mapping) else entry.event.get("item_id")
+
+
+def _like(entry: LogEntry) -> Any:
+    """What an item is, if there is one, whatever it is called."""
+    item = entry.event.get("item")
+    return (item.get("type"), item.get("role")) if isinstance(item, Mapping) else None
 
 
 def _times(count: int) -> str:

@@ -13,7 +13,6 @@ from dialect_line import (
     BETA_SESSION,
     TOOL,
     VAD,
-    Event,
     Line,
     beta_conversation,
     xai_conversation,
@@ -21,6 +20,8 @@ from dialect_line import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from by_hand import Event
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),

@@ -12,16 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from by_hand import Event, types
 from dialect_line import (
     BETA_SESSION,
     REAL_TIME,
     TOOL,
     VAD,
     WRITTEN,
-    Event,
     Line,
     beta_conversation,
-    kinds,
     xai_conversation,
 )
 from published import BETA_CLIENT_MODELS, BETA_SERVER_MODELS, SERVER_MODELS, strangers
@@ -46,7 +45,7 @@ FULL_VAD = {
 def error(events: list[Event] | Event) -> Event:
     """Return the error that is the only answer."""
     answers = [events] if isinstance(events, dict) else events
-    assert kinds(answers) == ["error"]
+    assert types(answers) == ["error"]
     found: Event = answers[0]["error"]
     return found
 
@@ -89,7 +88,7 @@ def test_rule_65_conversation_created_follows_session_created() -> None:
     """Beta dialect: `conversation.created`."""
     line = Line("beta")
     created, conversation = line.seen
-    assert kinds(line.seen) == ["session.created", "conversation.created"]
+    assert types(line.seen) == ["session.created", "conversation.created"]
     assert created["event_id"] != conversation["event_id"]
     assert conversation["conversation"]["object"] == "realtime.conversation"
     response = line.respond()[0]["response"]
@@ -165,7 +164,7 @@ def test_rule_65_turn_detection_is_switched_off(off: Any) -> None:
     line.update(turn_detection=VAD)
     assert line.update(turn_detection=off)["session"]["turn_detection"] is None
     assert line.speak("Hello?") == []
-    assert "input_audio_buffer.committed" in kinds(
+    assert "input_audio_buffer.committed" in types(
         line.say("input_audio_buffer.commit")
     )
 
@@ -328,7 +327,7 @@ def test_rule_65_response_climbs_the_ladder_under_the_old_names() -> None:
     line = Line("beta")
     line.user("What time is it?")
     events = line.respond()
-    assert kinds(events) == BETA_LADDER
+    assert types(events) == BETA_LADDER
     done = next(one for one in events if one["type"].endswith("arguments.done"))
     assert json.loads(done["arguments"]) == {"city": "Lima"}
     assert "name" not in done
@@ -347,7 +346,7 @@ def test_rule_65_text_reply_has_the_old_names() -> None:
     """Beta dialect: names of `response.text.*`, and content of the type `text`."""
     line = Line("beta")
     events = line.respond(modalities=["text"])
-    assert [kind for kind in kinds(events) if kind.startswith("response.text")] == [
+    assert [kind for kind in types(events) if kind.startswith("response.text")] == [
         "response.text.delta",
         "response.text.done",
     ]
@@ -505,16 +504,16 @@ def test_rule_65_conversation_has_no_name_of_today() -> None:
     line = beta_conversation()
     new_events = set(SERVER_MODELS) - set(BETA_SERVER_MODELS)
     assert {"conversation.item.added", "response.output_audio.delta"} < new_events
-    types = {name for event in line.seen for name in types_in(event)}
-    assert not types & {*new_events, "output_text", "output_audio", "realtime"}
-    assert not {name for name in types if name.startswith("audio/")}
+    names = {name for event in line.seen for name in types_in(event)}
+    assert not names & {*new_events, "output_text", "output_audio", "realtime"}
+    assert not {name for name in names if name.startswith("audio/")}
     keys = {name for event in line.seen for name in keys_in(event)}
     new_keys = {"output_modalities", "idle_timeout_ms", "truncation", "image_tokens"}
     assert not keys & {*new_keys, "rate", "reasoning", "include"}
     # And each old one was there.
-    assert {"text", "audio", "input_audio", "server_vad"} < types
+    assert {"text", "audio", "input_audio", "server_vad"} < names
     assert {"modalities", "temperature", "max_response_output_tokens"} < keys
-    assert {kind.rpartition(".")[0] for kind in kinds(line.seen)} > {
+    assert {kind.rpartition(".")[0] for kind in types(line.seen)} > {
         "response.text",
         "response.audio",
         "response.audio_transcript",
@@ -668,10 +667,10 @@ def test_rule_66_session_takes_what_only_xai_has() -> None:
 def test_rule_66_conversation_created_follows_session_created() -> None:
     """xAI dialect switches: `conversation.created`."""
     line = Line("xai")
-    assert kinds(line.seen) == ["session.created", "conversation.created"]
+    assert types(line.seen) == ["session.created", "conversation.created"]
     response = line.respond()[0]["response"]
     assert response["conversation_id"] == line.seen[1]["conversation"]["id"]
-    assert kinds(Line("xai", xai=quirk()).seen) == ["session.created"]
+    assert types(Line("xai", xai=quirk()).seen) == ["session.created"]
 
 
 def test_rule_66_transcripts_are_updated_with_all_the_text_so_far() -> None:
@@ -740,7 +739,7 @@ def test_rule_66_response_that_the_client_cancels_is_done() -> None:
 def test_rule_66_ping_comes_again_and_again() -> None:
     """xAI dialect switches: `ping`."""
     line = Line("xai")
-    assert kinds(line.run(60)) == ["ping"] * 4
+    assert types(line.run(60)) == ["ping"] * 4
     assert len({one["event_id"] for one in line.of("ping")}) == 4
     often = Line("xai", xai=quirk(ping_seconds=1.0))
     assert len(often.run(10.5)) == 10
@@ -992,7 +991,7 @@ def test_rule_66_conversation_has_the_names_of_its_switches(
         f"{TRANSCRIPTION}.updated",
     }
     others = {"conversation.item.done", f"{TRANSCRIPTION}.delta"}
-    shown = set(kinds(line.seen))
+    shown = set(types(line.seen))
     if talk is plain_conversation:
         own, others = others, own
     assert own <= shown
@@ -1015,7 +1014,7 @@ def test_rules_65_66_conversation_has_no_name_of_other_dialects(dialect: Any) ->
         {**session, "audio": {"input": heard, "output": {"voice": "cedar"}}},
         {"output_modalities": ["text"]},
     )
-    assert set(kinds(line.seen)) <= set(SERVER_MODELS) - {
+    assert set(types(line.seen)) <= set(SERVER_MODELS) - {
         "conversation.created",
         "conversation.item.created",
     }
@@ -1061,3 +1060,44 @@ def test_pace_of_a_dialect_is_that_of_the_machine(dialect: Any) -> None:
     assert line.of("error")[0]["error"]["code"] == "session_expired"
     assert line.hangup is not None
     assert (line.hangup.code, line.now) == (1001, 100.5)
+
+
+@pytest.mark.parametrize(
+    ("begun", "later"),
+    [
+        ({"type": "audio/pcmu"}, {"type": "audio/pcm", "rate": 8000}),
+        ({"type": "audio/pcm", "rate": 8000}, {"type": "audio/pcmu"}),
+        ({"type": "audio/pcm", "rate": 8000}, {"type": "audio/pcm", "rate": 48000}),
+    ],
+)
+def test_rule_66_response_keeps_the_format_that_it_was_begun_in(
+    begun: Event, later: Event
+) -> None:
+    """xAI: PCM rates, changed while a response is spoken."""
+    line = Line("xai", lambda turn: Say("Good day.", ms=1000), pace=REAL_TIME)
+    line.update(audio={"output": {"format": begun}})
+    line.say("response.create")
+    line.run(0.5)
+    line.update(audio={"output": {"format": later}})
+    line.run()
+    heard = b"".join(
+        b64decode(one["delta"]) for one in line.of("response.output_audio.delta")
+    )
+    assert len(heard) == 8000 * (2 if "rate" in begun else 1)
+    done = line.of("response.done")[0]["response"]
+    assert done["audio"]["output"]["format"] == begun
+    line.respond()
+    done = line.of("response.done")[1]["response"]
+    assert done["audio"]["output"]["format"] == later
+
+
+def test_rule_66_errors_of_the_connection_have_no_code_either() -> None:
+    """xAI: codes differ from OpenAI's."""
+    refused = Line("xai", keys=frozenset())
+    assert refused.hangup is not None
+    assert error(refused.seen)["code"] is None
+    line = Line("xai", max_duration=100)
+    line.read(line.machine.receive_binary(line.now))
+    line.run(200)
+    assert [one["error"]["code"] for one in line.of("error")] == [None, None]
+    assert line.hangup is not None

@@ -36,6 +36,7 @@ V1 = "/openai/v1/realtime?model=gpt-realtime"
 DATED = "/openai/realtime?api-version=2024-10-01-preview&deployment=gpt-realtime"
 XAI = "/v1/realtime?model=grok-voice-latest"
 BETA = {"openai-beta": "realtime=v1"}
+NO_MODEL = 'Model "gpt-realtime" is not supported in realtime mode.'
 
 
 @asynccontextmanager
@@ -94,12 +95,12 @@ async def first_event(
 
 
 def spoken(event: dict[str, Any] | int) -> str | int | None:
-    """Return which dialect a first event is of."""
+    """Return which dialect a first event is of, or what is wrong."""
     if isinstance(event, int):
         return event
     if event["type"] == "error":
         code: str | None = event["error"]["code"]
-        return code
+        return code or str(event["error"]["message"])
     session = event["session"]
     if "modalities" in session:
         return "beta"
@@ -127,8 +128,8 @@ def spoken(event: dict[str, Any] | int) -> str | int | None:
         ("beta", DATED, KEY, "beta"),
         ("beta", DATED, {}, 401),
         ("xai", XAI, BEARER, "xai"),
-        ("xai", OPENAI, BEARER, "invalid_model"),
-        ("xai", XAI, {}, "invalid_api_key"),
+        ("xai", OPENAI, BEARER, NO_MODEL),
+        ("xai", XAI, {}, "Incorrect API key provided."),
         ("xai", V1, KEY, 404),
         ("xai", DATED, KEY, 404),
     ],
@@ -288,3 +289,13 @@ def test_program_serves_in_a_dialect() -> None:
             process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
     assert line.rstrip().endswith("/openai/v1/realtime")
+
+
+async def test_rule_65_a_surface_has_the_usual_voice_of_its_dialect(
+    autojump_clock: MockClock,
+) -> None:
+    """Unless the server was given another."""
+    for settings, voice in ((Settings(), "alloy"), (Settings(voice="sage"), "sage")):
+        async with open_realtime_server(settings=settings) as server:
+            created: Any = await first_event(server, DATED, KEY)
+        assert created["session"]["voice"] == voice

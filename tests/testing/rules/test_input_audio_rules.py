@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from talking import PLAIN, Event, Talk, error, types
+from by_hand import PLAIN, Event, Talk, refusal, types
 from trialogue._codec import b64encode
 from trialogue.testing.machine import Pace
 from trialogue.testing.script import Say
@@ -55,7 +55,7 @@ def test_rule_24_audio_is_strict_base64(audio: Any) -> None:
     talk = Talk()
     talk.update(**MANUAL)
     append(talk, quiet(100))
-    refused = error(append(talk, audio))
+    refused = refusal(append(talk, audio))
     expected = "invalid_value" if isinstance(audio, str) else "invalid_type"
     assert (refused["code"], refused["param"]) == (expected, "audio")
     [committed, *_] = talk.say("input_audio_buffer.commit")
@@ -77,7 +77,7 @@ def test_rule_24_audio_is_decoded_by_its_format_and_not_acknowledged(
     talk.update(audio={"input": {"turn_detection": None, "format": form}})
     sample = 2 if kind == "audio/pcm" else 1
     assert append(talk, b"\x55" * (100 * per_ms - sample)) == []
-    assert error(talk.say("input_audio_buffer.commit"))["code"] == (
+    assert refusal(talk.say("input_audio_buffer.commit"))["code"] == (
         "input_audio_buffer_commit_empty"
     )
     assert append(talk, b"\x55" * sample) + talk.run() == []
@@ -90,7 +90,7 @@ def test_rule_24_fifteen_mebibytes_at_once_are_the_most() -> None:
     talk = Talk()
     talk.update(**MANUAL)
     assert append(talk, bytes(15 * 2**20)) == []
-    refused = error(append(talk, bytes(15 * 2**20 + 1)))
+    refused = refusal(append(talk, bytes(15 * 2**20 + 1)))
     assert (refused["code"], refused["param"]) == ("invalid_value", "audio")
 
 
@@ -129,7 +129,7 @@ def test_rule_26_less_than_100_ms_are_not_committed(ms: float) -> None:
     talk = Talk()
     talk.update(**MANUAL)
     append(talk, bytes(int(ms * 48)))
-    refused = error(talk.say("input_audio_buffer.commit", event_id="c1"))
+    refused = refusal(talk.say("input_audio_buffer.commit", event_id="c1"))
     assert (refused["code"], refused["event_id"]) == (
         "input_audio_buffer_commit_empty",
         "c1",
@@ -155,7 +155,7 @@ def test_rule_27_a_commit_makes_an_item_and_nothing_else() -> None:
     assert added["item"] == done["item"]
     assert (added["item"]["role"], added["item"]["status"]) == ("user", "completed")
     assert added["item"]["content"] == [{"type": "input_audio", "transcript": None}]
-    again = error(talk.say("input_audio_buffer.commit"))
+    again = refusal(talk.say("input_audio_buffer.commit"))
     assert "only has 0.00ms" in again["message"]
 
 
@@ -168,7 +168,7 @@ def test_rule_28_a_clear_is_answered_and_drops_the_open_turn() -> None:
     assert cleared["event_id"]
     assert append(talk, quiet(1000)) == []  # no end of what was dropped
     talk.say("input_audio_buffer.clear")
-    refused = error(talk.say("input_audio_buffer.commit"))
+    refused = refusal(talk.say("input_audio_buffer.commit"))
     assert "only has 0.00ms" in refused["message"]
     again, *_ = append(talk, voice("again", 500) + quiet(500))
     assert again["type"] == f"{SPEECH}started"
@@ -182,11 +182,11 @@ def test_rule_29_a_turn_starts_once_and_keeps_its_id_to_the_commit() -> None:
     talk = Talk()
     vad(talk, create_response=False)
     long = voice("a", 700) + quiet(190) + voice("b", 700) + quiet(200)
-    events = talk.speak(quiet(300) + long)
+    events = talk.append(quiet(300) + long)
     assert types(events) == [f"{SPEECH}started", f"{SPEECH}stopped", *COMMITTED]
     item_id = events[0]["item_id"]
     assert {e.get("item_id") or e["item"]["id"] for e in events} == {item_id}
-    second = talk.speak(long)
+    second = talk.append(long)
     assert second[0]["item_id"] != item_id
     assert second[2]["previous_item_id"] == item_id
     assert append(talk, quiet(5000)) == []
@@ -195,12 +195,12 @@ def test_rule_29_a_turn_starts_once_and_keeps_its_id_to_the_commit() -> None:
 def test_rule_29_a_click_is_no_turn() -> None:
     """VAD (energy based): too short, or too low, is not speech."""
     talk = Talk()
-    assert talk.speak(quiet(100) + voice("click", 20) + quiet(300)) == []
+    assert talk.append(quiet(100) + voice("click", 20) + quiet(300)) == []
     faint = b"\x00\x01" * 2400 + quiet(300)
     vad(talk, threshold=1)
-    assert talk.speak(faint) == []
+    assert talk.append(faint) == []
     vad(talk, threshold=0)
-    assert types(talk.speak(faint))[0] == f"{SPEECH}started"
+    assert types(talk.append(faint))[0] == f"{SPEECH}started"
 
 
 @pytest.mark.parametrize(("padding", "silence"), [(0, 200), (300, 500), (120, 1000)])
@@ -211,7 +211,7 @@ def test_rule_30_padding_and_silence_show_in_the_times_and_in_the_audio(
     talk = Talk()
     vad(talk, prefix_padding_ms=padding, silence_duration_ms=silence)
     line = quiet(700) + voice("hello", 400) + quiet(1500)
-    events = talk.speak(line)
+    events = talk.append(line)
     started, stopped = events[:2]
     assert started["audio_start_ms"] == 700 - padding
     assert stopped["audio_end_ms"] == 1100 + silence
@@ -223,8 +223,8 @@ def test_rule_30_a_turn_does_not_reach_back_into_the_one_before() -> None:
     """The padding of a turn ends where the turn before it did."""
     talk = Talk()
     vad(talk, prefix_padding_ms=500, create_response=False)
-    talk.speak(quiet(100) + voice("one", 300) + quiet(250))
-    talk.speak(voice("two", 300) + quiet(250))
+    talk.append(quiet(100) + voice("one", 300) + quiet(250))
+    talk.append(voice("two", 300) + quiet(250))
     first, second = only(talk.seen, f"{SPEECH}started")
     [end, _] = [e["audio_end_ms"] for e in only(talk.seen, f"{SPEECH}stopped")]
     assert (first["audio_start_ms"], second["audio_start_ms"]) == (0, end)
@@ -246,12 +246,12 @@ def test_rule_31_a_commit_in_an_open_turn_takes_its_id_and_ends_it() -> None:
 def test_rule_32_the_answer_follows_the_events_of_the_user_s_item() -> None:
     """VAD commit with `create_response` starts a response after the user's item."""
     talk = Talk()
-    events = talk.speak(voice("hello", 300) + quiet(200))
+    events = talk.append(voice("hello", 300) + quiet(200))
     assert types(events)[1:6] == [f"{SPEECH}stopped", *COMMITTED, "response.created"]
     assert only(events, "response.created")[0]["response"]["metadata"] is None
     silent = Talk()
     vad(silent, create_response=False)
-    events = silent.speak(voice("hello", 300) + quiet(200)) + silent.run()
+    events = silent.append(voice("hello", 300) + quiet(200)) + silent.run()
     assert types(events) == [f"{SPEECH}started", f"{SPEECH}stopped", *COMMITTED]
 
 
@@ -289,7 +289,7 @@ def test_rule_33_without_the_flag_the_response_goes_on() -> None:
     vad(talk, interrupt_response=False, create_response=False)
     talk.say("response.create")
     talk.run(1)
-    talk.speak(voice("stop", 200) + quiet(200))
+    talk.append(voice("stop", 200) + quiet(200))
     talk.run()
     [done] = only(talk.seen, "response.done")
     assert done["response"]["status"] == "completed"
@@ -309,7 +309,7 @@ def test_rule_34_a_turn_during_a_response_is_skipped_or_waits(
     vad(talk, interrupt_response=False)
     talk.say("response.create")
     talk.run(0.5)
-    events = talk.speak(voice("hello", 300) + quiet(300))
+    events = talk.append(voice("hello", 300) + quiet(300))
     assert {f"{SPEECH}stopped", *COMMITTED} <= set(types(events))
     assert not {"response.created", "response.done"} & set(types(events))
     later = talk.run()
@@ -325,7 +325,7 @@ def test_rule_35_semantic_detection_takes_its_time_by_eagerness() -> None:
     for eagerness in ("low", "medium", "auto", "high"):
         talk = Talk()
         vad(talk, "semantic_vad", eagerness=eagerness)
-        events = talk.speak(quiet(500) + voice("well", 400) + quiet(8000))
+        events = talk.append(quiet(500) + voice("well", 400) + quiet(8000))
         assert types(events)[:6] == [
             f"{SPEECH}started",
             f"{SPEECH}stopped",
@@ -351,7 +351,7 @@ def test_rule_35_semantic_detection_has_no_keys_of_server_vad(
 ) -> None:
     """semantic_vad: rejects server_vad-only keys."""
     talk = Talk()
-    refused = error(vad(talk, "semantic_vad", **{key: value}))
+    refused = refusal(vad(talk, "semantic_vad", **{key: value}))
     path = f"session.audio.input.turn_detection.{key}"
     assert (refused["code"], refused["param"]) == ("unknown_parameter", path)
     [updated] = talk.update()
@@ -364,7 +364,7 @@ IDLE = "input_audio_buffer.timeout_triggered"
 
 def line(talk: Talk, seconds: float) -> list[Event]:
     """A line that is open, and nobody speaks."""
-    return talk.speak(quiet(round(seconds * 1000)), 9600)
+    return talk.append(quiet(round(seconds * 1000)), 9600)
 
 
 def test_rule_36_after_a_while_of_silence_the_server_goes_on() -> None:
@@ -400,7 +400,7 @@ def test_rule_36_speech_stops_the_waiting() -> None:
         talk.say("response.create")
         line(talk, 3)
         if options:
-            talk.speak(voice("wait", 300) + quiet(300))
+            talk.append(voice("wait", 300) + quiet(300))
         line(talk, 10)
         assert only(talk.seen, IDLE) == []
 

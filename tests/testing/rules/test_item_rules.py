@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
-from talking import PLAIN, Event, Talk, error, types
+from by_hand import PLAIN, Event, Talk, refusal, types
 from trialogue._codec import b64encode
 from trialogue.testing.machine import Pace
 from trialogue.testing.script import Call, Say
@@ -107,7 +107,7 @@ def test_rule_43_after_an_unknown_item_nothing_is_added() -> None:
     talk = Talk()
     create(talk, message("user", write(), id="a"))
     events = create(talk, message("user", write(), id="b"), previous_item_id="no")
-    refused = error(events)
+    refused = refusal(events)
     assert refused["code"] == "item_create_invalid_previous_item_id"
     assert refused["message"] == (
         "Error adding item: the previous item with id 'no' does not exist."
@@ -119,7 +119,7 @@ def test_rule_44_an_id_exists_once() -> None:
     """Duplicate id -> `item_create_duplicate_item_id`."""
     talk, item_id = spoken()
     for again in (item_id, item_id):
-        refused = error(create(talk, message("user", write(), id=again)))
+        refused = refusal(create(talk, message("user", write(), id=again)))
         assert refused["code"] == "item_create_duplicate_item_id"
         assert refused["message"] == (
             f"Error adding item: an item with id '{item_id}' already exists."
@@ -179,7 +179,7 @@ def test_rule_45_what_a_client_may_not_create_is_refused(
     """
     talk = Talk()
     create(talk, message("user", write(), id="a"))
-    refused = error(create(talk, item, event_id="c1"))
+    refused = refusal(create(talk, item, event_id="c1"))
     path = f"item.content{param}" if param.startswith("[") else f"item.{param}"
     assert (refused["code"], refused["param"]) == ("invalid_value", path)
     assert refused["event_id"] == "c1"
@@ -187,7 +187,7 @@ def test_rule_45_what_a_client_may_not_create_is_refused(
     # The same is refused where a response brings its own context.
     if item["type"] != "item_reference":
         events = talk.say("response.create", response={"input": [item]})
-        assert error(events)["param"] == path.replace("item", "response.input[0]", 1)
+        assert refusal(events)["param"] == path.replace("item", "response.input[0]", 1)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg"])
@@ -203,14 +203,14 @@ def test_rule_46_an_output_needs_its_call_and_starts_nothing() -> None:
     """
     output = {"type": "function_call_output", "call_id": "call_x", "output": "1"}
     talk = Talk(lambda turn: Call("f", call_id="call_x"))
-    refused = error(create(talk, output))
+    refused = refusal(create(talk, output))
     assert refused["code"] == "invalid_tool_call_id"
     assert "call_x" in refused["message"]
     talk.say("response.create")
     talk.run()
     assert types(create(talk, output) + talk.run(300)) == BOTH
     talk.say("conversation.item.delete", item_id=talk.order()[0])
-    assert error(create(talk, output))["code"] == "invalid_tool_call_id"
+    assert refusal(create(talk, output))["code"] == "invalid_tool_call_id"
     lenient = Talk(settings=attrs.evolve(PLAIN, unknown_calls="accept"))
     assert types(create(lenient, output) + lenient.run(300)) == BOTH
 
@@ -222,7 +222,7 @@ def test_rule_47_audio_is_in_retrieved_and_nowhere_else() -> None:
     part = {"type": "input_audio", "audio": b64encode(heard), "transcript": "hello"}
     create(talk, message("user", part, id="brought"))
     talk.update(audio={"input": {"turn_detection": None}})
-    talk.speak(heard)
+    talk.append(heard)
     [committed, *_] = talk.say("input_audio_buffer.commit")
     reference = {"type": "item_reference", "id": "brought"}
     talk.say("response.create", response={"input": [reference, message("user", part)]})
@@ -280,15 +280,15 @@ def test_rule_48_a_deleted_item_is_unlinked_and_its_id_is_gone() -> None:
             "deleting",
         ),
     ):
-        refused = error(events)
+        refused = refusal(events)
         assert refused["code"] == code
         assert refused["message"] == (
             f"Error {verb} item: the item with id '{spoke}' does not exist."
         )
     after = create(talk, message("user", write()), previous_item_id=spoke)
-    assert error(after)["code"] == "item_create_invalid_previous_item_id"
+    assert refusal(after)["code"] == "item_create_invalid_previous_item_id"
     reference = [{"type": "item_reference", "id": spoke}]
-    assert error(talk.say("response.create", response={"input": reference}))
+    assert refusal(talk.say("response.create", response={"input": reference}))
     added, _ = create(
         talk, message("user", write(), id="first"), previous_item_id="root"
     )
@@ -325,17 +325,17 @@ def test_rule_48_deleting_what_is_being_made_silences_its_item_done(
 def test_rule_49_what_cannot_be_truncated_is_refused() -> None:
     """`truncate`: unknown id, non-assistant/no audio, and too-long errors."""
     talk, item_id = spoken(ms=1000)
-    unknown = error(truncate(talk, "nobody", 0))
+    unknown = refusal(truncate(talk, "nobody", 0))
     assert unknown["code"] == "item_truncate_invalid_item_id"
     create(talk, message("user", AUDIO, id="user"))
     create(talk, message("assistant", {"type": "output_text", "text": "x"}, id="text"))
     create(talk, {**CALL, "id": "call"})
     for other, index in (("user", 0), ("text", 0), ("call", 0), (item_id, 1)):
-        refused = error(truncate(talk, other, 0, index))
+        refused = refusal(truncate(talk, other, 0, index))
         assert refused["message"] == "Only model output audio messages can be truncated"
-    beyond = error(truncate(talk, item_id, 1001))
+    beyond = refusal(truncate(talk, item_id, 1001))
     assert beyond["message"] == "Audio content of 1000ms is already shorter than 1001ms"
-    assert error(truncate(talk, item_id, -1))["param"] == "audio_end_ms"
+    assert refusal(truncate(talk, item_id, -1))["param"] == "audio_end_ms"
     [event] = talk.say("conversation.item.retrieve", item_id=item_id)
     assert event["item"]["content"][0]["transcript"] == "one two three"
     assert len(b64decode(event["item"]["content"][0]["audio"])) == 1000 * 48
@@ -353,7 +353,7 @@ def test_rule_49_truncation_cuts_the_audio_and_wipes_the_transcript(end: int) ->
     [part] = event["item"]["content"]
     assert not part.get("transcript")
     assert len(b64decode(part["audio"])) == end * 48
-    assert error(truncate(talk, item_id, end + 1))["message"].startswith(
+    assert refusal(truncate(talk, item_id, end + 1))["message"].startswith(
         f"Audio content of {end}ms is already shorter"
     )
     assert talk.run() == []
@@ -367,7 +367,7 @@ def test_rule_49_what_is_still_being_said_can_be_truncated() -> None:
         settings=attrs.evolve(PLAIN, pace=pace),
     )
     talk.say("response.create")
-    refused = error(truncate(talk, "nobody", 0))
+    refused = refusal(truncate(talk, "nobody", 0))
     assert refused["code"] == "item_truncate_invalid_item_id"
     talk.run(0.32)
     [item_id] = talk.order()

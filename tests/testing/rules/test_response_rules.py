@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 
-from talking import PLAIN, Event, Talk, error, types
+from by_hand import PLAIN, Event, Talk, refusal, types
 from trialogue._codec import b64encode
 from trialogue.dialects.openai.wire import SERVER_EVENTS
 from trialogue.testing.machine import Pace, Settings
@@ -93,7 +93,7 @@ def test_rule_50_a_conversation_has_one_response_at_a_time() -> None:
     first = created["response"]["id"]
     requests: list[Event] = [{}, {"conversation": "auto"}, {"input": []}]
     for again in requests:
-        refused = error(talk.say("response.create", response=again, event_id="c2"))
+        refused = refusal(talk.say("response.create", response=again, event_id="c2"))
         assert refused["code"] == "conversation_already_has_active_response"
         assert refused["event_id"] == "c2"
         assert refused["message"] == (
@@ -212,7 +212,7 @@ def test_rule_53_created_is_empty_and_done_is_whole() -> None:
 )
 def test_rule_53_metadata_has_limits(metadata: Any) -> None:
     """`metadata`: at most 16 pairs, keys of 64, string values of 512 characters."""
-    refused = error(respond(Talk(), metadata=metadata))
+    refused = refusal(respond(Talk(), metadata=metadata))
     assert refused["code"] in ("invalid_value", "invalid_type")
     assert refused["param"].startswith("response.metadata")
 
@@ -281,7 +281,7 @@ def test_rule_54_no_other_voice_once_the_model_has_spoken() -> None:
     talk = Talk()
     whole(talk)
     own = {"audio": {"output": {"voice": "ash"}}}
-    assert error(respond(talk, **own))["code"] == "cannot_update_voice"
+    assert refusal(respond(talk, **own))["code"] == "cannot_update_voice"
     beside = ended(whole(talk, conversation="none", **own))
     assert beside["audio"]["output"]["voice"] == "ash"
     same = ended(whole(talk, audio={"output": {"voice": "marin"}}))
@@ -299,7 +299,7 @@ def test_rule_55_a_reference_is_resolved_or_refused() -> None:
     talk = Talk(brain)
     talk.text("hello", "u1")
     given = [{"type": "item_reference", "id": name} for name in ("u1", "nobody")]
-    refused = error(
+    refused = refusal(
         talk.say("response.create", response={"input": given}, event_id="c1")
     )
     assert (refused["code"], refused["param"]) == (
@@ -382,7 +382,7 @@ def test_rule_56_what_does_not_run_cannot_be_cancelled() -> None:
     """Wrong or no target -> `response_cancel_not_active`; one beside needs its id."""
 
     def refused(**target: str) -> None:
-        wrong = error(talk.say("response.cancel", **target))
+        wrong = refusal(talk.say("response.cancel", **target))
         assert wrong["code"] == "response_cancel_not_active"
         assert wrong["message"].startswith(
             "Cancellation failed: no active response found"
@@ -409,9 +409,9 @@ def test_rule_56_deltas_under_way_come_before_the_tail() -> None:
     respond(talk)
     talk.run(0.2)
     assert talk.say("response.cancel") == []
-    again = error(talk.say("response.cancel"))
+    again = refusal(talk.say("response.cancel"))
     assert again["code"] == "response_cancel_not_active"
-    busy = error(respond(talk))
+    busy = refusal(respond(talk))
     assert busy["code"] == "conversation_already_has_active_response"
     events = talk.run(0.12)
     assert events[0]["type"] == "response.output_audio.delta"
@@ -438,7 +438,7 @@ def test_rule_57_audio_is_paced_in_deltas_of_many_sizes() -> None:
     [item_id] = talk.order()
     cut = {"item_id": item_id, "content_index": 0}
     beyond = talk.say("conversation.item.truncate", audio_end_ms=4001, **cut)
-    assert error(beyond)["message"].startswith("Audio content of 4000ms")
+    assert refusal(beyond)["message"].startswith("Audio content of 4000ms")
     slow = Talk(
         lambda turn: Say("a story", ms=4000),
         settings=attrs.evolve(PLAIN, pace=Pace(burst=1, think_ms=500, delta_ms=(250,))),
@@ -709,12 +709,35 @@ def test_rule_63_the_client_owns_the_playback() -> None:
     talk = Talk(lambda turn: Say("a story", ms=5000))
     respond(talk)
     talk.run(1)
-    refused = error(talk.say("output_audio_buffer.clear", event_id="c1"))
+    refused = refusal(talk.say("output_audio_buffer.clear", event_id="c1"))
     assert (refused["code"], refused["param"]) == ("invalid_value", "type")
     assert refused["event_id"] == "c1"
     # As for any other type that is not taken here: those that are, are listed.
     assert "'response.cancel'" in refused["message"]
     assert "'output_audio_buffer.clear'" not in refused["message"]
-    talk.speak(voice("stop", 300) + quiet(300))
+    talk.append(voice("stop", 300) + quiet(300))
     talk.run()
     assert not any("output_audio_buffer" in event["type"] for event in talk.seen)
+
+
+def test_rule_34_an_answer_that_waits_does_not_talk_over_the_user() -> None:
+    """Whoever speaks again is answered then, and once, for all that was said."""
+    settings = attrs.evolve(PLAIN, when_busy="queue", pace=Pace(burst=1))
+    long = Say("A long story.", ms=20_000)
+    said = Utterances()
+    asked: list[str] = []
+
+    def brain(turn: Turn) -> Say:
+        asked.append(turn.user_text)
+        return long
+
+    talk = Talk(brain, transcriber=said, settings=settings)
+    talk.append(said.say("one", 500))
+    talk.say("response.create")
+    talk.append(quiet(400))
+    spoken = types(talk.append(said.say("two", 300)))
+    assert "response.done" in spoken
+    assert "response.created" not in spoken
+    talk.append(quiet(400))
+    talk.run()
+    assert asked == ["", "two"]

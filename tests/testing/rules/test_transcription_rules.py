@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
-from talking import PLAIN, Event, Talk, error, types
+from by_hand import PLAIN, Event, Talk, refusal, types
 from trialogue.testing.machine import Pace
 from trialogue.testing.script import Say
 from trialogue.testing.speech import Utterances, quiet
@@ -42,7 +42,7 @@ def test_rule_38_only_what_is_configured_at_the_commit_is_transcribed() -> None:
     talk, said = wanting()
     for transcription in (None, {"model": "gpt-4o-transcribe"}, None):
         talk.update(audio={"input": {"transcription": transcription}})
-        talk.speak(said.say(f"with {transcription}") + quiet(300))
+        talk.append(said.say(f"with {transcription}") + quiet(300))
         # Too late for the turn that was just committed, either way.
         talk.update(audio={"input": {"transcription": None}})
         talk.run()
@@ -55,7 +55,7 @@ def test_rule_38_only_what_is_configured_at_the_commit_is_transcribed() -> None:
 def test_rule_38_a_transcript_comes_after_the_scripted_delay(delay: int) -> None:
     """Asynchronous, scripted delay; exactly one `completed` per item."""
     talk, said = wanting(pace=Pace(transcript_ms=(delay,)))
-    events = talk.speak(said.say("good morning") + quiet(200))
+    events = talk.append(said.say("good morning") + quiet(200))
     assert heard(events) == []
     assert types(events)[-1] == "response.created"
     assert heard(talk.run(delay / 1000 - 0.021)) == []
@@ -71,7 +71,7 @@ def test_rule_38_a_transcription_that_fails_says_so_once() -> None:
     """Exactly one `completed` or `failed` per item."""
     talk, said = wanting(unintelligible=lambda text: "mumble" in text)
     line = said.say("mumble mumble") + quiet(300) + said.say("clear") + quiet(300)
-    talk.speak(line)
+    talk.append(line)
     talk.run()
     failed, completed = ends(talk.seen)
     mumbled, _, clear, *_ = talk.order()
@@ -92,7 +92,7 @@ def test_rule_38_a_transcription_that_fails_says_so_once() -> None:
 def test_rule_38_nothing_said_is_completed_too() -> None:
     """A turn of which nothing is known has an empty transcript, and no deltas."""
     talk, _ = wanting()
-    talk.speak(quiet(200))
+    talk.append(quiet(200))
     talk.say("input_audio_buffer.commit")
     talk.run()
     [only] = heard(talk.seen)
@@ -106,7 +106,7 @@ def test_rule_39_completed_has_usage_and_logprobs_only_if_included(
     """`completed` has `usage`; logprobs only if included."""
     talk, said = wanting()
     talk.update(include=include)
-    talk.speak(said.say("grüß dich now", 800) + quiet(200))
+    talk.append(said.say("grüß dich now", 800) + quiet(200))
     talk.run()
     *deltas, completed = heard(talk.seen)
     usage = completed["usage"]
@@ -128,7 +128,7 @@ def test_rule_39_completed_has_usage_and_logprobs_only_if_included(
 def test_rule_39_whisper_tells_all_at_once_and_is_paid_by_the_second() -> None:
     """whisper-1 sends one delta with the whole text; its usage is a duration."""
     talk, said = wanting("whisper-1")
-    talk.speak(said.say("all at once", 800) + quiet(200))
+    talk.append(said.say("all at once", 800) + quiet(200))
     talk.run()
     delta, completed = heard(talk.seen)
     assert delta["delta"] == completed["transcript"] == "all at once"
@@ -139,7 +139,7 @@ def test_rule_40_transcripts_come_after_the_response_and_in_any_order() -> None:
     """Must be able to deliver after `response.done`, and turn 2 before turn 1."""
     talk, said = wanting(pace=Pace(transcript_ms=(15_000, 10, 4000)))
     for text in ("one", "two", "three"):
-        talk.speak(said.say(text) + quiet(300))
+        talk.append(said.say(text) + quiet(300))
         talk.run(1.5)
     talk.run()
     kinds = [
@@ -156,7 +156,7 @@ def test_rule_40_transcripts_come_after_the_response_and_in_any_order() -> None:
 def test_rule_41_the_transcript_is_stored_on_the_item() -> None:
     """Transcript is stored on the item (visible in `retrieved`)."""
     talk, said = wanting(pace=Pace(transcript_ms=(2000,)))
-    talk.speak(said.say("remember me") + quiet(300))
+    talk.append(said.say("remember me") + quiet(300))
     item_id = talk.order()[0]
 
     def stored() -> Any:
@@ -168,5 +168,5 @@ def test_rule_41_the_transcript_is_stored_on_the_item() -> None:
     talk.run()
     assert stored() == "remember me"
     talk.say("conversation.item.delete", item_id=item_id)
-    gone = error(talk.say("conversation.item.retrieve", item_id=item_id))
+    gone = refusal(talk.say("conversation.item.retrieve", item_id=item_id))
     assert gone["code"] == "item_retrieve_invalid_item_id"

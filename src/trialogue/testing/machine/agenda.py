@@ -31,16 +31,26 @@ class Agenda:
     """A queue of timed actions; equal times keep the order in which they came."""
 
     def __init__(self) -> None:
-        self._entries: list[tuple[float, int, Entry]] = []
+        self._entries: list[tuple[float, int, int, Entry]] = []
         self._numbers = itertools.count()
         self._many = _FEW
 
-    def at(self, due: float, act: Callable[[], None]) -> Entry:
-        """Plan an action."""
+    def place(self) -> int:
+        """Return a place among equal times, for what will be planned later.
+
+        Where the order of planning is nobody's choice, two runs are alike by it.
+        """
+        return next(self._numbers)
+
+    def at(
+        self, due: float, act: Callable[[], None], place: int | None = None
+    ) -> Entry:
+        """Plan an action, behind those of the same time or at a place of before."""
         if len(self._entries) > self._many:
             self._forget_cancelled()
-        entry = Entry(due, act)
-        heapq.heappush(self._entries, (due, next(self._numbers), entry))
+        entry, number = Entry(due, act), next(self._numbers)
+        first = number if place is None else place
+        heapq.heappush(self._entries, (due, first, number, entry))
         return entry
 
     def _forget_cancelled(self) -> None:
@@ -48,19 +58,19 @@ class Agenda:
 
         The heap may then double before it is looked through again.
         """
-        self._entries = [one for one in self._entries if one[2].act is not None]
+        self._entries = [one for one in self._entries if one[3].act is not None]
         heapq.heapify(self._entries)
         self._many = 2 * len(self._entries) + _FEW
 
     def deadline(self) -> float:
         """Return when the next action is due, or infinity."""
-        while self._entries and self._entries[0][2].act is None:
+        while self._entries and self._entries[0][3].act is None:
             heapq.heappop(self._entries)
         return self._entries[0][0] if self._entries else math.inf
 
     def pop_due(self, now: float) -> Entry | None:
         """Return the next entry that is due, removed, or None."""
-        return heapq.heappop(self._entries)[2] if self.deadline() <= now else None
+        return heapq.heappop(self._entries)[3] if self.deadline() <= now else None
 
     def clear(self) -> None:
         """Forget everything."""

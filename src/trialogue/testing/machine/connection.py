@@ -180,39 +180,39 @@ class Machine:
             try:
                 self.session = attached.begin(self.session, self._settings)
             except Refusal as wrong:
-                self._turn_away(4000, str(wrong.code), wrong.message, wrong.param)
+                self._turn_away(4000, wrong)
                 return self._take()
         self._turns.reconfigured()
         self._host.emit(tell.SessionCreated, session=self.session)
         self._host.after(self._settings.max_duration * 1000, self._expire)
         return self._take()
 
-    def _turn_away(
-        self, code: int, name: str, message: str, param: str | None = None
-    ) -> None:
-        self._host.error(name, message, param=param)
-        self._close(code, f"invalid_request_error.{name}")
+    def _turn_away(self, code: int, refusal: Refusal) -> None:
+        self._object(self._speaking.reworded(refusal))
+        self._close(code, f"invalid_request_error.{refusal.code}")
 
     def _judge(
         self, model: str | None, known: bool, beta: bool
-    ) -> tuple[int, str, str] | None:
-        """Return close code, error code and message; the model may need no judging."""
+    ) -> tuple[int, Refusal] | None:
+        """Return close code and refusal, if any; the model may need no judging."""
         if not known:
-            return 3000, "invalid_api_key", "Incorrect API key provided."
+            return 3000, Refusal("invalid_api_key", "Incorrect API key provided.")
         if beta and self._settings.dialect != "beta":
             message = "The beta shape of this API is disabled."
-            return 4000, "beta_api_shape_disabled", message
+            return 4000, Refusal("beta_api_shape_disabled", message)
         if model is None:
             return None
         if not model:
-            return 4000, "missing_model", "You must provide a model parameter."
+            message = "You must provide a model parameter."
+            return 4000, Refusal("missing_model", message)
         if not self._settings.accepts_model(model):
             message = f'Model "{model}" is not supported in realtime mode.'
-            return 4000, "invalid_model", message
+            return 4000, Refusal("invalid_model", message)
         return None
 
     def _close(self, code: int, reason: str) -> None:
         self._host.hang_up(code, reason)
+        self._responses.abandon()
         self._host.agenda.clear()
         self._over = True
 
@@ -220,7 +220,7 @@ class Machine:
         seconds = self._settings.max_duration
         limit = f"{seconds:g} seconds" if seconds % 60 else f"{seconds / 60:g} minutes"
         message = f"Your session hit the maximum duration of {limit}."
-        self._host.error("session_expired", message)
+        self._object(self._speaking.reworded(Refusal("session_expired", message)))
         self._close(1001, message)
 
     def _take(self) -> list[Output]:
@@ -256,9 +256,11 @@ class Machine:
 
     def receive_binary(self, now: float) -> list[Output]:
         """Refuse a binary frame (§1.4)."""
-        return self.reject(
-            "invalid_event", "Binary frames are not supported.", None, now
-        )
+        outputs = self.tick(now)
+        if not self._over:
+            wrong = Refusal("invalid_event", "Binary frames are not supported.")
+            self._object(self._speaking.reworded(wrong))
+        return outputs + self._take()
 
     def reject(
         self, code: str | None, message: str, event_id: str | None, now: float
@@ -280,7 +282,7 @@ class Machine:
         except Refusal as refusal:
             self._object(self._speaking.reworded(refusal), or_none(event.event_id))
 
-    def _object(self, wrong: WireError | Refusal, event_id: str | None) -> None:
+    def _object(self, wrong: WireError | Refusal, event_id: str | None = None) -> None:
         echoed = event_id if self._settings.echo_event_id else None
         self._host.error(wrong.code, wrong.message, param=wrong.param, event_id=echoed)
 

@@ -43,6 +43,8 @@ class Held:
         heard: what was said in user audio, whether transcribed for the client or not.
         deleted: it is no longer part of the conversation.
         cut_ms: where the client truncated it, or None.
+        spoken_ms: where it begins and ends in the connection's audio, if it is a turn
+            that the user spoke there, else None.
     """
 
     item: Any
@@ -50,6 +52,7 @@ class Held:
     heard: str = ""
     deleted: bool = False
     cut_ms: int | None = None
+    spoken_ms: tuple[int, int] | None = None
 
     @property
     def id(self) -> str:

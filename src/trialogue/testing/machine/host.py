@@ -21,10 +21,7 @@ __all__ = ["Host"]
 
 
 class Host:
-    """The outbox, clock, agenda, ids and conversation of one connection.
-
-    `heard_ms` is where the user's last turn ends in the connection's audio.
-    """
+    """The outbox, clock, agenda, ids and conversation of one connection."""
 
     def __init__(
         self, settings: Settings, ids: Ids, next_mark: Callable[[], int]
@@ -35,7 +32,6 @@ class Host:
         self.agenda = Agenda()
         self.conversation = Conversation(ids.new("conv"))
         self.now = 0.0
-        self.heard_ms = 0
         self._outputs: list[Output] = []
 
     def take(self) -> list[Output]:

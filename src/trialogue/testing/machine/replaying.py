@@ -203,6 +203,15 @@ class ReplayMachine(Machine):
         self._beside = []
         return outputs + self.tick(now)
 
+    def receive_binary(self, now: float) -> list[Output]:
+        """Take a frame that no recording has."""
+        outputs = self.tick(now)
+        if self._strict and not self._stopped:
+            wanted = next((frame.event for frame in self._asked[self._next :]), None)
+            got = {"type": "", "text": ""}
+            self._depart("the client sends a binary frame", wanted, got)
+        return outputs
+
     def _due(self) -> _Due | None:
         if self._stopped or self._sent >= len(self._told):
             return None

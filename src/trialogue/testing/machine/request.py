@@ -51,7 +51,7 @@ class Request:
         """Instructions and tools as text."""
         return self.record.instructions + " ".join(self.record.tools)
 
-    def turn(self, *, connection: int, ordinal: int, heard_ms: int) -> Turn:
+    def turn(self, *, connection: int, ordinal: int) -> Turn:
         """Return what the brain is asked."""
         record = self.record
         return Turn(
@@ -69,7 +69,7 @@ class Request:
             ordinal=ordinal,
             in_conversation=record.in_conversation,
             response_id=record.id,
-            heard_ms=heard_ms,
+            spoken_ms=self.context[-1].spoken_ms if self.context else None,
         )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Literal
 
 import attrs
@@ -55,9 +55,11 @@ class Running:
     held: list[Held] = attrs.field(factory=list, init=False)
     ending: bool = attrs.field(default=False, init=False)
     _open: OutputItem | None = attrs.field(default=None, init=False)
-    _steps: Iterator[float] = attrs.field(factory=lambda: iter(()), init=False)
+    _steps: Iterator[float | None] = attrs.field(factory=lambda: iter(()), init=False)
     _live: LiveReply | None = attrs.field(default=None, init=False)
     _next: Entry | None = attrs.field(default=None, init=False)
+    _waits: bool = attrs.field(default=False, init=False)
+    _place: int | None = attrs.field(default=None, init=False)
     _spent: int = attrs.field(default=0, init=False)
 
     def __repr__(self) -> str:
@@ -72,6 +74,7 @@ class Running:
         """Announce it, and begin with what it is to say."""
         if isinstance(parts, LiveReply):
             self._live = parts
+            self._place = self._host.agenda.place()
             parts.begin(self._go_on)
         self._host.emit(wire.ResponseCreated, response=self._shown(None, None))
         if self._host.settings.oddities:
@@ -96,23 +99,35 @@ class Running:
 
     def _advance(self, due: float) -> None:
         """Take a step; it is due a delay after the last was, however late that ran."""
-        delay = next(self._steps, None)
-        if delay is not None and self.request.record.done is None:
-            at = due + delay / 1000
-            self._next = self._host.agenda.at(at, lambda: self._advance(at))
+        for delay in self._steps:
+            if delay is None:
+                self._waits = True
+            elif self.request.record.done is None:
+                self._go_on_at(due + delay / 1000)
+            return
+
+    def _go_on_at(self, due: float, place: int | None = None) -> None:
+        act = partial(self._advance, due)
+        self._next = self._host.agenda.at(due, act, place)
 
     def _go_on(self, now: float) -> None:
         """Take up what has come, if it is waited for."""
-        if self._next is not None and self._next.due == math.inf:
-            self._next.cancel()
-            self._next = self._host.agenda.at(now, lambda: self._advance(now))
+        if self._waits:
+            self._waits = False
+            self._go_on_at(now, self._place)
 
-    def _ladder(self, parts: Iterable[Part | None]) -> Iterator[float]:
+    def abandon(self) -> None:
+        """Leave it where it is: its connection is over, and nobody hears of it."""
+        if self._live is not None:
+            self._live.end()
+
+    def _ladder(self, parts: Iterable[Part | None]) -> Iterator[float | None]:
+        """Make it; yields the ms until the next step, None where none is known."""
         yield self._host.settings.pace.think_ms
         for part in parts:
             match part:
                 case None:
-                    yield math.inf  # until there is something to go on with
+                    yield None  # until there is something to go on with
                 case Pause(seconds):
                     yield seconds * 1000
                 case Fail():

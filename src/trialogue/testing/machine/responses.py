@@ -99,7 +99,6 @@ class Responses:
         turn = request.turn(
             connection=self._index,
             ordinal=self.records.total,
-            heard_ms=self._host.heard_ms,
         )
         reply = self._brain(turn)
         parts = reply if isinstance(reply, LiveReply) else parts_of(reply)
@@ -127,7 +126,11 @@ class Responses:
             self.idle.arm(sound / BYTES_PER_MS)
 
     def interrupt(self) -> None:
-        """The user speaks: end what is being said in the conversation (§16.33)."""
+        """The user speaks: end what is being said in the conversation (§16.33).
+
+        What waits to be answered is answered with what they say now.
+        """
+        self._waiting = None
         if self.active is not None:
             self.active.cancel("turn_detected")
 
@@ -137,6 +140,12 @@ class Responses:
             self.create(_PLAIN, asked_by)
         elif self._host.settings.when_busy == "queue" or self.active.ending:
             self._waiting = asked_by
+
+    def abandon(self) -> None:
+        """The connection is over: whoever still makes a response of it may stop."""
+        for running in (self.active, *self._beside.values()):
+            if running is not None:
+                running.abandon()
 
     def cancel(self, response_id: str | None) -> None:
         """End a response: the named one, or that of the conversation.

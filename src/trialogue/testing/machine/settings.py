@@ -101,7 +101,8 @@ class Settings:
             `parallel_tool_calls`; or a function that tells of each by its name. By
             default the `gpt-realtime-2` family does.
         instructions: the session's default ones.
-        voice: the session's default voice.
+        voice: the session's default voice; if it is the dialect's usual one, a path
+            that speaks another dialect has the usual one of that.
         max_duration: seconds until the session expires.
         echo_event_id: errors name the client event at fault.
         duplicate_items: "append" takes an item whose id exists, as older models did.
@@ -109,7 +110,7 @@ class Settings:
         unintelligible: whether what a turn says cannot be transcribed: its
             transcription fails. The model hears it all the same.
         when_busy: a turn that ends while a response runs and is not interrupted:
-            answered by none, or by one that waits.
+            answered by none, or by one that waits, unless the user speaks before.
         oddities: adds an unknown field to some deltas and an unknown event to each
             response, as real servers may.
         pace: how fast it is.
@@ -134,6 +135,12 @@ class Settings:
     oddities: bool = True
     pace: Pace = Pace()
     wall: Callable[[], float] = time.time
+
+    def on_surface(self, dialect: Dialect) -> Settings:
+        """Return the settings where that is spoken: its usual voice is another."""
+        usual = self.voice == _VOICES[self.dialect]
+        voice = _VOICES[dialect] if usual else self.voice
+        return attrs.evolve(self, dialect=dialect, voice=voice)
 
     def accepts_key(self, key: str | None) -> bool:
         """Whether that is an API key; a client secret is none."""

@@ -19,17 +19,20 @@ class Rate:
     Args:
         source: samples per second as they come.
         target: samples per second as they go.
+
+    Attributes:
+        target: as above.
     """
 
     def __init__(self, source: int, target: int) -> None:
         self._source = source
-        self._target = target
+        self.target = target
         self._came = 0
         self._rest = b""
 
     def __call__(self, pcm: bytes) -> bytes:
         """Return the next piece of the stream at the target rate."""
-        if self._source == self._target:
+        if self._source == self.target:
             return pcm
         data = self._rest + pcm
         whole = len(data) // 2 * 2
@@ -40,10 +43,10 @@ class Rate:
         places = range(start, self._gone)
         return array(
             "h",
-            (samples[place * self._source // self._target - came] for place in places),
+            (samples[place * self._source // self.target - came] for place in places),
         ).tobytes()
 
     @property
     def _gone(self) -> int:
         """How many samples went: all whose place in the source has come."""
-        return -(-self._came * self._target // self._source)
+        return -(-self._came * self.target // self._source)

@@ -80,7 +80,8 @@ class XAI:
         }
         self._asked: dict[str, Any] = {}
         self._forced: str | None = None
-        self._heard = self._said = Rate(OWN_RATE, OWN_RATE)
+        self._heard = Rate(OWN_RATE, OWN_RATE)
+        self._said: dict[str, Rate] = {}
         self._transcripts = Transcripts(self._quirks)
         self._responses = 0
         self._short: set[str] = set()
@@ -174,8 +175,6 @@ class XAI:
         self._kept |= self._asked
         if "input_rate" in self._asked:
             self._heard = Rate(self._kept["input_rate"], OWN_RATE)
-        if "output_rate" in self._asked:
-            self._said = Rate(OWN_RATE, self._kept["output_rate"])
         self._asked = {}
         flat = self._quirks.flat_session
         shown = words.session(event["session"], self._kept, flat=flat)
@@ -212,17 +211,18 @@ class XAI:
     def _response(self, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
         match event["type"]:
             case "response.created":
-                self._responses += 1
-                if self._responses % 2 == 0 and self._quirks.text_names == "alternate":
-                    self._short.add(event["response"]["id"])
+                self._begin(event["response"])
                 yield self._with_response(event)
             case "response.done":
+                event = self._with_response(event)
                 self._short.discard(event["response"]["id"])
+                del self._said[event["response"]["id"]]
                 if self._quirks.interrupted_done or not _interrupted(event):
-                    yield self._with_usage(self._with_response(event))
+                    yield self._with_usage(event)
             case "response.output_audio.delta":
-                if self._kept["output_rate"] != OWN_RATE:
-                    event["delta"] = b64encode(self._said(b64decode(event["delta"])))
+                said = self._said[event["response_id"]]
+                if said.target != OWN_RATE:
+                    event["delta"] = b64encode(said(b64decode(event["delta"])))
                 yield event
             case "response.output_text.delta" | "response.output_text.done" as kind:
                 if event["response_id"] in self._short:
@@ -231,8 +231,18 @@ class XAI:
             case _:
                 yield event
 
+    def _begin(self, response: dict[str, Any]) -> None:
+        """A response has the format that the session had when it began."""
+        pcm = response["audio"]["output"]["format"]["type"] == "audio/pcm"
+        rate = self._kept["output_rate"] if pcm else OWN_RATE
+        self._said[response["id"]] = Rate(OWN_RATE, rate)
+        self._responses += 1
+        if self._responses % 2 == 0 and self._quirks.text_names == "alternate":
+            self._short.add(response["id"])
+
     def _with_response(self, event: dict[str, Any]) -> dict[str, Any]:
-        flat, rate = self._quirks.flat_session, self._kept["output_rate"]
+        rate = self._said[event["response"]["id"]].target
+        flat = self._quirks.flat_session
         shown = words.response(event["response"], rate=rate, flat=flat)
         return {**event, "response": shown}
 
