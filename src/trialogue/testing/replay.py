@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final, get_args
 
 import trio
 
+from trialogue.errors import ConfigurationError
 from trialogue.realtime.unwrapping import single
 from trialogue.testing.machine.eliding import with_sound
 from trialogue.testing.machine.matching import Matching, made_by_clients
@@ -160,10 +161,14 @@ async def replay(
         port: serve TCP as well; 0 picks a free one.
 
     Raises:
+        ConfigurationError: there is no such mode.
         OSError: the file cannot be read, or the port not be had.
         RecordingError: it is no recording.
         ReplayMismatch: the client did something else than was recorded.
     """
+    if mode not in get_args(Mode):
+        modes = " or ".join(map(repr, get_args(Mode)))
+        raise ConfigurationError(f"a replay's mode is {modes}, not {mode!r}")
     if not isinstance(recording, WireRecording):
         recording = load_recording(recording)
     server = ReplayServer(recording, mode=mode, audio=audio)
