@@ -148,6 +148,63 @@ def test_secrets_are_known_by_their_names_and_schemas_name_none() -> None:
     }
 
 
+SECRET = "abcdef0123456789ABCDEF"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"session": {"instructions": f"authorization: bearer {SECRET}"}},
+        {"session": {"instructions": f"Log in with eyJhbGciOiJI.{SECRET}.{SECRET}"}},
+        {"session": {"tools": [{"server_url": f"https://me:{SECRET}@host/mcp"}]}},
+        {"session": {"tools": [{"server_url": f"https://host/?api_key={SECRET}"}]}},
+        {"session": {"tools": [{"server_url": f"wss://host?a=1&token={SECRET}&b"}]}},
+        {"session": {"tools": [{"type": "mcp", "headers": {"X-Any": SECRET}}]}},
+        {"session": {"tools": [{"type": "mcp", "authorization": SECRET}]}},
+        {"client_secret": {"value": SECRET}},
+        {"value": f"ek_{SECRET}"},
+        {"metadata": {"openai_api_key": SECRET}},
+        {"metadata": {"bearerToken": SECRET}},
+        {"metadata": {"Proxy-Authorization": SECRET}},
+        {"metadata": {f"sk-{SECRET}": "a name"}},
+        {"item": {"type": "function_call_output", "output": f"It is sk-{SECRET}."}},
+        {"item": {"output": json.dumps({"n": 1, "password": SECRET})}},
+        {"item": {"output": f'{{"access_token" : "{SECRET}\\"{SECRET}'}},
+    ],
+    ids=str,
+)
+async def test_a_secret_is_left_out_wherever_it_is(
+    tmp_path: Path, event: dict[str, Any]
+) -> None:
+    """In the frame's text too, where it is cut off and no JSON."""
+    path = tmp_path / "talk.jsonl"
+    text = json.dumps({"type": "x", **event})
+    async with record(path) as recording:
+        tap = recording.tap("a session")
+        tap.note(1, ">", text)
+        tap.note(1, ">", text.removesuffix("}"))
+
+    whole, cut_off = path.read_text().splitlines()
+    assert SECRET not in whole
+    if "output" not in str(event):  # JSON in JSON is not looked for where it is neither
+        assert SECRET not in cut_off
+
+
+async def test_words_are_no_secrets(tmp_path: Path) -> None:
+    """A token is a piece of a word here; a replay would tell another."""
+    path = tmp_path / "talk.jsonl"
+    words = {
+        "type": "x",
+        "logprobs": [{"token": "Hi", "top_logprobs": [{"token": "Ho"}]}],
+        "url": "https://host/a?key_id=3&page=2#token",
+        "output": 'a "token": it is 3, "password" is not said: "token", "x": "y"',
+    }
+    async with record(path) as recording:
+        recording.tap("a session").note(1, ">", json.dumps(words))
+
+    assert lines(path)[0]["event"] == words
+
+
 @in_virtual_time
 async def test_without_sound_its_length_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "talk.jsonl"
@@ -297,6 +354,7 @@ async def test_a_second_session_is_refused(tmp_path: Path) -> None:
 
 # --- reading it ----------------------------------------------------------------------
 
+ENDED = '{"connection":0,"time":1,"ended":{"code":%s,"reason":%s}}'
 GOOD = '{"connection":0,"time":1.0,"direction":"in","note":"","event":{"type":"x"}}'
 
 
@@ -309,7 +367,19 @@ GOOD = '{"connection":0,"time":1.0,"direction":"in","note":"","event":{"type":"x
         (f"{GOOD}\n{{}}", 2, "it has no 'connection'"),
         (GOOD.replace('"in"', '"up"'), 1, 'to be "in" or "out"'),
         (GOOD.replace("1.0", '"1"'), 1, "to be numbers"),
+        (GOOD.replace("1.0", "-1"), 1, "to be numbers"),
+        (GOOD.replace("1.0", "1e300"), 1, "to be numbers"),
+        (GOOD.replace(":0,", ":true,"), 1, "to be numbers"),
+        (GOOD.replace(":0,", ":-1,"), 1, "to be numbers"),
         (f'{GOOD}\n{{"connection":0,"time":1,"ended":4}}', 2, "its end is to be"),
+        (ENDED % ('"1000"', '""'), 1, "a WebSocket close code"),
+        (ENDED % ("1000.5", '""'), 1, "a WebSocket close code"),
+        (ENDED % ("70000", '""'), 1, "a WebSocket close code"),
+        (ENDED % ("1000", "5"), 1, "to be a text"),
+        (GOOD.replace('"x"', "[" * 200 + "]" * 200), 1, "nested deeper"),
+        ("[" * 100_000, 1, "not valid JSON"),
+        (GOOD.replace('"x"', '"<99999999999 bytes>"'), 1, "more sound than"),
+        ("\x00\x01", 1, "not valid JSON"),
     ],
 )
 def test_what_is_no_recording_says_where(
@@ -323,3 +393,32 @@ def test_what_is_no_recording_says_where(
     assert wrong.value.line == line
     assert wrong.value.path == path
     assert why in str(wrong.value)
+
+
+def test_what_is_no_text_is_no_recording(tmp_path: Path) -> None:
+    path = tmp_path / "talk.jsonl"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RecordingError, match=r"talk\.jsonl:1 is no line"):
+        load_recording(path)
+
+
+def test_only_the_last_line_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "talk.jsonl"
+    path.write_text(f"{GOOD[:40]}\n{GOOD}\n")
+    with pytest.raises(RecordingError) as wrong:
+        load_recording(path)
+    assert "last line" not in str(wrong.value)
+
+
+@in_virtual_time
+async def test_what_ends_a_line_may_be_said(tmp_path: Path) -> None:
+    """U+2028 and U+0085 end one for Python, and not for JSON; editors leave a last."""
+    said = "One.\u2028Two.\u2029Three.\x85Four."
+    path = tmp_path / "talk.jsonl"
+    async with recorded_session(path, instructions=said):
+        await trio.sleep(1)
+    with path.open("a") as file:
+        file.write("\n")
+
+    (update,) = WireTrace(load_recording(path)).sent("session.update")
+    assert update.event["session"]["instructions"] == said

@@ -21,7 +21,7 @@ import trio.testing
 from trialogue._codec import loads
 from trialogue._redaction import without_keys
 from trialogue.errors import ConfigurationError, ConnectionLost
-from trialogue.realtime.redaction import without_secrets
+from trialogue.realtime.redaction import without_named_secrets, without_secrets
 from trialogue.realtime.signal import Signal
 from trialogue.realtime.unwrapping import single
 from trialogue.testing.connection import LogEntry
@@ -56,7 +56,8 @@ class _Frame:
         except ValueError:  # no JSON, or with a character that JSON has no form for
             pass
         # Nobody can send it again; it is there to be looked at.
-        shown = without_keys(self.text).encode(errors="replace").decode()
+        shown = without_keys(without_named_secrets(self.text))
+        shown = shown.encode(errors="replace").decode()
         return self._line_of({"type": "", "text": shown}, audio=audio)
 
     def _line_of(self, event: dict[str, Any], *, audio: bool) -> str:

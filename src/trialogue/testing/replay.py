@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, final, get_args
 import trio
 
 from trialogue.errors import ConfigurationError
+from trialogue.realtime.redaction import without_secrets
 from trialogue.realtime.unwrapping import single
 from trialogue.testing.machine.eliding import with_sound
 from trialogue.testing.machine.matching import Matching, made_by_clients
@@ -115,7 +116,8 @@ def _script(recorded: RecordedConnection) -> Script:
     for entry in recorded.entries:
         notes = entry.note.split()
         if entry.direction == "in":
-            asked.append(Frame(entry.time, entry.event))
+            # A recording has no secrets; a server's log may.
+            asked.append(Frame(entry.time, without_secrets(entry.event)))
         elif entry.type and _NEVER_SENT.isdisjoint(notes):
             times = 1 + ("duplicate" in notes)
             told.append((len(asked), Frame(entry.time, with_sound(entry.event), times)))
