@@ -221,9 +221,10 @@ async def record(path: str | Path, *, audio: bool = True) -> AsyncIterator[Recor
             ...
 
     Every frame of every connection becomes a line of JSON; `load_recording` tells of
-    the form. Keys, client secrets and whatever is called a password or a token are
-    left out. What people say and tools are told is there: a new file can be read by its
-    owner alone.
+    the form. What looks like a key, client secrets, and whatever is called a password
+    or a token are left out, also of the JSON that tools return. What people say and
+    tools are told is there, and whatever passes in pieces: a new file can be read by
+    its owner alone.
 
     The session never waits for it. A disk that is full, fails or falls behind ends the
     recording with an error in the log ("trialogue.recording") and in

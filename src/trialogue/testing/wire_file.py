@@ -1,10 +1,7 @@
 """The file of a session's wire: JSON, a line for each frame.
 
 One form for both sides: `record` writes what a client sent and received, `python -m
-trialogue serve --log` what a server did. A line is an object with the `connection`
-(from 0), the `time` in seconds, the `direction` as the server has it ("in" from the
-client, "out" to it), a `note` of what a fault did, and the `event`. Where a connection
-was lost, a line has `ended`, with `code` and `reason`, in place of an event.
+trialogue serve --log` what a server did.
 """
 
 from __future__ import annotations
@@ -96,11 +93,17 @@ class WireRecording:
 
 
 def load_recording(path: str | Path) -> WireRecording:
-    """Read what `record`, or `serve --log`, has written.
+    """Read what `record`, or `python -m trialogue serve --log`, has written.
+
+    Each line is a JSON object with the `connection` (from 0), the `time` in seconds,
+    the `direction` as the server has it ("in" from the client, "out" to it), a `note`
+    of what a fault did, and the `event`. Where a connection was lost, a line has
+    `ended`, with `code` and `reason`, in place of an event. Empty lines do not count.
 
     Raises:
         OSError: the file cannot be read.
-        RecordingError: a line is none of a recording, or there are none.
+        RecordingError: a line is none of a recording, as the last one is if the program
+            that wrote it was killed; or there are none.
     """
     path = Path(path)
     entries: dict[int, list[LogEntry]] = {}
