@@ -316,8 +316,10 @@ async def test_what_is_no_json_is_there_to_be_looked_at(tmp_path: Path) -> None:
         tap.note(4, "<", f"no JSON {KEY}")
         tap.note(4, "<", '{"type": "x", "text": "\\ud800"}')
         tap.note(4, ">", "[]")
+        tap.note(4, "<", '{"type": "x", "deep": ' + "[" * 700 + "]" * 700 + "}")
 
-    assert [line["event"]["type"] for line in lines(path)] == ["", "", ""]
+    assert recording.failure is None
+    assert [line["event"]["type"] for line in lines(path)] == ["", "", "", ""]
     assert KEY not in path.read_text()
     assert load_recording(path).connections[0].index == 0
 

@@ -26,7 +26,7 @@ from trialogue.realtime.signal import Signal
 from trialogue.realtime.unwrapping import single
 from trialogue.testing.connection import LogEntry
 from trialogue.testing.machine.eliding import without_sound
-from trialogue.testing.wire_file import RecordedEnd, ended_line, frame_line
+from trialogue.testing.wire_file import RecordedEnd, check_event, ended_line, frame_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -52,9 +52,10 @@ class _Frame:
         try:
             event = loads(self.text)
             if isinstance(event, dict):
+                check_event(event)
                 return self._line_of(event, audio=audio)
-        except ValueError:  # no JSON, or with a character that JSON has no form for
-            pass
+        except ValueError:
+            pass  # no JSON, or nothing that can be written, and read again
         # Nobody can send it again; it is there to be looked at.
         shown = without_keys(without_named_secrets(self.text))
         shown = shown.encode(errors="replace").decode()

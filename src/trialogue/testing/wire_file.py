@@ -24,6 +24,7 @@ __all__ = [
     "RecordedEnd",
     "RecordingError",
     "WireRecording",
+    "check_event",
     "ended_line",
     "frame_line",
     "load_recording",
@@ -148,7 +149,7 @@ def _read(data: Any) -> tuple[int, LogEntry | RecordedEnd]:
     direction, event = data["direction"], data["event"]
     if direction not in ("in", "out") or not isinstance(event, dict):
         raise ValueError('its direction is to be "in" or "out", its event an object')
-    _check(event)
+    check_event(event)
     return connection, LogEntry(time, direction, event, str(data.get("note", "")))
 
 
@@ -175,23 +176,27 @@ def _is_time(value: Any) -> bool:
     )
 
 
-def _check(value: Any, depth: int = 0) -> None:
-    """Refuse what no peer sends, before whoever works with it stumbles."""
-    if depth > _DEEPEST:
-        raise ValueError(f"its event is nested deeper than {_DEEPEST} levels")
-    if isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            _check(inner, depth + 1)
-    elif isinstance(value, str) and is_too_silent(value):
-        raise ValueError("it leaves out more sound than a frame can hold")
-
-
 def _since(began: float, entries: Iterable[LogEntry]) -> tuple[LogEntry, ...]:
     return tuple(attrs.evolve(entry, time=entry.time - began) for entry in entries)
 
 
 def _end(began: float, ended: RecordedEnd | None) -> RecordedEnd | None:
     return None if ended is None else attrs.evolve(ended, time=ended.time - began)
+
+
+def check_event(value: Any, depth: int = 0) -> None:
+    """Refuse what no peer sends, before whoever works with it stumbles.
+
+    Raises:
+        ValueError: it is nested too deeply, or stands for too much sound.
+    """
+    if depth > _DEEPEST:
+        raise ValueError(f"its event is nested deeper than {_DEEPEST} levels")
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            check_event(inner, depth + 1)
+    elif isinstance(value, str) and is_too_silent(value):
+        raise ValueError("it leaves out more sound than a frame can hold")
 
 
 def frame_line(connection: int, entry: LogEntry) -> str:
