@@ -294,6 +294,48 @@ async def test_each_run_has_fixtures_of_its_own(number, watched):
     SEEN.append(watched)
 
 
+@pytest.fixture
+def plain(watched):
+    SEEN.clear()
+    yield watched
+    SEEN.append("plain down")
+
+
+@in_virtual_time
+async def test_a_plain_one_may_build_on_it(plain):
+    assert isinstance(plain, RealtimeServer)
+
+
+def test_it_is_torn_down_first():
+    assert SEEN == ["plain down", "down"]
+
+
+@pytest.fixture
+async def bounded():
+    with trio.move_on_after(5):
+        yield
+
+
+@in_virtual_time
+async def test_is_not_passed_if_a_fixture_ends_it(bounded):
+    await trio.sleep_forever()
+
+
+@pytest.fixture
+async def broken():
+    async with trio.open_nursery() as nursery:
+        yield nursery
+
+
+@in_virtual_time
+async def test_what_runs_in_a_fixture_may_fail(broken):
+    async def fail():
+        raise LookupError("in the background")
+
+    broken.start_soon(fail)
+    await trio.sleep_forever()
+
+
 class TestOneInstance:
     @pytest.fixture(autouse=True)
     async def prepared(self):
@@ -428,8 +470,14 @@ def test_fixtures_are_those_of_pytest(pytester: pytest.Pytester) -> None:
     """Set up whoever asks, torn down whatever the test did; on the test's instance."""
     pytester.makeconftest(TAKES_ALL)
     result = run(pytester, "-p", "no:trio", "-p", "no:anyio", test_used=USED)
-    result.assert_outcomes(passed=5, failed=1, skipped=1)
-    result.stdout.fnmatch_lines(["E *AssertionError: for its own reasons"])
+    result.assert_outcomes(passed=7, failed=3, skipped=1)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*AssertionError: for its own reasons",
+            "*RuntimeError: a fixture has ended this test*",
+            "*LookupError: in the background*",
+        ]
+    )
 
 
 def test_a_mistake_is_told_of_and_stays_that_of_one_test(

@@ -43,18 +43,20 @@ def in_virtual_time(test: Callable[P, Awaitable[R]]) -> Callable[P, R]:
     """
 
     async def inside(*args: P.args, **kwargs: P.kwargs) -> R:
+        results: list[R] = []
         async with AsyncExitStack() as stack:
             await open_awaited(stack)
             kwargs.update(await resolved(kwargs, stack))
             running: Any = test(*args, **kwargs)
             if not inspect.isawaitable(running):
                 name = getattr(test, "__name__", repr(test))
-                msg = (
-                    f"in_virtual_time is for async functions: write `async def {name}`"
-                )
+                msg = f"in_virtual_time is for async functions: `async def {name}`"
                 raise TypeError(msg)
-            result: R = await running
-        return result
+            results.append(await running)
+        if not results:
+            msg = "a fixture has ended this test, by a cancel scope around its `yield`"
+            raise RuntimeError(msg)
+        return results[0]
 
     @wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
