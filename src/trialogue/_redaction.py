@@ -10,7 +10,7 @@ __all__ = ["without_keys"]
 _KEYS: Final = re.compile(
     r"\b(?:sk|ek|xai|rk|pk)[-_][\w.*-]{4,}"
     r"|(?<=[Bb]earer )\S+"
-    r"|\beyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*"  # a JSON Web Token
+    r"|(?<![\w-])eyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*"  # a JSON Web Token
     r"|(?<=://)[^/\s:@?#\"]*:[^/\s@?#\"]+(?=@)"  # https://user:password@host
 )
 _IN_QUERIES: Final = re.compile(

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import stat
+import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -188,6 +189,25 @@ async def test_a_secret_is_left_out_wherever_it_is(
     assert SECRET not in whole
     if "output" not in str(event):  # JSON in JSON is not looked for where it is neither
         assert SECRET not in cut_off
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        {"text": "eyJ-" * 250_000},
+        {"text": "https://a:" * 100_000},
+        {"text": "?key" * 250_000},
+        {"output": '"token":{' * 100_000},
+        {"output": '"token":"\\' * 100_000},
+        {"secret" * 150_000 + "\n ": "x"},
+    ],
+    ids=["tokens", "addresses", "queries", "objects", "escapes", "names"],
+)
+def test_looking_for_secrets_takes_time_in_proportion(hostile: dict[str, str]) -> None:
+    """A megabyte takes milliseconds; what grows with its square takes minutes."""
+    began = time.process_time()
+    without_secrets(hostile)
+    assert time.process_time() - began < 5
 
 
 async def test_words_are_no_secrets(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ _NAMES: Final = frozenset(
 _SOUND: Final = frozenset({"audio", "data", "pcm"})
 _PICTURES: Final = frozenset({"image_url", "url"})
 _SECRETS: Final = re.compile(
-    r"(?i)(headers|bearer|jwt|pwd|.*authorization|.*secret.*|.*passw(or)?d.*"
+    r"(?is)(headers|bearer|jwt|pwd|.*authorization|.*secret.*|.*passw(or)?d.*"
     r"|.*passphrase|.*cookie|.*credentials?|.*token"
     r"|.*(api|access|private|ephemeral|signing|encryption)[-_]?key)$"
 )
