@@ -8,12 +8,20 @@ that. It needs no plugin for Trio, and works with pytest-trio and with anyio's.
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
+    from collections.abc import (
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Generator,
+        Mapping,
+        Sequence,
+    )
     from contextlib import AbstractAsyncContextManager
 
     import trio
@@ -27,9 +35,21 @@ if TYPE_CHECKING:
         Settings,
         WireTrace,
     )
+    from trialogue.testing.deferred import Deferred
 
 _RUNS_ITSELF = "_trialogue_runs_itself"
 """As in `trialogue.testing.deferred`, which is not imported for the sake of a name."""
+
+_ASYNCIO = "_force_asyncio_fixture"
+"""The attribute of a fixture that is meant for pytest-asyncio, and for it alone."""
+_NEEDS_TRIO = (
+    "realtime_server, and what is built on it, needs a test that Trio runs: put "
+    "@in_virtual_time of trialogue.testing on an `async def`, or mark it for "
+    'pytest-trio, or for anyio\'s plugin with "trio" as the anyio_backend'
+)
+
+_deferred: pytest.StashKey[list[Deferred]] = pytest.StashKey()
+_under_way: pytest.StashKey[bool] = pytest.StashKey()
 
 _MARKERS = (
     "realtime(**keywords): of the local server behind `realtime_server`, as "
@@ -100,8 +120,12 @@ async def realtime_server(
     realtime_network: Network | None,
 ) -> AsyncIterator[RealtimeServer]:
     """A local server in memory, running; `server.model()` is a model that dials it."""
+    import trio
+
     from trialogue.testing import open_realtime_server, replay
 
+    if not trio.lowlevel.in_trio_run():
+        pytest.fail(_NEEDS_TRIO, pytrace=False)
     keywords = _keywords(request.node)
     keywords.pop("virtual_time", None)
     recording = keywords.pop("replay", None)
@@ -123,6 +147,13 @@ def _keywords(node: pytest.Item) -> dict[str, Any]:
     """Those of every marker, of which the closest wins."""
     keywords: dict[str, Any] = {}
     for marker in node.iter_markers("realtime"):
+        if marker.args:
+            what = ", ".join(map(repr, marker.args))
+            pytest.fail(
+                f"@pytest.mark.realtime takes keywords alone, as in "
+                f"realtime(replay=FILE), and was given {what}",
+                pytrace=False,
+            )
         keywords = {**marker.kwargs, **keywords}
     return keywords
 
@@ -162,6 +193,9 @@ def wire_trace(realtime_server: RealtimeServer) -> WireTrace:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Let pytest-trio's tests of the server run in virtual time."""
+    # Afresh, for a test may be run again.
+    item.stash[_deferred] = []
+    item.stash[_under_way] = False
     marker = item.get_closest_marker("trio")
     if marker is None or "realtime_server" not in getattr(item, "fixturenames", ()):
         return
@@ -187,23 +221,89 @@ def _run(
     return trio.run(test, clock=clock, instruments=instruments)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: Any) -> Any:
-    """Leave async fixtures of tests under `in_virtual_time` to these tests."""
-    if request.scope != "function":
-        return None
-    if not getattr(getattr(request.node, "obj", None), _RUNS_ITSELF, False):
-        return None
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: Any
+) -> Generator[None, object, object]:
+    """Leave async fixtures of tests under `in_virtual_time` to these tests.
+
+    Outermost, so that no plugin for another framework takes them for its own.
+    """
+    arguments = _to_defer(fixturedef, request)
+    if arguments is None:
+        return (yield from _explained(fixturedef))
+    if request.node.stash.get(_under_way, False):
+        _refuse(
+            fixturedef,
+            f"the async fixture {fixturedef.argname} cannot be set up while its test "
+            "runs: name it among the test's arguments",
+        )
     from trialogue.testing.deferred import Deferred
 
-    make = fixturedef.func
-    arguments = {name: request.getfixturevalue(name) for name in fixturedef.argnames}
-    waits = inspect.isasyncgenfunction(make) or inspect.iscoroutinefunction(make)
-    if not waits and not any(isinstance(v, Deferred) for v in arguments.values()):
+    make = _bound(fixturedef.func, request.instance)
+    deferred = Deferred(make, arguments, sees_failure=make.__module__ == __name__)
+    request.node.stash.setdefault(_deferred, []).append(deferred)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fixturedef, "func", lambda **_: deferred)
+        return (yield)
+
+
+def _to_defer(
+    fixturedef: pytest.FixtureDef[Any], request: Any
+) -> Mapping[str, Any] | None:
+    """Return the arguments of a fixture that is to wait for its test's run."""
+    if request.scope != "function":
         return None
-    deferred = Deferred(make, arguments)
-    fixturedef.cached_result = (deferred, fixturedef.cache_key(request), None)
-    return deferred
+    test = getattr(request.node, "obj", None)
+    inner = getattr(getattr(test, "hypothesis", None), "inner_test", test)
+    if not getattr(inner, _RUNS_ITSELF, False):
+        return None
+    make = fixturedef.func
+    waits = inspect.isasyncgenfunction(make) or inspect.iscoroutinefunction(make)
+    if getattr(make, _ASYNCIO, False):
+        return None
+    arguments = {name: request.getfixturevalue(name) for name in fixturedef.argnames}
+    if waits:
+        return arguments
+    deferred = request.node.stash.get(_deferred, ())
+    needs = any(value is one for value in arguments.values() for one in deferred)
+    return arguments if needs else None
+
+
+def _bound(make: Any, instance: object) -> Any:
+    """Return the fixture's function; a method of the test's class, as one of this test.
+
+    Pytest makes an instance of the class for each test, and has bound it to another.
+    """
+    if inspect.ismethod(make) and isinstance(instance, type(make.__self__)):
+        return make.__func__.__get__(instance)
+    return make
+
+
+def _explained(
+    fixturedef: pytest.FixtureDef[Any],
+) -> Generator[None, object, object]:
+    """Let others set it up; if nobody does, say what the test lacks."""
+    try:
+        return (yield)
+    except pytest.fail.Exception:
+        ours = getattr(fixturedef.func, "__module__", None) == __name__
+        if not ours or fixturedef.cached_result is not None:
+            raise
+    _refuse(fixturedef, _NEEDS_TRIO)
+
+
+def _refuse(fixturedef: pytest.FixtureDef[Any], why: str) -> NoReturn:
+    """Fail, and leave a result: the failure.
+
+    Pytest 9 takes a fixture without one for one that is torn down already, and fails at
+    it in each test that is to come, without a word.
+    """
+    try:
+        pytest.fail(why, pytrace=False)
+    except pytest.fail.Exception as error:
+        fixturedef.cached_result = (None, None, (error, error.__traceback__))
+        raise
 
 
 # --- schedules -----------------------------------------------------------------------
@@ -221,9 +321,14 @@ def _seed(item: pytest.Item) -> int | None:
         return int(params["trio_seed"])
     given: int | None = item.config.getoption("--trio-seed")
     marker = item.get_closest_marker("trio_seed")
-    if given is None and marker is not None and marker.args:
-        return int(marker.args[0])
-    return given
+    if marker is None:
+        return given
+    if not marker.args or not all(isinstance(one, int) for one in marker.args):
+        pytest.fail(
+            f"@pytest.mark.trio_seed takes whole numbers, and was given {marker.args}",
+            pytrace=False,
+        )
+    return int(marker.args[0]) if given is None else given
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -244,11 +349,17 @@ def _seed_name(seed: int) -> str:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Let the seed decide."""
-    seed = _seed(item)
-    if seed is None:
-        return (yield)
-    from trialogue.testing.scheduling import seeded
+    """Let the seed decide, and the test know the fixtures that wait for it."""
+    item.stash[_under_way] = True
+    with ExitStack() as stack:
+        waiting = item.stash.get(_deferred, [])
+        if waiting:
+            from trialogue.testing.deferred import awaited
 
-    with seeded(seed):
+            stack.enter_context(awaited(waiting))
+        seed = _seed(item)
+        if seed is not None:
+            from trialogue.testing.scheduling import seeded
+
+            stack.enter_context(seeded(seed))
         return (yield)

@@ -6,17 +6,24 @@ taken apart, to see that whatever is missing there is noticed.
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import trio
 
 from interop import run
 from interop.aimock import talk
 from interop.cast import ANSWER, GREETING, LOOK_UP, REFUNDS, TRANSFER
 from interop.modes import MODES, REFERENCE, median, ours, table
+from interop.processes import NotAsExpected, serving
 from interop.script import make_brain
 from interop.seen import Frame, errors, problems
+from stage import until
 from trialogue.testing import Utterances, open_realtime_server
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 async def test_our_client_holds_the_conversation_and_all_of_it_is_seen() -> None:
@@ -152,6 +159,36 @@ def test_a_client_that_fails_or_did_nothing_makes_the_run_fail(
     monkeypatch.setitem(run.CLIENTS, "openai", run.Client(str(program), ("text",)))
     assert run.main(["openai"]) == 1
     assert why in capfd.readouterr().out
+
+
+CHATTY = """
+import pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+print("listening on http://here", flush=True)
+sys.stdout.write("." * 2**20)
+sys.stdout.flush()
+pathlib.Path(sys.argv[1]).touch()
+while True:
+    time.sleep(0.01)
+"""
+
+
+async def test_a_server_may_print_as_much_as_it_likes(tmp_path: Path) -> None:
+    """More than a pipe holds, and it goes on."""
+    program, went_on = tmp_path / "server.py", tmp_path / "went_on"
+    program.write_text(CHATTY)
+    with trio.fail_after(20):
+        async with serving([sys.executable, str(program), str(went_on)]) as url:
+            assert url == "http://here"
+            await until(went_on.exists)
+
+
+async def test_a_server_that_ends_before_it_serves_is_told_of(tmp_path: Path) -> None:
+    program = tmp_path / "server.py"
+    program.write_text("print('no port is free')")
+    with pytest.raises(NotAsExpected, match="did not come up; it said: no port"):
+        async with serving([sys.executable, str(program)]):
+            pytest.fail("unreachable")
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)

@@ -7,9 +7,17 @@ from typing import Final
 
 __all__ = ["without_keys"]
 
-_KEYS: Final = re.compile(r"\b(?:sk|ek|xai|rk|pk)[-_][\w.*-]{4,}|(?<=Bearer )\S+")
+_KEYS: Final = re.compile(
+    r"\b(?:sk|ek|xai|rk|pk)[-_][\w.*-]{4,}"
+    r"|(?<=[Bb]earer )\S+"
+    r"|(?<![\w-])eyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*"  # a JSON Web Token
+    r"|(?<=://)[^/\s:@?#\"]*:[^/\s@?#\"]+(?=@)"  # https://user:password@host
+)
+_IN_QUERIES: Final = re.compile(
+    r"(?i)([?&][\w-]{0,40}(?:key|token|secret|signature|password)=)[^&\s#\"'<>]+"
+)
 
 
 def without_keys(message: str) -> str:
     """Return the message without what looks like a key: providers quote them."""
-    return _KEYS.sub("[key]", message)
+    return _IN_QUERIES.sub(r"\1[key]", _KEYS.sub("[key]", message))

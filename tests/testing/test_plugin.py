@@ -220,6 +220,189 @@ def test_nothing_is_imported_and_nothing_is_autouse(request):
 """
 
 
+TAKES_ALL = """
+import inspect
+import pytest
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef, request):
+    '''As pytest-asyncio does in its automatic mode.'''
+    make = fixturedef.func
+    if inspect.isasyncgenfunction(make) or inspect.iscoroutinefunction(make):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(fixturedef, "func", lambda **_: "made elsewhere")
+            return (yield)
+    return (yield)
+"""
+
+
+USED = """
+import pytest
+import trio
+from hypothesis import HealthCheck, given, settings, strategies
+from trialogue.testing import RealtimeServer, in_virtual_time
+
+SEEN = []
+
+
+@pytest.fixture
+async def watched(realtime_server):
+    await trio.sleep(1)
+    SEEN.append("up")
+    yield realtime_server
+    await trio.sleep(1)
+    SEEN.append("down")
+
+
+@pytest.mark.usefixtures("watched")
+@in_virtual_time
+async def test_a_fixture_that_is_only_used():
+    assert SEEN == ["up"]
+
+
+def test_it_is_torn_down():
+    assert SEEN == ["up", "down"]
+    SEEN.clear()
+
+
+@in_virtual_time
+async def test_that_fails(watched):
+    assert isinstance(watched, RealtimeServer)
+    assert not watched, "for its own reasons"
+
+
+@in_virtual_time
+async def test_that_is_skipped(watched):
+    pytest.skip("for its own reasons")
+
+
+def test_they_are_torn_down_too():
+    assert SEEN == ["up", "down"] * 2
+
+
+@settings(
+    max_examples=5,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(number=strategies.integers())
+@in_virtual_time
+async def test_each_run_has_fixtures_of_its_own(number, watched):
+    assert watched not in SEEN
+    SEEN.append(watched)
+
+
+@pytest.fixture
+def plain(watched):
+    SEEN.clear()
+    yield watched
+    SEEN.append("plain down")
+
+
+@in_virtual_time
+async def test_a_plain_one_may_build_on_it(plain):
+    assert isinstance(plain, RealtimeServer)
+
+
+def test_it_is_torn_down_first():
+    assert SEEN == ["plain down", "down"]
+
+
+@pytest.fixture
+async def bounded():
+    with trio.move_on_after(5):
+        yield
+
+
+@in_virtual_time
+async def test_is_not_passed_if_a_fixture_ends_it(bounded):
+    await trio.sleep_forever()
+
+
+@pytest.fixture
+async def broken():
+    async with trio.open_nursery() as nursery:
+        yield nursery
+
+
+@in_virtual_time
+async def test_what_runs_in_a_fixture_may_fail(broken):
+    async def fail():
+        raise LookupError("in the background")
+
+    broken.start_soon(fail)
+    await trio.sleep_forever()
+
+
+class TestOneInstance:
+    @pytest.fixture(autouse=True)
+    async def prepared(self):
+        self.ready = True
+
+    @in_virtual_time
+    async def test_is_that_of_the_fixtures(self):
+        assert self.ready
+"""
+
+
+MISTAKES = """
+import pytest
+from trialogue.testing import in_virtual_time
+
+
+def test_without_trio(wire_trace):
+    pass
+
+
+async def test_without_a_marker(realtime_server):
+    pass
+
+
+@in_virtual_time
+async def test_too_late(request):
+    request.getfixturevalue("realtime_server")
+
+
+@in_virtual_time
+def test_not_async():
+    pass
+
+
+@pytest.fixture
+def impatient(request):
+    return request.getfixturevalue("realtime_server").url
+
+
+@in_virtual_time
+async def test_too_early(impatient):
+    pass
+
+
+@pytest.mark.realtime("talk.jsonl")
+@in_virtual_time
+async def test_a_positional_argument(realtime_server):
+    pass
+
+
+@pytest.mark.trio_seed("seven")
+def test_no_seed():
+    pass
+
+
+@pytest.mark.realtime(replay="talk.jsonl", mode="Strict")
+@in_virtual_time
+async def test_no_such_mode(realtime_server):
+    pass
+
+
+@in_virtual_time
+async def test_none(realtime_server):
+    assert realtime_server.live == []
+"""
+
+
 def run(pytester: pytest.Pytester, *options: str, **files: str) -> pytest.RunResult:
     pytester.makepyfile(**files)
     loading = [] if INSTALLED else ["-p", "pytest_trialogue"]
@@ -281,6 +464,44 @@ def test_it_works_without_a_plugin_for_trio(pytester: pytest.Pytester) -> None:
 
     result.assert_outcomes(passed=6 + 3)
     result.stdout.fnmatch_lines(["trio seed: 7", "*several 7*", "*any 7*"])
+
+
+def test_fixtures_are_those_of_pytest(pytester: pytest.Pytester) -> None:
+    """Set up whoever asks, torn down whatever the test did; on the test's instance."""
+    pytester.makeconftest(TAKES_ALL)
+    result = run(pytester, "-p", "no:trio", "-p", "no:anyio", test_used=USED)
+    result.assert_outcomes(passed=7, failed=3, skipped=1)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*AssertionError: for its own reasons",
+            "*RuntimeError: a fixture has ended this test*",
+            "*LookupError: in the background*",
+        ]
+    )
+
+
+def test_a_mistake_is_told_of_and_stays_that_of_one_test(
+    pytester: pytest.Pytester,
+) -> None:
+    (pytester.path / "talk.jsonl").write_text(
+        '{"connection":0,"time":0,"direction":"out","event":{"type":"x"}}\n'
+    )
+    options = ("-p", "no:trio", "-p", "no:anyio", "--tb=short")
+    result = run(pytester, *options, test_mistakes=MISTAKES)
+    result.assert_outcomes(passed=1, failed=5, errors=3)
+    needs_trio = "realtime_server, and what is built on it, needs a test that Trio runs"
+    shown = result.stdout.str()
+    assert shown.count(f"\n{needs_trio}") == 2
+    result.stdout.fnmatch_lines_random(
+        [
+            "*the async fixture realtime_server cannot be set up while its test runs*",
+            "*TypeError: in_virtual_time is for async functions: *`async def *",
+            "*realtime_server has no url yet: it is set up when its test runs*",
+            "*takes keywords alone*was given 'talk.jsonl'",
+            "*takes whole numbers, and was given ('seven',)",
+            "*ConfigurationError: *'Strict'*",
+        ]
+    )
 
 
 def test_who_does_not_use_it_does_not_notice(pytester: pytest.Pytester) -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import stat
+import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,6 @@ from stage import until
 from trialogue import ConfigurationError, open_session
 from trialogue.realtime.redaction import without_secrets
 from trialogue.testing import (
-    LogEntry,
     RealtimeServer,
     RecordingError,
     Say,
@@ -29,7 +29,6 @@ from trialogue.testing import (
     record,
 )
 from trialogue.testing.serve import log_to
-from trialogue.testing.wire_file import frame_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -150,6 +149,82 @@ def test_secrets_are_known_by_their_names_and_schemas_name_none() -> None:
     }
 
 
+SECRET = "abcdef0123456789ABCDEF"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"session": {"instructions": f"authorization: bearer {SECRET}"}},
+        {"session": {"instructions": f"Log in with eyJhbGciOiJI.{SECRET}.{SECRET}"}},
+        {"session": {"tools": [{"server_url": f"https://me:{SECRET}@host/mcp"}]}},
+        {"session": {"tools": [{"server_url": f"https://host/?api_key={SECRET}"}]}},
+        {"session": {"tools": [{"server_url": f"wss://host?a=1&token={SECRET}&b"}]}},
+        {"session": {"tools": [{"type": "mcp", "headers": {"X-Any": SECRET}}]}},
+        {"session": {"tools": [{"type": "mcp", "authorization": SECRET}]}},
+        {"client_secret": {"value": SECRET}},
+        {"value": f"ek_{SECRET}"},
+        {"metadata": {"openai_api_key": SECRET}},
+        {"metadata": {"bearerToken": SECRET}},
+        {"metadata": {"Proxy-Authorization": SECRET}},
+        {"metadata": {f"sk-{SECRET}": "a name"}},
+        {"item": {"type": "function_call_output", "output": f"It is sk-{SECRET}."}},
+        {"item": {"output": json.dumps({"n": 1, "password": SECRET})}},
+        {"item": {"output": f'{{"access_token" : "{SECRET}\\"{SECRET}'}},
+    ],
+    ids=str,
+)
+async def test_a_secret_is_left_out_wherever_it_is(
+    tmp_path: Path, event: dict[str, Any]
+) -> None:
+    """In the frame's text too, where it is cut off and no JSON."""
+    path = tmp_path / "talk.jsonl"
+    text = json.dumps({"type": "x", **event})
+    async with record(path) as recording:
+        tap = recording.tap("a session")
+        tap.note(1, ">", text)
+        tap.note(1, ">", text.removesuffix("}"))
+
+    whole, cut_off = path.read_text().splitlines()
+    assert SECRET not in whole
+    if "output" not in str(event):  # JSON in JSON is not looked for where it is neither
+        assert SECRET not in cut_off
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        {"text": "eyJ-" * 250_000},
+        {"text": "https://a:" * 100_000},
+        {"text": "?key" * 250_000},
+        {"output": '"token":{' * 100_000},
+        {"output": '"token":"\\' * 100_000},
+        {"secret" * 150_000 + "\n ": "x"},
+    ],
+    ids=["tokens", "addresses", "queries", "objects", "escapes", "names"],
+)
+def test_looking_for_secrets_takes_time_in_proportion(hostile: dict[str, str]) -> None:
+    """A megabyte takes milliseconds; what grows with its square takes minutes."""
+    began = time.process_time()
+    without_secrets(hostile)
+    assert time.process_time() - began < 5
+
+
+async def test_words_are_no_secrets(tmp_path: Path) -> None:
+    """A token is a piece of a word here; a replay would tell another."""
+    path = tmp_path / "talk.jsonl"
+    words = {
+        "type": "x",
+        "logprobs": [{"token": "Hi", "top_logprobs": [{"token": "Ho"}]}],
+        "url": "https://host/a?key_id=3&page=2#token",
+        "output": 'a "token": it is 3, "password" is not said: "token", "x": "y"',
+    }
+    async with record(path) as recording:
+        recording.tap("a session").note(1, ">", json.dumps(words))
+
+    assert lines(path)[0]["event"] == words
+
+
 @in_virtual_time
 async def test_without_sound_its_length_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "talk.jsonl"
@@ -261,8 +336,10 @@ async def test_what_is_no_json_is_there_to_be_looked_at(tmp_path: Path) -> None:
         tap.note(4, "<", f"no JSON {KEY}")
         tap.note(4, "<", '{"type": "x", "text": "\\ud800"}')
         tap.note(4, ">", "[]")
+        tap.note(4, "<", '{"type": "x", "deep": ' + "[" * 700 + "]" * 700 + "}")
 
-    assert [line["event"]["type"] for line in lines(path)] == ["", "", ""]
+    assert recording.failure is None
+    assert [line["event"]["type"] for line in lines(path)] == ["", "", "", ""]
     assert KEY not in path.read_text()
     assert load_recording(path).connections[0].index == 0
 
@@ -299,6 +376,7 @@ async def test_a_second_session_is_refused(tmp_path: Path) -> None:
 
 # --- reading it ----------------------------------------------------------------------
 
+ENDED = '{"connection":0,"time":1,"ended":{"code":%s,"reason":%s}}'
 GOOD = '{"connection":0,"time":1.0,"direction":"in","note":"","event":{"type":"x"}}'
 
 
@@ -311,7 +389,19 @@ GOOD = '{"connection":0,"time":1.0,"direction":"in","note":"","event":{"type":"x
         (f"{GOOD}\n{{}}", 2, "it has no 'connection'"),
         (GOOD.replace('"in"', '"up"'), 1, 'to be "in" or "out"'),
         (GOOD.replace("1.0", '"1"'), 1, "to be numbers"),
+        (GOOD.replace("1.0", "-1"), 1, "to be numbers"),
+        (GOOD.replace("1.0", "1e300"), 1, "to be numbers"),
+        (GOOD.replace(":0,", ":true,"), 1, "to be numbers"),
+        (GOOD.replace(":0,", ":-1,"), 1, "to be numbers"),
         (f'{GOOD}\n{{"connection":0,"time":1,"ended":4}}', 2, "its end is to be"),
+        (ENDED % ('"1000"', '""'), 1, "a WebSocket close code"),
+        (ENDED % ("1000.5", '""'), 1, "a WebSocket close code"),
+        (ENDED % ("70000", '""'), 1, "a WebSocket close code"),
+        (ENDED % ("1000", "5"), 1, "to be a text"),
+        (GOOD.replace('"x"', "[" * 200 + "]" * 200), 1, "nested deeper"),
+        ("[" * 100_000, 1, "not valid JSON"),
+        (GOOD.replace('"x"', '"<99999999999 bytes>"'), 1, "more sound than"),
+        ("\x00\x01", 1, "not valid JSON"),
     ],
 )
 def test_what_is_no_recording_says_where(
@@ -327,11 +417,30 @@ def test_what_is_no_recording_says_where(
     assert why in str(wrong.value)
 
 
-@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85"])
-def test_a_recording_may_hold_any_text(tmp_path: Path, mark: str) -> None:
-    """Some characters end a line in print, and none in a file of JSON lines."""
+def test_what_is_no_text_is_no_recording(tmp_path: Path) -> None:
     path = tmp_path / "talk.jsonl"
-    event = {"type": "error", "error": {"message": f"one{mark}two"}}
-    path.write_text(frame_line(0, LogEntry(0.0, "out", event)), encoding="utf-8")
-    [connection] = load_recording(path).connections
-    assert [entry.event for entry in connection.entries] == [event]
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RecordingError, match=r"talk\.jsonl:1 is no line"):
+        load_recording(path)
+
+
+def test_only_the_last_line_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "talk.jsonl"
+    path.write_text(f"{GOOD[:40]}\n{GOOD}\n")
+    with pytest.raises(RecordingError) as wrong:
+        load_recording(path)
+    assert "last line" not in str(wrong.value)
+
+
+@in_virtual_time
+async def test_what_ends_a_line_may_be_said(tmp_path: Path) -> None:
+    """U+2028 and U+0085 end one for Python, and not for JSON; editors leave a last."""
+    said = "One.\u2028Two.\u2029Three.\x85Four."
+    path = tmp_path / "talk.jsonl"
+    async with recorded_session(path, instructions=said):
+        await trio.sleep(1)
+    with path.open("a") as file:
+        file.write("\n")
+
+    (update,) = WireTrace(load_recording(path)).sent("session.update")
+    assert update.event["session"]["instructions"] == said

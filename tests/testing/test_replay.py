@@ -470,7 +470,8 @@ async def test_it_is_served_over_tcp_too(short: Path) -> None:
 
 @in_virtual_time
 async def test_the_log_of_a_server_is_a_recording(tmp_path: Path) -> None:
-    """Its sound was left out: silence of the same length is heard."""
+    """Its sound was left out: silence of the same length is heard. Keys are in it."""
+    instructions = "Be brief, and never say sk-sentinel0123456789."
     path = tmp_path / "server.jsonl"
     with path.open("w") as file:
         async with (
@@ -480,13 +481,13 @@ async def test_the_log_of_a_server_is_a_recording(tmp_path: Path) -> None:
                 network=Network(0.02),
                 faults=[swallow("rate_limits.updated", nth=None)],
             ) as server,
-            open_session(server.model(), instructions="Be brief.") as session,
+            open_session(server.model(), instructions=instructions) as session,
         ):
             await ask(session, "One?")
 
     async with (
         replay(path) as replaying,
-        open_session(replaying.model(), instructions="Be brief.") as session,
+        open_session(replaying.model(), instructions=instructions) as session,
     ):
         await session.send_message("One?")
         async with session.open_reply() as reply:

@@ -12,7 +12,13 @@ from typing import Any, Final
 from trialogue._codec import dumps, loads
 from trialogue._redaction import without_keys
 
-__all__ = ["MOST", "names_a_secret", "redacted", "without_secrets"]
+__all__ = [
+    "MOST",
+    "names_a_secret",
+    "redacted",
+    "without_named_secrets",
+    "without_secrets",
+]
 
 MOST: Final = 4000
 """Characters of one redacted frame that are kept."""
@@ -33,12 +39,21 @@ _NAMES: Final = frozenset(
 _SOUND: Final = frozenset({"audio", "data", "pcm"})
 _PICTURES: Final = frozenset({"image_url", "url"})
 _SECRETS: Final = re.compile(
-    r"(?i)^(x[-_])?(api[-_]?key|authorization|.*secret.*|.*password.*|headers"
-    r"|bearer|cookie|credentials?|(access|auth|refresh|id)?[-_]?token)$"
+    r"(?is)(headers|bearer|jwt|pwd|.*authorization|.*secret.*|.*passw(or)?d.*"
+    r"|.*passphrase|.*cookie|.*credentials?|.*token"
+    r"|.*(api|access|private|ephemeral|signing|encryption)[-_]?key)$"
 )
+_TOKENS: Final = frozenset({"logprobs", "top_logprobs"})
+"""Fields whose tokens are pieces of words."""
+_NAMED: Final = re.compile(r'"([^"\\]{1,100})"\s*:\s*')
+_VALUE: Final = re.compile(
+    r'(?s)"(?:[^"\\]|\\.)*(?:"|$)|\{[^{}]*(?:\}|$)|\[[^][]*(?:\]|$)'
+)
+"""A text, or a flat object or list, as JSON has them; or the beginning of one."""
 _HIDDEN: Final = frozenset({"parameters", "metadata", "logprobs", "bytes", "schema"})
 """Fields whose structure alone would tell what a program or a person said."""
 _NAME_LENGTH: Final = 100
+_LONG_NAME: Final = 16
 _DEPTH: Final = 12
 _ENCODED: Final = re.compile(r"[A-Za-z0-9+/_-]{200,}={0,2}")
 """What is this long without a space or a full stop is no sentence of anybody's."""
@@ -70,22 +85,46 @@ def without_secrets(value: Any, name: str = "") -> Any:
     """Return a value as JSON has it without keys and tokens; all else is as it was.
 
     A tool's schema may name a parameter `password`: that says nothing of anybody's.
+    What a tool returns is looked into if it is JSON; what it is called with comes in
+    pieces too, and is left.
     """
     if isinstance(value, dict):
-        if name == "properties":
-            return {key: without_secrets(v) for key, v in value.items()}
+        harmless = name == "properties" or name in _TOKENS
         return {
-            key: HIDDEN
-            if names_a_secret(key) and v is not None and not _is_number(v)
-            else without_secrets(v, key)
+            _key(key): HIDDEN
+            if not harmless
+            and names_a_secret(key)
+            and v is not None
+            and not _is_number(v)
+            else without_secrets(v, key if not harmless or key in _TOKENS else "")
             for key, v in value.items()
         }
     if isinstance(value, list):
-        return [without_secrets(v) for v in value]
-    # Sound, which is most of what there is, has none of these characters.
-    if isinstance(value, str) and ("-" in value or "_" in value or " " in value):
-        return without_keys(value)
+        return [without_secrets(v, name if name in _TOKENS else "") for v in value]
+    if isinstance(value, str):
+        shown = without_named_secrets(value) if name == "output" else value
+        # Sound, which is most of what there is, has none of these characters.
+        if any(mark in shown for mark in "-_ :."):
+            return without_keys(shown)
+        return shown
     return value
+
+
+def without_named_secrets(text: str) -> str:
+    """Return a text that has JSON in it, perhaps cut off, with its secrets hidden."""
+    kept, at = [], 0
+    for field in _NAMED.finditer(text):
+        if field.start() >= at and names_a_secret(field[1]):
+            value = _VALUE.match(text, field.end())
+            if value is not None:
+                kept += [text[at : field.end()], f'"{HIDDEN}"']
+                at = value.end()
+    return "".join([*kept, text[at:]])
+
+
+def _key(key: str) -> str:
+    """A field's own name; keys are longer than names are."""
+    return without_keys(key) if len(key) > _LONG_NAME else key
 
 
 def _without_sound(data: Any) -> Any:

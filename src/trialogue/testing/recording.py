@@ -21,12 +21,12 @@ import trio.testing
 from trialogue._codec import loads
 from trialogue._redaction import without_keys
 from trialogue.errors import ConfigurationError, ConnectionLost
-from trialogue.realtime.redaction import without_secrets
+from trialogue.realtime.redaction import without_named_secrets, without_secrets
 from trialogue.realtime.signal import Signal
 from trialogue.realtime.unwrapping import single
 from trialogue.testing.connection import LogEntry
 from trialogue.testing.machine.eliding import without_sound
-from trialogue.testing.wire_file import RecordedEnd, ended_line, frame_line
+from trialogue.testing.wire_file import RecordedEnd, check_event, ended_line, frame_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -52,11 +52,13 @@ class _Frame:
         try:
             event = loads(self.text)
             if isinstance(event, dict):
+                check_event(event)
                 return self._line_of(event, audio=audio)
-        except ValueError:  # no JSON, or with a character that JSON has no form for
-            pass
+        except ValueError:
+            pass  # no JSON, or nothing that can be written, and read again
         # Nobody can send it again; it is there to be looked at.
-        shown = without_keys(self.text).encode(errors="replace").decode()
+        shown = without_keys(without_named_secrets(self.text))
+        shown = shown.encode(errors="replace").decode()
         return self._line_of({"type": "", "text": shown}, audio=audio)
 
     def _line_of(self, event: dict[str, Any], *, audio: bool) -> str:
@@ -220,9 +222,10 @@ async def record(path: str | Path, *, audio: bool = True) -> AsyncIterator[Recor
             ...
 
     Every frame of every connection becomes a line of JSON; `load_recording` tells of
-    the form. Keys, client secrets and whatever is called a password or a token are
-    left out. What people say and tools are told is there: a new file can be read by its
-    owner alone.
+    the form. What looks like a key, client secrets, and whatever is called a password
+    or a token are left out, also of the JSON that tools return. What people say and
+    tools are told is there, and whatever passes in pieces: a new file can be read by
+    its owner alone.
 
     The session never waits for it. A disk that is full, fails or falls behind ends the
     recording with an error in the log ("trialogue.recording") and in

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final, get_args
 
 import trio
 
+from trialogue.errors import ConfigurationError
+from trialogue.realtime.redaction import without_secrets
 from trialogue.realtime.unwrapping import single
 from trialogue.testing.machine.eliding import with_sound
 from trialogue.testing.machine.matching import Matching, made_by_clients
@@ -114,7 +116,8 @@ def _script(recorded: RecordedConnection) -> Script:
     for entry in recorded.entries:
         notes = entry.note.split()
         if entry.direction == "in":
-            asked.append(Frame(entry.time, entry.event))
+            # A recording has no secrets; a server's log may.
+            asked.append(Frame(entry.time, without_secrets(entry.event)))
         elif entry.type and _NEVER_SENT.isdisjoint(notes):
             times = 1 + ("duplicate" in notes)
             told.append((len(asked), Frame(entry.time, with_sound(entry.event), times)))
@@ -160,10 +163,14 @@ async def replay(
         port: serve TCP as well; 0 picks a free one.
 
     Raises:
+        ConfigurationError: there is no such mode.
         OSError: the file cannot be read, or the port not be had.
         RecordingError: it is no recording.
         ReplayMismatch: the client did something else than was recorded.
     """
+    if mode not in get_args(Mode):
+        modes = " or ".join(map(repr, get_args(Mode)))
+        raise ConfigurationError(f"a replay's mode is {modes}, not {mode!r}")
     if not isinstance(recording, WireRecording):
         recording = load_recording(recording)
     server = ReplayServer(recording, mode=mode, audio=audio)

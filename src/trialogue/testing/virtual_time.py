@@ -9,16 +9,17 @@ would be late.
 
 from __future__ import annotations
 
+import inspect
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial, wraps
 from math import inf
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import attrs
 import trio
 import trio.testing
 
-from trialogue.testing.deferred import RUNS_ITSELF, resolved
+from trialogue.testing.deferred import RUNS_ITSELF, open_awaited, resolved
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -35,13 +36,27 @@ def in_virtual_time(test: Callable[P, Awaitable[R]]) -> Callable[P, R]:
     For test suites without a plugin for Trio; with pytest-trio, its `autojump_clock`
     fixture does the same. The arguments are passed on, fixtures for one. With the
     plugin for pytest (`realtime_server` and the others) async fixtures are set up, and
-    torn down, inside the run.
+    torn down, inside the run; they are those of function scope.
+
+    Raises:
+        TypeError: when it is called, if the test is no async function.
     """
 
     async def inside(*args: P.args, **kwargs: P.kwargs) -> R:
+        results: list[R] = []
         async with AsyncExitStack() as stack:
+            await open_awaited(stack)
             kwargs.update(await resolved(kwargs, stack))
-            return await test(*args, **kwargs)
+            running: Any = test(*args, **kwargs)
+            if not inspect.isawaitable(running):
+                name = getattr(test, "__name__", repr(test))
+                msg = f"in_virtual_time is for async functions: `async def {name}`"
+                raise TypeError(msg)
+            results.append(await running)
+        if not results:
+            msg = "a fixture has ended this test, by a cancel scope around its `yield`"
+            raise RuntimeError(msg)
+        return results[0]
 
     @wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:

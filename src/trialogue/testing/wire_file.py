@@ -1,22 +1,20 @@
 """The file of a session's wire: JSON, a line for each frame.
 
 One form for both sides: `record` writes what a client sent and received, `python -m
-trialogue serve --log` what a server did. A line is an object with the `connection`
-(from 0), the `time` in seconds, the `direction` as the server has it ("in" from the
-client, "out" to it), a `note` of what a fault did, and the `event`. Where a connection
-was lost, a line has `ended`, with `code` and `reason`, in place of an event.
+trialogue serve --log` what a server did.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from trialogue._codec import dumps, loads
 from trialogue.errors import TrialogueError
 from trialogue.testing.connection import LogEntry
+from trialogue.testing.machine.eliding import is_too_silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,10 +24,16 @@ __all__ = [
     "RecordedEnd",
     "RecordingError",
     "WireRecording",
+    "check_event",
     "ended_line",
     "frame_line",
     "load_recording",
 ]
+
+_CLOSE_CODES: Final = range(1000, 5000)
+_DEEPEST: Final = 100
+_LONGEST: Final = 1e9
+"""Seconds; the clock of a server may be that of its machine."""
 
 
 class RecordingError(TrialogueError):
@@ -90,31 +94,38 @@ class WireRecording:
 
 
 def load_recording(path: str | Path) -> WireRecording:
-    """Read what `record`, or `serve --log`, has written.
+    """Read what `record`, or `python -m trialogue serve --log`, has written.
+
+    Each line is a JSON object with the `connection` (from 0), the `time` in seconds,
+    the `direction` as the server has it ("in" from the client, "out" to it), a `note`
+    of what a fault did, and the `event`. Where a connection was lost, a line has
+    `ended`, with `code` and `reason`, in place of an event. Empty lines do not count.
 
     Raises:
         OSError: the file cannot be read.
-        RecordingError: a line is none of a recording, or there are none.
+        RecordingError: a line is none of a recording, as the last one is if the program
+            that wrote it was killed; or there are none.
     """
     path = Path(path)
     entries: dict[int, list[LogEntry]] = {}
     ends: dict[int, RecordedEnd] = {}
-    with path.open(encoding="utf-8") as file:
-        lines = file.readlines()  # str.splitlines would end them within texts too
-    for number, line in enumerate(lines, 1):
-        try:
-            connection, read = _read(loads(line))
-        except (ValueError, KeyError) as error:
-            why = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-            msg = (
-                f"{path}:{number} is no line of a recording: {why}; a recording that "
-                "was cut off can be used without its last line"
-            )
-            raise RecordingError(msg, path=path, line=number) from error
-        if isinstance(read, RecordedEnd):
-            ends[connection] = read
-        else:
-            entries.setdefault(connection, []).append(read)
+    # By bytes: what ends a line of text for Python may stand in what somebody said.
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                connection, read = _read(loads(line))
+            except (ValueError, KeyError) as error:
+                why = f"it has no {error}" if isinstance(error, KeyError) else error
+                msg = f"{path}:{number} is no line of a recording: {why}"
+                if not line.endswith(b"\n"):
+                    msg += "; what was cut off can be used without its last line"
+                raise RecordingError(msg, path=path, line=number) from error
+            if isinstance(read, RecordedEnd):
+                ends[connection] = read
+            else:
+                entries.setdefault(connection, []).append(read)
     if not entries:
         raise RecordingError(f"{path} has no frames: nothing was recorded", path=path)
     began = min(one[0].time for one in entries.values())
@@ -131,17 +142,38 @@ def _read(data: Any) -> tuple[int, LogEntry | RecordedEnd]:
     if not isinstance(data, dict):
         raise ValueError("it is no JSON object")
     connection, time = data["connection"], data["time"]
-    if not isinstance(connection, int) or not isinstance(time, int | float):
-        raise ValueError("its connection and its time are to be numbers")
+    if not (_is_count(connection) and _is_time(time)):
+        raise ValueError("its connection and its time are to be numbers, from 0 on")
     if "ended" in data:
-        ended = data["ended"]
-        if not isinstance(ended, dict):
-            raise ValueError("its end is to be an object")
-        return connection, RecordedEnd(time, ended["code"], ended["reason"])
+        return connection, _read_end(time, data["ended"])
     direction, event = data["direction"], data["event"]
     if direction not in ("in", "out") or not isinstance(event, dict):
         raise ValueError('its direction is to be "in" or "out", its event an object')
+    check_event(event)
     return connection, LogEntry(time, direction, event, str(data.get("note", "")))
+
+
+def _read_end(time: float, ended: Any) -> RecordedEnd:
+    if not isinstance(ended, dict):
+        raise ValueError("its end is to be an object")
+    code, reason = ended["code"], ended["reason"]
+    if not (code is None or (_is_count(code) and code in _CLOSE_CODES)):
+        raise ValueError("the code of its end is to be a WebSocket close code, or null")
+    if not isinstance(reason, str):
+        raise ValueError("the reason of its end is to be a text")
+    return RecordedEnd(time, code, reason)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_time(value: Any) -> bool:
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and 0 <= value < _LONGEST
+    )
 
 
 def _since(began: float, entries: Iterable[LogEntry]) -> tuple[LogEntry, ...]:
@@ -150,6 +182,21 @@ def _since(began: float, entries: Iterable[LogEntry]) -> tuple[LogEntry, ...]:
 
 def _end(began: float, ended: RecordedEnd | None) -> RecordedEnd | None:
     return None if ended is None else attrs.evolve(ended, time=ended.time - began)
+
+
+def check_event(value: Any, depth: int = 0) -> None:
+    """Refuse what no peer sends, before whoever works with it stumbles.
+
+    Raises:
+        ValueError: it is nested too deeply, or stands for too much sound.
+    """
+    if depth > _DEEPEST:
+        raise ValueError(f"its event is nested deeper than {_DEEPEST} levels")
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            check_event(inner, depth + 1)
+    elif isinstance(value, str) and is_too_silent(value):
+        raise ValueError("it leaves out more sound than a frame can hold")
 
 
 def frame_line(connection: int, entry: LogEntry) -> str:

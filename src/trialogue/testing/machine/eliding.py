@@ -10,10 +10,11 @@ from trialogue._codec import b64encode
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["with_sound", "without_sound"]
+__all__ = ["is_too_silent", "with_sound", "without_sound"]
 
 _SOUND: Final = frozenset({"audio", "data"})
-_ELIDED: Final = re.compile(r"<(\d+) bytes>")
+_ELIDED: Final = re.compile(r"<(\d{1,8}) bytes>")
+_TOO_LONG: Final = re.compile(r"<\d{9,} bytes>")
 
 
 def without_sound(event: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -24,6 +25,11 @@ def without_sound(event: Mapping[str, Any]) -> Mapping[str, Any]:
 def with_sound(event: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the event with silence where its sound was left out."""
     return _mapped(event, _silence)
+
+
+def is_too_silent(text: str) -> bool:
+    """Whether it stands for more sound than fits into a frame, and into memory."""
+    return _TOO_LONG.fullmatch(text) is not None
 
 
 def _length(text: str) -> str:
