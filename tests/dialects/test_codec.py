@@ -50,7 +50,7 @@ def test_both_sets_write_the_same_base64(data: bytes) -> None:
 
 @CODECS
 @pytest.mark.parametrize(
-    "text", ["QQ", "Q", "QQ=", "Q*Q=", "QQ==QQ==", "QQ\n==", "é", "="]
+    "text", ["QQ", "Q", "QQ=", "QQ===", "AAAA=", "Q*Q=", "QQ==QQ==", "QQ\n==", "é", "="]
 )
 def test_base64_is_strict(codec: Codec, text: str) -> None:
     with pytest.raises(ValueError, match="base64"):
