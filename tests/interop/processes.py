@@ -89,7 +89,7 @@ async def _address(process: trio.Process) -> str:
         async for data in process.stdout:
             text += data
             _, found, rest = text.partition(b"listening on ")
-            if found and rest.endswith(b"\n"):
+            if found and b"\n" in rest:
                 return rest.split()[0].decode()
     raise NotAsExpected(
         f"the server did not come up; it said: {text.decode(errors='replace')}"
