@@ -7,6 +7,7 @@ a name of its own there. A field that nobody has heard of shows its length.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any, Final
 
 from trialogue._codec import dumps, loads
@@ -54,6 +55,7 @@ _HIDDEN: Final = frozenset({"parameters", "metadata", "logprobs", "bytes", "sche
 """Fields whose structure alone would tell what a program or a person said."""
 _NAME_LENGTH: Final = 100
 _LONG_NAME: Final = 16
+_USUAL: Final = 40
 _DEPTH: Final = 12
 _ENCODED: Final = re.compile(r"[A-Za-z0-9+/_-]{200,}={0,2}")
 """What is this long without a space or a full stop is no sentence of anybody's."""
@@ -78,6 +80,14 @@ def redacted(text: str, *, texts: bool = False) -> str:
 
 def names_a_secret(name: str) -> bool:
     """Whether a field is called as fields are that hold keys, passwords or tokens."""
+    if len(name) <= _USUAL:
+        return _is_secret(name)
+    return _SECRETS.match(name) is not None
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    """A program's fields are few, and are looked at with each call of a tool."""
     return _SECRETS.match(name) is not None
 
 
