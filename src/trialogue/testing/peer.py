@@ -16,6 +16,7 @@ import trio
 from trialogue._codec import dumps, loads
 from trialogue.dialects.openai.wire import unstructure
 from trialogue.realtime.unwrapping import single
+from trialogue.testing.alarms import Alarms
 from trialogue.testing.composing import Composer
 from trialogue.testing.connection import Connection, LogEntry, elided
 from trialogue.testing.faults import (
@@ -94,6 +95,7 @@ class Peer:
         on_step: called after each step of the machine.
         close_timeout: seconds that a close frame of ours waits for its answer.
         composer: runs the brain where that is asynchronous.
+        alarms: wake the tasks that wait for a time.
         random: of the network's jitter.
         accept_seconds: how long the answer to the upgrade takes.
     """
@@ -105,6 +107,7 @@ class Peer:
     on_step: Callable[[Connection, Sequence[LogEntry]], None]
     close_timeout: float
     composer: Composer
+    alarms: Alarms
     random: Random = attrs.field(factory=Random)
     accept_seconds: float = 0.0
     _writer: Writer = attrs.field(init=False)
@@ -120,7 +123,11 @@ class Peer:
 
     def __attrs_post_init__(self) -> None:
         self._reader = Reader(
-            self.socket, self.network, self.random, self._arrived_alone
+            self.socket,
+            self.network,
+            self.random,
+            self._arrived_alone,
+            self.alarms,
         )
         self._writer = Writer(
             self.socket,
@@ -131,6 +138,7 @@ class Peer:
             self._vanish,
             self.connection.machine.deadline,
             self._tick,
+            self.alarms,
         )
 
     def __repr__(self) -> str:
