@@ -273,17 +273,24 @@ class Peer:
         actions: list[Action] = []
         if not again:
             actions = self.plan.at_frame(event, self.connection.index)
+        if not (actions or self._held_in):
+            self._log("in", event, "")
+            self._ask(text, event)
+            return
         note = " ".join(type(action).__name__.lower() for action in actions)
         self._log("in", event, note)
         if self._all(self._before_processing, actions, text):
             repeats = 1 + any(isinstance(action, Duplicate) for action in actions)
             for _ in range(repeats):
-                now = trio.current_time()
-                self._emit(self.connection.machine.receive(text, now, event or None))
+                self._ask(text, event)
             for action in actions:
                 self._afterwards(action)
         if not again:
             self._release(self._held_in, self._reader.again)
+
+    def _ask(self, text: str, event: dict[str, Any]) -> None:
+        now = trio.current_time()
+        self._emit(self.connection.machine.receive(text, now, event or None))
 
     def _all(
         self, act: Callable[[Action, str], bool], actions: list[Action], text: str
