@@ -45,16 +45,10 @@ class OutputItem(ABC):
         self._ids: dict[str, Any] = {"response_id": response_id, "output_index": index}
         self.held = Held(None)
 
-    @property
-    def _place(self) -> dict[str, Any]:
-        return {**self._ids, "item_id": self.held.id}
-
-    @property
-    def _part(self) -> dict[str, Any]:
-        return {**self._place, "content_index": 0}
-
     def _begin(self, item: Any) -> None:
         self.held.item = item
+        self._place = {**self._ids, "item_id": self.held.id}
+        self._part = {**self._place, "content_index": 0}
         self._host.emit(wire.ResponseOutputItemAdded, **self._ids, item=item)
         if self._in_conversation:
             previous = self._host.conversation.append(self.held)
