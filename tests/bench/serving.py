@@ -32,7 +32,8 @@ LATEST = 0.1
 FIRST = 50
 MOST = 3200
 ROUNDS = 3
-TRIES = 2
+FAILURES = 2
+TRIES = 5
 HERE = Path(__file__).parent
 HEAD = ("server", "sessions", "", "p50 ms", "p99 ms", "own p99", "core", "µs/100 ms")
 ROW = "{:<6} {:>8} {:>9} {:>8} {:>8} {:>8} {:>6} {:>9}"
@@ -74,7 +75,7 @@ def _run(arguments: Sequence[str], sessions: int, seconds: float) -> dict[str, A
             preexec_fn=_pinned(1),
         )
     if clients.returncode:
-        return {"sessions": sessions, "kept": False, "cost": 0.0}
+        return {"sessions": sessions, "kept": False, "cost": 0.0, "own_p99": 0.0}
     seen: dict[str, Any] = json.loads(clients.stdout)
     seen["cost"] = seen["cpu"] * seconds / max(seen["frames"], 1)
     # A frame that never came is late as well.
@@ -94,10 +95,15 @@ def _run(arguments: Sequence[str], sessions: int, seconds: float) -> dict[str, A
 
 
 def _held(arguments: Sequence[str], sessions: int, seconds: float) -> dict[str, Any]:
-    """Hold so many sessions; what was late is tried again, as it may be by chance."""
+    """Hold so many sessions; what was late is tried again, as it may be by chance.
+
+    A run in which the clients were late themselves counts for nothing, up to a point.
+    """
+    failures = 0
     for _ in range(TRIES):
         seen = _run(arguments, sessions, seconds)
-        if seen["kept"]:
+        failures += not seen["kept"] and seen["own_p99"] < LATEST / 4
+        if seen["kept"] or failures == FAILURES:
             break
     return seen
 
