@@ -19,6 +19,8 @@ MAX_APPEND: Final = 15 * 2**20
 MIN_COMMIT_MS: Final = 100
 #: What is kept of a buffer in which nobody speaks or commits.
 MAX_BUFFER: Final = 600_000 * BYTES_PER_MS
+_MANY: Final = 256
+_MUCH: Final = 2**20
 
 #: A guess at how long a pause semantic turn detection tolerates.
 EAGERNESS_MS: Final = {"low": 1200, "medium": 600, "auto": 600, "high": 300}
@@ -45,6 +47,8 @@ class InputAudio:
             self._keep = round(keep_seconds * 1000) * BYTES_PER_MS
         self.speech_item: str | None = None
         self._store = bytearray()  # the buffer, and what is remembered before it
+        self._fresh: list[bytes] = []  # what came behind that
+        self._stored = 0  # where it begins
         self._begins = 0  # position of the buffer's first byte on the byte clock
         self._speech_from = 0
         self._sheet = sheet
@@ -66,13 +70,12 @@ class InputAudio:
     @property
     def received(self) -> bytes:
         """The latest of what came, in the server's own format."""
-        kept = len(self._store)
-        if self._keep is not None:
-            kept = min(kept, self._keep)
-        return self._between(self.count - kept, self.count)
+        start = 0 if self._keep is None else max(self.count - self._keep, 0)
+        return self._between(start, self.count)
 
     def _between(self, start: int, end: int) -> bytes:
         """Return what lies between two positions on the byte clock."""
+        self._put_away()
         first = self.count - len(self._store)
         return bytes(self._store[start - first : max(end, start) - first])
 
@@ -100,7 +103,9 @@ class InputAudio:
             raise Refusal("invalid_value", message, param="audio")
         pcm = decoded(data, audio_format)
         self.count += len(pcm)
-        self._store += pcm
+        self._fresh.append(pcm)
+        if len(self._fresh) >= _MANY or self.count - self._stored >= _MUCH:
+            self._put_away()
         self._drop(self.count - self._begins - MAX_BUFFER)
         return self._vad.feed(pcm) if self._vad is not None else []
 
@@ -155,6 +160,12 @@ class InputAudio:
 
     def _drop(self, count: int) -> None:
         self._begins += min(max(count, 0), self.count - self._begins)
+
+    def _put_away(self) -> None:
+        """Store what came; often it would be moved about in memory as often."""
+        self._store += b"".join(self._fresh)
+        self._fresh.clear()
+        self._stored = self.count
         if self._keep is not None:
             needed = max(self._keep, self.count - self._begins)
             del self._store[: max(len(self._store) - needed, 0)]
