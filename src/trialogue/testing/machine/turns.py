@@ -140,7 +140,7 @@ class Turns:
         self._host.heard_ms = end
         text = self._transcriber.transcribe(pcm, start, end)
         self.committed.append(Committed(item_id, pcm, start, end, text, by))
-        held = Held(_user_item(item_id), bytearray(pcm), heard=text)
+        held = Held(_user_item(item_id), pcm, heard=text)
         where = {"previous_item_id": self._host.conversation.append(held)}
         self._host.emit(wire.InputAudioBufferCommitted, item_id=item_id, **where)
         self._host.emit(wire.ConversationItemAdded, item=held.item, **where)
