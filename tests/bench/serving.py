@@ -99,7 +99,7 @@ def _held(arguments: Sequence[str], sessions: int, seconds: float) -> dict[str, 
 
     A run in which the clients were late themselves counts for nothing, up to a point.
     """
-    failures = 0
+    failures, seen = 0, dict[str, Any]()
     for _ in range(TRIES):
         seen = _run(arguments, sessions, seconds)
         failures += not seen["kept"] and seen["own_p99"] < LATEST / 4
