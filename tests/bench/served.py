@@ -4,6 +4,8 @@
 frames through wsproto, and when it is asked for a reply it sends frames that were made
 beforehand, those that the local server sent, when that would send them. What is due at
 the same time goes out in one piece.
+
+Both have the garbage collector as `python -m trialogue serve` does.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.load import REPLY_S, THINK_S
 from trialogue.testing import Pace, Say, Settings, Turn
-from trialogue.testing.serve import serve
+from trialogue.testing.serve import collecting_rarely, serve
 
 TEXT = "It was the best of times, it was the worst of times, it was the age of wisdom."
 PACE = Pace(burst=1, delta_ms=(100,), think_ms=THINK_S * 1000, rate_limits_ms=None)
@@ -95,7 +97,8 @@ async def _talk(
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["serve"]:
-        trio.run(served)
-    else:
-        trio.run(raw, Path(sys.argv[2]))
+    with collecting_rarely():
+        if sys.argv[1:] == ["serve"]:
+            trio.run(served)
+        else:
+            trio.run(raw, Path(sys.argv[2]))

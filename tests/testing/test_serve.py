@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from trio_websocket import ConnectionClosed, wrap_client_stream
 from by_hand import DOOR, TARGET, UPGRADE, dialled
 from trialogue.errors import ConfigurationError
 from trialogue.testing import RealtimeServer, Say, Turn, Utterances
-from trialogue.testing.serve import load_script, main, serve
+from trialogue.testing.serve import collecting_rarely, load_script, main, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -339,6 +341,18 @@ def test_the_program_serves_tls(
         assert url.startswith("wss://127.0.0.1:")
         assert trio.run(talk, port_of(url)) == "session.created"
         assert ended(process)[0] == 0
+
+
+def test_the_collector_of_the_process_is_as_before_when_it_has_served(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = gc.get_threshold()
+    with collecting_rarely():
+        assert gc.get_threshold() > before
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        refusal(capsys, "--port", str(taken.getsockname()[1]))
+    assert gc.get_threshold() == before
+    assert not gc.get_freeze_count()
 
 
 # --- what cannot be -------------------------------------------------------------------

@@ -88,6 +88,26 @@ def test_each_frame_says_its_configuration_item_and_number() -> None:
     ]
 
 
+@given(
+    items=st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=4),
+    frames=st.integers(1, 4),
+    rest=st.integers(0, 2 * FRAME_SAMPLES - 1),
+    noise=st.randoms(use_true_random=False),
+)
+def test_one_sound_is_marked_for_any_items_in_turn(
+    items: list[int], frames: int, rest: int, noise: random.Random
+) -> None:
+    """What is kept from one to the next shows in none of them."""
+    sound = noise.randbytes(frames * 2 * FRAME_SAMPLES + rest)
+    for item in items:
+        marked = embed(sound, SUNNY, item=item, first=5)
+        at = [(5 + nth, nth * FRAME_SAMPLES) for nth in range(frames)]
+        assert [(mark.seq, mark.position) for mark in decode(marked)] == at
+        assert {(mark.config, mark.item) for mark in decode(marked)} == {(SUNNY, item)}
+        assert marked[1::2] == sound[1::2]
+        assert marked[len(sound) - rest :] == sound[len(sound) - rest :]
+
+
 def test_silence_and_unmarked_sound_have_no_marks() -> None:
     assert decode(quiet(200)) == decode(voice("x", 200)) == decode(tone(5000)) == []
 

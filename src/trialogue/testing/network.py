@@ -15,6 +15,8 @@ from trialogue.errors import ConfigurationError
 if TYPE_CHECKING:
     from random import Random
 
+    from trialogue.testing.alarms import Alarms
+
 __all__ = ["DelayLine", "Network", "Way"]
 
 T = TypeVar("T")
@@ -81,12 +83,16 @@ class Way:
 
 
 class DelayLine(Generic[T]):
-    """What is under way: put in with the time of arrival, taken out in that order."""
+    """What is under way: put in with the time of arrival, taken out in that order.
 
-    def __init__(self) -> None:
+    One task may wait for it. It is woken by the alarms given.
+    """
+
+    def __init__(self, alarms: Alarms) -> None:
+        self._alarms = alarms
         self._heap: list[tuple[float, int, T]] = []
         self._count = itertools.count()
-        self._changed: trio.Event | None = None  # there while somebody waits
+        self._waiting = trio.lowlevel.ParkingLot()
 
     def __len__(self) -> int:
         return len(self._heap)
@@ -103,8 +109,8 @@ class DelayLine(Generic[T]):
 
     def wake(self) -> None:
         """Let whoever waits look again."""
-        if self._changed is not None:
-            self._changed.set()
+        if self._waiting:
+            self._waiting.unpark_all()
 
     def first(self) -> T | None:
         """Return what has arrived first, which stays, or None."""
@@ -121,15 +127,13 @@ class DelayLine(Generic[T]):
     async def wait(self, deadline: float = math.inf) -> None:
         """Wait until something has arrived, or the deadline, or `wake`."""
         due = min(self._heap[0][0] if self._heap else math.inf, deadline)
-        if due != math.inf and due <= trio.current_time():
+        if due == math.inf:
+            await self._waiting.park()
+        elif due <= trio.current_time():
             await trio.lowlevel.checkpoint()
-            return
-        self._changed = trio.Event()
-        try:
-            if due == math.inf:
-                await self._changed.wait()
-            else:
-                with trio.move_on_at(due):
-                    await self._changed.wait()
-        finally:
-            self._changed = None
+        else:
+            alarm = self._alarms.at(due, self.wake)
+            try:
+                await self._waiting.park()
+            finally:
+                alarm.cancel()

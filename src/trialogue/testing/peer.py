@@ -16,6 +16,7 @@ import trio
 from trialogue._codec import dumps, loads
 from trialogue.dialects.openai.wire import unstructure
 from trialogue.realtime.unwrapping import single
+from trialogue.testing.alarms import Alarms
 from trialogue.testing.composing import Composer
 from trialogue.testing.connection import Connection, LogEntry, elided
 from trialogue.testing.faults import (
@@ -94,6 +95,7 @@ class Peer:
         on_step: called after each step of the machine.
         close_timeout: seconds that a close frame of ours waits for its answer.
         composer: runs the brain where that is asynchronous.
+        alarms: wake the tasks that wait for a time.
         random: of the network's jitter.
         accept_seconds: how long the answer to the upgrade takes.
     """
@@ -105,6 +107,7 @@ class Peer:
     on_step: Callable[[Connection, Sequence[LogEntry]], None]
     close_timeout: float
     composer: Composer
+    alarms: Alarms
     random: Random = attrs.field(factory=Random)
     accept_seconds: float = 0.0
     _writer: Writer = attrs.field(init=False)
@@ -120,7 +123,11 @@ class Peer:
 
     def __attrs_post_init__(self) -> None:
         self._reader = Reader(
-            self.socket, self.network, self.random, self._arrived_alone
+            self.socket,
+            self.network,
+            self.random,
+            self._arrived_alone,
+            self.alarms,
         )
         self._writer = Writer(
             self.socket,
@@ -131,6 +138,7 @@ class Peer:
             self._vanish,
             self.connection.machine.deadline,
             self._tick,
+            self.alarms,
         )
 
     def __repr__(self) -> str:
@@ -265,17 +273,24 @@ class Peer:
         actions: list[Action] = []
         if not again:
             actions = self.plan.at_frame(event, self.connection.index)
+        if not (actions or self._held_in):
+            self._log("in", event, "")
+            self._ask(text, event)
+            return
         note = " ".join(type(action).__name__.lower() for action in actions)
         self._log("in", event, note)
         if self._all(self._before_processing, actions, text):
             repeats = 1 + any(isinstance(action, Duplicate) for action in actions)
             for _ in range(repeats):
-                now = trio.current_time()
-                self._emit(self.connection.machine.receive(text, now, event or None))
+                self._ask(text, event)
             for action in actions:
                 self._afterwards(action)
         if not again:
             self._release(self._held_in, self._reader.again)
+
+    def _ask(self, text: str, event: dict[str, Any]) -> None:
+        now = trio.current_time()
+        self._emit(self.connection.machine.receive(text, now, event or None))
 
     def _all(
         self, act: Callable[[Action, str], bool], actions: list[Action], text: str

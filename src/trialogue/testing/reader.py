@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
+    from trialogue.testing.alarms import Alarms
+
 __all__ = ["Arriving", "Reader"]
 
 
@@ -33,6 +35,7 @@ class Reader:
 
     Args:
         arrived: takes a frame that has come no distance and is alone, at once.
+        alarms: wake whoever waits for frames.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Reader:
         network: Network,
         random: Random,
         arrived: Callable[[Arriving], None],
+        alarms: Alarms,
     ) -> None:
         self._socket = socket
         self._way = Way(network, random)
@@ -48,7 +52,7 @@ class Reader:
         self._arrived = arrived
         self.waits_until = math.inf
         """When whoever waits for frames looks again by itself."""
-        self._line: DelayLine[Arriving] = DelayLine()
+        self._line: DelayLine[Arriving] = DelayLine(alarms)
         self._room = trio.Event()
         self._read_again = 0.0
         self._reading = trio.CancelScope()

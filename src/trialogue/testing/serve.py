@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib.util
 import math
 import signal
 import ssl
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
@@ -30,9 +31,18 @@ if TYPE_CHECKING:
     from trialogue.testing.machine import Settings
     from trialogue.testing.network import Network
 
-__all__ = ["add_arguments", "load_script", "log_to", "main", "serve"]
+__all__ = [
+    "add_arguments",
+    "collecting_rarely",
+    "load_script",
+    "log_to",
+    "main",
+    "serve",
+]
 
 _LAST_PORT: Final = 65535
+#: So many more objects, and so many times each; see `gc.set_threshold`.
+_COLLECTED: Final = (10_000, 5, 1000)
 Scripts = dict[str, Callable[[Utterances], Brain]]
 
 
@@ -97,6 +107,23 @@ def log_to(file: TextIO) -> Callable[[Connection, Sequence[LogEntry]], None]:
         file.flush()
 
     return write
+
+
+@contextmanager
+def collecting_rarely() -> Iterator[None]:
+    """Look for cycles of objects rarely, in this block and the whole process.
+
+    A server remembers every frame. To look through all of that takes longer than a
+    frame of audio lasts, and meanwhile nobody is served.
+    """
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(*_COLLECTED)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def load_script(name: str, utterances: Utterances) -> Brain:
@@ -181,7 +208,8 @@ def main(args: argparse.Namespace | Sequence[str] | None = None) -> int:
         add_arguments(parser)
         args = parser.parse_args(args)
     try:
-        trio.run(_main, args)
+        with collecting_rarely():
+            trio.run(_main, args)
     except (ConfigurationError, OSError) as error:
         print(f"serve: {error}", file=sys.stderr)
         return 2

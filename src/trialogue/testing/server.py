@@ -20,6 +20,7 @@ import trio.testing
 from trialogue._codec import dumps
 from trialogue.realtime.openai import OpenAIRealtime
 from trialogue.realtime.unwrapping import single
+from trialogue.testing.alarms import Alarms
 from trialogue.testing.composing import Composer
 from trialogue.testing.connection import Connection, LogEntry
 from trialogue.testing.cue_sheet import CueSheet, replying
@@ -106,6 +107,7 @@ class RealtimeServer:
         self._nursery: trio.Nursery | None = None
         self._peers: set[Peer] = set()
         self._left = trio.Event()
+        self._alarms = Alarms()
         self._secrets = ClientSecrets(self.settings, seed)
         self._address: tuple[str, str, int] | None = None
 
@@ -155,6 +157,7 @@ class RealtimeServer:
             with single():
                 async with trio.open_nursery() as nursery:
                     self._nursery = nursery
+                    nursery.start_soon(self._alarms.run)
                     yield self
                     await self._say_goodbye()
                     nursery.cancel_scope.cancel()
@@ -406,6 +409,7 @@ class RealtimeServer:
             self._stepped,
             self._close_timeout,
             composer,
+            self._alarms,
             Random(f"{self._seed}/{index}"),
             slow,
         )

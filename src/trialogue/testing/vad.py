@@ -132,6 +132,9 @@ class EnergyVAD:
         del self._rest[:whole]
         upper = frames[1::2]
         quiet = not upper.translate(None, self._soft)  # mostly, and quickly found
+        if quiet and not self._speaking:
+            self._pass(whole // FRAME_BYTES)
+            return []
         found: list[VADEvent] = []
         for offset in range(0, whole, FRAME_BYTES):
             loud = not quiet and self._is_loud(
@@ -159,6 +162,12 @@ class EnergyVAD:
         self._loud = self._quiet = 0
         self._speaking = False
         self._floor_ms = self._position
+
+    def _pass(self, frames: int) -> None:
+        """Take so many frames in which nobody speaks, as before them."""
+        if frames:
+            self._position += frames * FRAME_MS
+            self._loud, self._quiet = 0, self._quiet + frames
 
     def _frame(self, loud: bool) -> VADEvent | None:
         self._position += FRAME_MS

@@ -14,6 +14,7 @@ from typing import TypeAlias
 import attrs
 import trio
 
+from trialogue.testing.alarms import Alarms
 from trialogue.testing.network import DelayLine, Network, Way
 from trialogue.testing.websocket import ServerSocket
 
@@ -118,6 +119,7 @@ class Writer:
         vanish: called when the server is to be gone.
         deadline: tells when something is due that may have it write.
         tick: does what is due. Here, so that nobody is woken to have it written.
+        alarms: wake it.
         accepted: set when the upgrade is answered.
         waits_until: when it looks for what is due, if it does not write.
     """
@@ -130,13 +132,15 @@ class Writer:
     vanish: Callable[[], None]
     deadline: Callable[[], float]
     tick: Callable[[], None]
+    alarms: Alarms
     accepted: trio.Event = attrs.field(factory=trio.Event, init=False)
     waits_until: float = attrs.field(default=-math.inf, init=False)
-    _line: DelayLine[Leaving] = attrs.field(factory=DelayLine, init=False)
+    _line: DelayLine[Leaving] = attrs.field(init=False)
     _way: Way = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._way = Way(self.network, self.random)
+        self._line = DelayLine(self.alarms)
 
     def __repr__(self) -> str:
         return f"<Writer out={len(self._line)}>"

@@ -64,6 +64,8 @@ class FaultPlan:
 
     def at_frame(self, event: Mapping[str, Any], connection: int) -> list[Action]:
         """Return what happens to this frame."""
+        if not (self._of_frames or self._mixtures):
+            return []  # so it is of most servers, for each of their frames
         actions = [
             planned.fault.action
             for planned in tuple(self._of_frames)

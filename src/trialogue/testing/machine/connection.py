@@ -129,7 +129,7 @@ class Machine:
     @property
     def audio(self) -> bytes:
         """All audio that came, or the latest, as 24 kHz PCM."""
-        return bytes(self._turns.audio.received)
+        return self._turns.audio.received
 
     def open(
         self,

@@ -39,7 +39,8 @@ class Held:
 
     Attributes:
         item: as clients see it, without audio.
-        pcm: its audio, as far as it came or was kept.
+        sound: its audio, and what is still to come of it.
+        made: how many bytes of that there are by now; None for all.
         heard: what was said in user audio, whether transcribed for the client or not.
         deleted: it is no longer part of the conversation.
         cut_ms: where the client truncated it, or None.
@@ -48,7 +49,8 @@ class Held:
     """
 
     item: Any
-    pcm: bytearray = attrs.field(factory=bytearray, repr=lambda pcm: f"{len(pcm)} B")
+    sound: bytes = attrs.field(default=b"", repr=lambda sound: f"{len(sound)} B")
+    made: int | None = None
     heard: str = ""
     deleted: bool = False
     cut_ms: int | None = None
@@ -58,6 +60,11 @@ class Held:
     def id(self) -> str:
         """Its id."""
         return str(self.item.id)
+
+    @property
+    def pcm(self) -> memoryview:
+        """Its audio, as far as it came or was kept; without a copy."""
+        return memoryview(self.sound)[: self.made]
 
     @property
     def text(self) -> str:
@@ -223,7 +230,7 @@ class Conversation:
                 f"Audio content of {length}ms is already shorter than {end_ms}ms",
                 param="audio_end_ms",
             )
-        del held.pcm[end_ms * BYTES_PER_MS :]
+        held.made = end_ms * BYTES_PER_MS
         held.cut_ms = end_ms
         held.set_transcript(None)
 

@@ -19,6 +19,8 @@ MAX_APPEND: Final = 15 * 2**20
 MIN_COMMIT_MS: Final = 100
 #: What is kept of a buffer in which nobody speaks or commits.
 MAX_BUFFER: Final = 600_000 * BYTES_PER_MS
+_MANY: Final = 256
+_MUCH: Final = 2**20
 
 #: A guess at how long a pause semantic turn detection tolerates.
 EAGERNESS_MS: Final = {"low": 1200, "medium": 600, "auto": 600, "high": 300}
@@ -28,7 +30,6 @@ class InputAudio:
     """The user's audio on one connection, and the clock that counts its samples.
 
     Attributes:
-        received: the latest of it, in the server's own format.
         count: how many bytes of that format came in all.
         speech_item: the id reserved for the turn that is open, or None.
     """
@@ -40,13 +41,14 @@ class InputAudio:
 
         With a sheet, turns are where its cues are, whatever is heard.
         """
-        self.received = bytearray()
         self.count = 0
         self._keep: int | None = None
         if keep_seconds is not None:
             self._keep = round(keep_seconds * 1000) * BYTES_PER_MS
         self.speech_item: str | None = None
-        self._buffer = bytearray()
+        self._store = bytearray()  # the buffer, and what is remembered before it
+        self._fresh: list[bytes] = []  # what came behind that
+        self._stored = 0  # where it begins
         self._begins = 0  # position of the buffer's first byte on the byte clock
         self._speech_from = 0
         self._sheet = sheet
@@ -63,7 +65,19 @@ class InputAudio:
     @property
     def buffered_ms(self) -> float:
         """How much is in the buffer."""
-        return len(self._buffer) / BYTES_PER_MS
+        return (self.count - self._begins) / BYTES_PER_MS
+
+    @property
+    def received(self) -> bytes:
+        """The latest of what came, in the server's own format."""
+        start = 0 if self._keep is None else max(self.count - self._keep, 0)
+        return self._between(start, self.count)
+
+    def _between(self, start: int, end: int) -> bytes:
+        """Return what lies between two positions on the byte clock."""
+        self._put_away()
+        first = self.count - len(self._store)
+        return bytes(self._store[start - first : max(end, start) - first])
 
     def configure(self, vad: Any) -> None:
         """Take a turn detection; none gives up an open turn, not its audio (§16.37)."""
@@ -89,11 +103,10 @@ class InputAudio:
             raise Refusal("invalid_value", message, param="audio")
         pcm = decoded(data, audio_format)
         self.count += len(pcm)
-        self.received += pcm
-        if self._keep is not None:
-            del self.received[: -self._keep]
-        self._buffer += pcm
-        self._drop(len(self._buffer) - MAX_BUFFER)
+        self._fresh.append(pcm)
+        if len(self._fresh) >= _MANY or self.count - self._stored >= _MUCH:
+            self._put_away()
+        self._drop(self.count - self._begins - MAX_BUFFER)
         return self._vad.feed(pcm) if self._vad is not None else []
 
     def started(self, event: SpeechStarted, item_id: str) -> None:
@@ -111,7 +124,7 @@ class InputAudio:
             self._drop(self._speech_from - self._begins)
         start = self._begins
         end = self.count if end_ms is None else end_ms * BYTES_PER_MS
-        pcm = bytes(self._buffer[: max(end - start, 0)])
+        pcm = self._between(start, end)
         self._drop(len(pcm))
         self.speech_item = None
         return pcm, start // BYTES_PER_MS, (start + len(pcm)) // BYTES_PER_MS
@@ -138,7 +151,7 @@ class InputAudio:
 
     def clear(self) -> None:
         """Empty the buffer; the clock goes on (§10)."""
-        self._drop(len(self._buffer))
+        self._drop(self.count - self._begins)
         self.end_turn()
 
     def skip_to(self, position_ms: int) -> None:
@@ -146,9 +159,16 @@ class InputAudio:
         self._drop(position_ms * BYTES_PER_MS - self._begins)
 
     def _drop(self, count: int) -> None:
-        count = min(max(count, 0), len(self._buffer))
-        del self._buffer[:count]
-        self._begins += count
+        self._begins += min(max(count, 0), self.count - self._begins)
+
+    def _put_away(self) -> None:
+        """Store what came; often it would be moved about in memory as often."""
+        self._store += b"".join(self._fresh)
+        self._fresh.clear()
+        self._stored = self.count
+        if self._keep is not None:
+            needed = max(self._keep, self.count - self._begins)
+            del self._store[: max(len(self._store) - needed, 0)]
 
 
 def _tuning(config: Any) -> tuple[float, int, int] | None:

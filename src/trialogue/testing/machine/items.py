@@ -137,7 +137,7 @@ class Items:
             pcm = decoded(data, self._format(item))
             changes["content"] = tuple(map(_shown, item.content))
         heard = self._recognise(pcm) if pcm else ""
-        return Held(attrs.evolve(item, **changes), bytearray(pcm), heard=heard)
+        return Held(attrs.evolve(item, **changes), pcm, heard=heard)
 
 
 def _audio_of(part: Any) -> bytes:

@@ -45,16 +45,10 @@ class OutputItem(ABC):
         self._ids: dict[str, Any] = {"response_id": response_id, "output_index": index}
         self.held = Held(None)
 
-    @property
-    def _place(self) -> dict[str, Any]:
-        return {**self._ids, "item_id": self.held.id}
-
-    @property
-    def _part(self) -> dict[str, Any]:
-        return {**self._place, "content_index": 0}
-
     def _begin(self, item: Any) -> None:
         self.held.item = item
+        self._place = {**self._ids, "item_id": self.held.id}
+        self._part = {**self._place, "content_index": 0}
         self._host.emit(wire.ResponseOutputItemAdded, **self._ids, item=item)
         if self._in_conversation:
             previous = self._host.conversation.append(self.held)
@@ -201,6 +195,7 @@ class SpokenItem(_MessageItem):
         if sound is None:
             sound = watermark.tone(say.length_ms * BYTES_PER_MS // 2)
         self._sound = watermark.embed(sound, mark, item=host.next_mark())
+        self.held.sound, self.held.made = self._sound, 0
         host.emit(
             wire.ResponseContentPartAdded, **self._part, part=Audio(transcript="")
         )
@@ -227,7 +222,7 @@ class SpokenItem(_MessageItem):
             upto = -(-len(words) * number // len(cuts))
             self._tell("".join(words[spoken:upto]))
             spoken = upto
-            self._sounds(self._sound[start:end])
+            self._sounds(start, end)
             ms = (end - start) / BYTES_PER_MS
             yield ms / burst, int(ms // 50) + 1
         self._tell("".join(words[spoken:]))
@@ -238,15 +233,16 @@ class SpokenItem(_MessageItem):
             self._hold(OutputAudio(transcript=self._said))
             self._emit_delta(wire.ResponseOutputAudioTranscriptDelta, delta)
 
-    def _sounds(self, pcm: bytes) -> None:
+    def _sounds(self, start: int, end: int) -> None:
         if self.held.cut_ms is None:
-            self.held.pcm += pcm
-        data = encoded(pcm, self._format)
+            self.held.made = end
+        data = encoded(self._sound[start:end], self._format)
         self._host.emit(wire.ResponseOutputAudioDelta, **self._part, delta=data)
 
     def end(self, status: Ending) -> None:
         """See `OutputItem.end`."""
-        emit, said = self._host.emit, self._said
+        held, emit, said = self.held, self._host.emit, self._said
+        held.sound = held.sound[: held.made]  # what was not said is not remembered
         emit(wire.ResponseOutputAudioDone, **self._part)
         emit(wire.ResponseOutputAudioTranscriptDone, **self._part, transcript=said)
         part = Audio(transcript=said)

@@ -139,9 +139,7 @@ class Turns:
         pcm, start, end = self.audio.cut(end_ms)
         text = self._transcriber.transcribe(pcm, start, end)
         self.committed.append(Committed(item_id, pcm, start, end, text, by))
-        held = Held(
-            _user_item(item_id), bytearray(pcm), heard=text, spoken_ms=(start, end)
-        )
+        held = Held(_user_item(item_id), pcm, heard=text, spoken_ms=(start, end))
         where = {"previous_item_id": self._host.conversation.append(held)}
         self._host.emit(wire.InputAudioBufferCommitted, item_id=item_id, **where)
         self._host.emit(wire.ConversationItemAdded, item=held.item, **where)
