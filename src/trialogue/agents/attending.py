@@ -43,7 +43,8 @@ class Attendant:
         self._waits = False
         self._stops = False
         self._error: Exception | None = None
-        # Ends when somebody should be looked at; a new one for each wait.
+        self._woken = trio.Event()
+        # Ends the wait when somebody is late; a new one for each.
         self._wait = trio.CancelScope()
         self.task: trio.lowlevel.Task | None = None
 
@@ -71,15 +72,16 @@ class Attendant:
             self._error = opened.error
         fails = self._error is not None and not self._stops
         if fails or not self._groups:
-            self._wait.cancel()
+            self._woken.set()
 
     async def _attend(self) -> None:
         self.task = trio.lowlevel.current_task()
         try:
             while self._groups and self._error is None:
                 first = min(opened.late_at for opened in self._groups)
+                self._woken = trio.Event()
                 with trio.CancelScope(deadline=first) as self._wait:
-                    await trio.sleep_forever()
+                    await self._woken.wait()
                 self._stop_late()
         finally:
             self._stops = True
@@ -87,8 +89,9 @@ class Attendant:
                 opened.scope.cancel(reason="the agent is left")
             # NB: shielded and bounded; how a delegation ends is bounded by its scope.
             while self._groups:
-                with trio.move_on_after(STALLED, shield=True) as self._wait:
-                    await trio.sleep_forever()
+                self._woken = trio.Event()
+                with trio.move_on_after(STALLED, shield=True):
+                    await self._woken.wait()
                 for opened in tuple(self._groups):
                     if not self._scope.waits_for_delegate(opened):
                         self._leave(opened, settles=False)
