@@ -16,6 +16,7 @@ import trio
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from types import TracebackType
 
 __all__ = ["RUNS_ITSELF", "Deferred", "awaited", "open_awaited", "resolved"]
@@ -72,10 +73,12 @@ class Deferred:
 
     async def _open(self, stack: AsyncExitStack, arguments: dict[str, Any]) -> Any:
         make = self._make
+        opened: AbstractAsyncContextManager[Any] | None = None
         if inspect.isgeneratorfunction(make):
-            make = _async(make)
-        if inspect.isasyncgenfunction(make):
+            opened = _async(contextmanager(make)(**arguments))
+        elif inspect.isasyncgenfunction(make):
             opened = asynccontextmanager(make)(**arguments)
+        if opened is not None:
             value = await opened.__aenter__()
 
             async def close(
@@ -94,12 +97,10 @@ class Deferred:
         return await made if inspect.isawaitable(made) else made
 
 
-def _async(make: Callable[..., Iterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
-    async def made(**arguments: Any) -> AsyncIterator[Any]:
-        with contextmanager(make)(**arguments) as value:
-            yield value
-
-    return made
+@asynccontextmanager
+async def _async(manager: AbstractContextManager[Any]) -> AsyncIterator[Any]:
+    with manager as value:
+        yield value
 
 
 def _ends_the_run(error: BaseException | None) -> bool:
