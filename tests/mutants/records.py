@@ -225,6 +225,6 @@ def names_may_hold_keys(patch: Patch) -> None:
 def passwords_are_recorded(patch: Patch) -> None:
     patch.source(
         "trialogue.realtime.redaction:names_a_secret",
-        "return _SECRETS.match(name) is not None",
-        "return False",
+        "if len(name) <= _USUAL:\n        return _is_secret(name)\n",
+        "return False\n",
     )
