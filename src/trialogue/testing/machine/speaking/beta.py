@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from trialogue.dialects.openai.wire import UNSET, UnknownServerEvent, unstructure
-from trialogue.testing.machine.outputs import Hangup
+from trialogue.dialects.openai.wire import UNSET
 from trialogue.testing.machine.parsing import parse
 from trialogue.testing.machine.speaking import beta_words as words
 from trialogue.testing.machine.speaking.beta_events import EVENTS
 from trialogue.testing.machine.speaking.beta_requests import as_asked
-from trialogue.testing.machine.speaking.openai import own
+from trialogue.testing.machine.speaking.openai import own, retold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -65,16 +64,7 @@ class Beta:
 
     def told(self, outputs: list[Output]) -> list[Output]:
         """See `Speaking`."""
-        said: list[Output] = []
-        for output in outputs:
-            if isinstance(output, Hangup):
-                said.append(output)
-            else:
-                said += (
-                    UnknownServerEvent(event["type"], event)
-                    for event in self._said(dict(unstructure(output)))
-                )
-        return said
+        return retold(outputs, self._said)
 
     def _said(self, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
         match event["type"]:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from trialogue.dialects.openai.wire import WireError, or_none
+from trialogue.dialects.openai.wire import (
+    UnknownServerEvent,
+    WireError,
+    or_none,
+    unstructure,
+)
+from trialogue.testing.machine.outputs import Hangup
 from trialogue.testing.machine.parsing import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
 
     from trialogue.testing.machine.outputs import Output, Refusal
     from trialogue.testing.script import Turn
 
-__all__ = ["OpenAI", "own"]
+__all__ = ["OpenAI", "own", "retold"]
 
 B = TypeVar("B", bound="Callable[[Turn], Any]")
 
@@ -29,6 +35,22 @@ def own(as_asked: Callable[[Any], Any], event: Any) -> Any:
     except WireError as wrong:
         wrong.event_id = or_none(event.event_id)
         raise
+
+
+def retold(
+    outputs: list[Output], say: Callable[[dict[str, Any]], Iterable[dict[str, Any]]]
+) -> list[Output]:
+    """Return what the machine sends in a dialect: for each event none, one or more."""
+    said: list[Output] = []
+    for output in outputs:
+        if isinstance(output, Hangup):
+            said.append(output)
+        else:
+            said += (
+                UnknownServerEvent(event["type"], event)
+                for event in say(dict(unstructure(output)))
+            )
+    return said
 
 
 class OpenAI:

@@ -9,7 +9,6 @@ import attrs
 from trialogue._codec import b64decode, b64encode
 from trialogue.dialects.openai.wire import (
     UNSET,
-    UnknownServerEvent,
     WireError,
     unstructure,
 )
@@ -19,10 +18,9 @@ from trialogue.dialects.openai.wire.items import (
     FunctionCallOutput,
     Message,
 )
-from trialogue.testing.machine.outputs import Hangup, Refusal
 from trialogue.testing.machine.parsing import parse
 from trialogue.testing.machine.speaking import xai_words as words
-from trialogue.testing.machine.speaking.openai import own
+from trialogue.testing.machine.speaking.openai import own, retold
 from trialogue.testing.machine.speaking.rates import OWN_RATE, Rate
 from trialogue.testing.machine.speaking.xai_events import (
     FLAT_EVENTS,
@@ -46,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
     from trialogue.testing.machine.host import Host
-    from trialogue.testing.machine.outputs import Output
+    from trialogue.testing.machine.outputs import Output, Refusal
     from trialogue.testing.script import Turn
 
 __all__ = ["XAI"]
@@ -146,16 +144,7 @@ class XAI:
 
     def told(self, outputs: list[Output]) -> list[Output]:
         """See `Speaking`."""
-        said: list[Output] = []
-        for output in outputs:
-            if isinstance(output, Hangup):
-                said.append(output)
-            else:
-                said += (
-                    UnknownServerEvent(event["type"], event)
-                    for event in self._as_said(dict(unstructure(output)))
-                )
-        return said
+        return retold(outputs, self._as_said)
 
     def _as_said(self, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
         kind: str = event["type"]
