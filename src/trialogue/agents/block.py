@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trialogue.agents.ending import Ending
     from trialogue.agents.presence import Presence
     from trialogue.agents.running import Running
+    from trialogue.agents.stalling import Emptying
     from trialogue.agents.tool_sets import ToolSets
     from trialogue.agents.user_turns import UserTurns
     from trialogue.audio.base import AudioInput, AudioOutput
@@ -41,6 +42,7 @@ class Block:
         running: Running,
         turns: UserTurns,
         presence: Presence,
+        emptying: Emptying,
         ending: Ending,
         tool_sets: ToolSets,
     ) -> None:
@@ -49,6 +51,7 @@ class Block:
         self._running = running
         self._turns = turns
         self._presence = presence
+        self._emptying = emptying
         self._ending = ending
         self._tool_sets = tool_sets
         self._nursery: trio.Nursery | None = None
@@ -98,6 +101,7 @@ class Block:
         ):
             nursery.start_soon(self._playout.run, name="playout")
             nursery.start_soon(self._presence.watch, name="presence")
+            nursery.start_soon(self._emptying.watch, name="emptying")
             if source is not None:
                 nursery.start_soon(
                     listen,

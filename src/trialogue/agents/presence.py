@@ -69,14 +69,16 @@ class Presence:
     async def watch(self) -> None:
         """Look whenever something changes, and when the deadline has come."""
         while True:
-            due = self._states.timer
-            with trio.CancelScope(deadline=due):
-                await self._session.changed.until(partial(self._moved, due))
+            with trio.CancelScope(deadline=self._states.timer) as wait:
+                await self._session.changed.until(partial(self._look_on, wait))
             self.look()
 
-    def _moved(self, due: float) -> bool:
+    def _look_on(self, wait: trio.CancelScope) -> bool:
+        """Something has changed; the wait is not over before its deadline."""
         self.look()
-        return self._states.timer != due
+        if wait.deadline != self._states.timer:
+            wait.deadline = self._states.timer
+        return False
 
     def _tell(self, changes: Sequence[StateChange]) -> None:
         name = getattr(self._session.scope, "name", None)

@@ -18,7 +18,6 @@ from trialogue.agents.run_context import (
     current_turn,
 )
 from trialogue.agents.speaking import ask_to_speak
-from trialogue.agents.stalling import watch_emptying
 from trialogue.errors import HandoffError
 from trialogue.realtime.unwrapping import single
 
@@ -155,12 +154,11 @@ class AgentScope:
                         # NB: the body ends before the nursery does; whoever starts a
                         # task from the reader looks at this first (core rule 2).
                         self.frozen = True
-                        self.session.block.start_if_open(
-                            watch_emptying, self.session, self
-                        )
+                        self.session.emptying.left(self)
         finally:
             self.closed = True
             self.emptied.set()
+            self.session.emptying.emptied(self)
             self.calls.close()
         if self.error is not None:
             raise self.error
@@ -168,6 +166,7 @@ class AgentScope:
 
     def _begin(self) -> None:
         assert self.nursery is not None
+        self.session.emptying.entered(self)
         self.session.steps.activate(self)
         self.nursery.start_soon(self._settle, name=f"settle {self.name}")
         previous = self.transition.previous

@@ -19,6 +19,7 @@ from trialogue.agents.presence import Presence
 from trialogue.agents.recording import Recorder
 from trialogue.agents.running import Running
 from trialogue.agents.speaking import asked_of
+from trialogue.agents.stalling import Emptying
 from trialogue.agents.step_limit import StepLimit
 from trialogue.agents.steps import Steps
 from trialogue.agents.tool_sets import ToolSets
@@ -98,6 +99,7 @@ class AgentSession(Generic[UserDataT]):
         self.steps = Steps(self.realtime, self.publish)
         self._turns = UserTurns(self.realtime)
         self.presence = Presence(self, self.playout, self._turns, away_after)
+        self.emptying = Emptying(self)
         self.ending = Ending(self, self.playout, self._turns)
         self.running = Running(self, on_handoff_error)
         self.tool_sets = ToolSets(self.log, self.publish)
@@ -107,6 +109,7 @@ class AgentSession(Generic[UserDataT]):
             self.running,
             self._turns,
             self.presence,
+            self.emptying,
             self.ending,
             self.tool_sets,
         )

@@ -36,7 +36,6 @@ Role: TypeAlias = Literal["system", "user", "assistant"]
 ItemStatus: TypeAlias = Literal["in_progress", "completed", "incomplete"]
 
 _RANDOM = random.SystemRandom()
-_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 _MAGIC = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}
 """How the files begin that providers take."""
@@ -48,7 +47,7 @@ def new_item_id(prefix: str = "item", source: random.Random | None = None) -> st
     With a seeded `source` the ids are the same on every run.
     """
     source = source or _RANDOM
-    return f"{prefix}_{''.join(source.choices(_ALPHABET, k=21))}"
+    return f"{prefix}_{source.getrandbits(96):024x}"
 
 
 @attrs.frozen
