@@ -6,7 +6,7 @@ they are); reading what a client sends is strict, as the real server is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Final, TypeAlias, cast, get_args
 
@@ -237,7 +237,13 @@ def unstructure(value: AnyEvent | Json) -> Json:
     """Return the JSON value of an event, or of any other wire class."""
     if isinstance(value, (UnknownServerEvent, UnknownClientEvent)):
         return value.data
-    return quick_converter().unstructure(value)
+    cls: Any = type(value)
+    return _writing_hook(cls)(value)
+
+
+@cache
+def _writing_hook(cls: type[Any]) -> Callable[[Any], Json]:
+    return quick_converter().get_unstructure_hook(cls)
 
 
 def _encode_append(event: InputAudioBufferAppend) -> str:
