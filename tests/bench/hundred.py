@@ -1,0 +1,171 @@
+"""A hundred sessions in one process, each as in a conversation in which both speak.
+
+Each sends the microphone, a frame of 20 ms every 20 ms, and is sent a reply, a delta of
+20 ms every 20 ms, with the time in it. Once all of them talk, the CPU of the process is
+counted for some seconds, and how long each delta was under way to where a program gets
+it. The server has a core for itself.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from time import perf_counter_ns, process_time
+from typing import TYPE_CHECKING, TypeAlias
+
+import trio
+
+from bench.byhand import append, configured, raw_spoken
+from bench.microphone import frames
+from bench.processes import started
+from bench.rows import Row, interleaved, plus, times
+from bench.subjects import agent_session, realtime_session, spoken
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from bench.processes import Started
+    from bench.rows import Sample, Size
+
+__all__ = ["measure"]
+
+SESSIONS = 100
+MOST_CPU, LATER_MS = 1.25, 5.0
+STEP = 0.02
+SETTLING = 0.5
+PATIENCE = 60.0
+
+
+class Meter:
+    """Begins to count when all sessions have been heard, and ends after some time."""
+
+    def __init__(self, sessions: int) -> None:
+        self._silent = sessions
+        self.all_talk = trio.Event()
+        self.over = trio.Event()
+        self.counting = False
+        self.ms: list[float] = []
+
+    def ear(self) -> Hear:
+        """Return what hears one session."""
+        heard = False
+
+        def hear(pcm: bytes) -> None:
+            nonlocal heard
+            if self.counting:
+                sent = int.from_bytes(pcm[:9], "little")
+                self.ms.append((perf_counter_ns() - sent) / 1e6)
+            elif not heard:
+                heard = True
+                self._silent -= 1
+                if not self._silent:
+                    self.all_talk.set()
+
+        return hear
+
+    async def count(self, seconds: float) -> Sample:
+        await self.all_talk.wait()
+        await trio.sleep(SETTLING)
+        began, used = trio.current_time(), process_time()
+        self.counting = True
+        await trio.sleep(seconds)
+        self.counting = False
+        used = process_time() - used
+        cpu = 100 * used / (trio.current_time() - began)
+        self.over.set()
+        ranked = sorted(self.ms)
+        at = max(0, math.ceil(0.99 * len(ranked)) - 1)
+        return {"cpu": cpu, "p99": ranked[at]}
+
+
+Hear: TypeAlias = "Callable[[bytes], None]"
+Side: TypeAlias = "Callable[[int, str, Hear, int, Meter], Awaitable[None]]"
+
+
+async def by_hand(port: int, plan: str, hear: Hear, count: int, meter: Meter) -> None:
+    async with configured(port, plan) as link, trio.open_nursery() as nursery:
+        nursery.start_soon(raw_spoken, link, hear)
+
+        async def speak() -> None:
+            async for pcm in frames(count, STEP):
+                await link.send(append(pcm))
+
+        nursery.start_soon(speak)
+        await meter.over.wait()
+        nursery.cancel_scope.cancel()
+
+
+async def by_session(
+    port: int, plan: str, hear: Hear, count: int, meter: Meter
+) -> None:
+    async with realtime_session(port, plan) as session, trio.open_nursery() as nursery:
+        nursery.start_soon(spoken, session, hear)
+
+        async def speak() -> None:
+            async for pcm in frames(count, STEP):
+                session.push_audio(pcm)
+
+        nursery.start_soon(speak)
+        await meter.over.wait()
+        nursery.cancel_scope.cancel()
+
+
+async def by_agents(port: int, plan: str, hear: Hear, count: int, meter: Meter) -> None:
+    async with agent_session(port, plan, hear) as (session, speaker):
+        speaker.asked.set()
+        async with trio.open_nursery() as nursery:
+
+            async def speak() -> None:
+                async for pcm in frames(count, STEP):
+                    session.realtime.push_audio(pcm)
+
+            nursery.start_soon(speak)
+            await meter.over.wait()
+            nursery.cancel_scope.cancel()
+
+
+SIDES: dict[str, Side] = {
+    "raw": by_hand,
+    "realtime sessions": by_session,
+    "agent sessions": by_agents,
+}
+
+
+async def _talk(side: Side, port: int, sessions: int, seconds: float) -> Sample:
+    # Long enough for all to connect, and to be counted; cut short when that is done.
+    count = math.ceil((seconds + SETTLING + 0.1 * sessions + 5) / STEP)
+    meter, plan = Meter(sessions), f"paced-20-{count}-{STEP * 1000:g}"
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            for _ in range(sessions):
+                nursery.start_soon(side, port, plan, meter.ear(), count, meter)
+            return await meter.count(seconds)
+    raise AssertionError
+
+
+def _run(server: Started, side: Side, sessions: int, seconds: float) -> Sample:
+    sample = trio.run(_talk, side, server.port, sessions, seconds)
+    for _ in range(sessions):
+        server.line()
+    return sample
+
+
+def measure(size: Size) -> list[Row]:
+    """CPU of the process, and how late the hundredth part of the sound is."""
+    sessions, seconds = size.of(SESSIONS, 3), size.of(3000, 300) / 1000
+    with started("sender.py") as server:
+        sides = {
+            name: partial(_run, server, side, sessions, seconds)
+            for name, side in SIDES.items()
+        }
+        seen = interleaved(sides, size.repetitions, warm=False)
+    raw = seen["raw"]
+    rows = []
+    for name in list(SIDES)[1:]:
+        ours, what = seen[name], f"{sessions} {name}"
+        cpu, late = times(MOST_CPU), plus(LATER_MS)
+        rows += [
+            Row(f"{what}, CPU", "% of a core", ours["cpu"], raw["cpu"], target=cpu),
+            Row(f"{what}, lateness p99", "ms", ours["p99"], raw["p99"], target=late),
+        ]
+    return rows
