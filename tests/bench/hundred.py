@@ -1,9 +1,13 @@
 """A hundred sessions in one process, each as in a conversation in which both speak.
 
-Each sends the microphone, a frame of 20 ms every 20 ms, and is sent a reply, a delta of
-20 ms every 20 ms, with the time in it. Once all of them talk, the CPU of the process is
-counted for some seconds, and how long each delta was under way to where a program gets
-it. The server has a core for itself.
+Each is sent a reply, a delta of 20 ms every 20 ms, with the time in it, at times of its
+own. Each sends the microphone: one clock ticks every 20 ms, and each session is given a
+frame, one after the other, as where one device, or one line, has all of the callers.
+Once all of them talk, the CPU of the process is counted for some seconds, and how long
+each delta was under way to where a program gets it. The server has a core for itself.
+
+A process that cannot keep up uses one core, whatever there is to do. So the CPU is
+divided by the sound that was heard, and says what all of it would have taken.
 """
 
 from __future__ import annotations
@@ -26,21 +30,23 @@ if TYPE_CHECKING:
 
     from bench.processes import Started
     from bench.rows import Sample, Size
+    from trialogue import RealtimeSession
 
 __all__ = ["measure"]
 
 SESSIONS = 100
 MOST_CPU, LATER_MS = 1.25, 5.0
 STEP = 0.02
-SETTLING = 0.5
+SETTLING = 1.0
 PATIENCE = 60.0
 
 
 class Meter:
-    """Begins to count when all sessions have been heard, and ends after some time."""
+    """Counts for some time, once all sessions are open and have been heard."""
 
     def __init__(self, sessions: int) -> None:
         self._silent = sessions
+        self.all_open = trio.Event()
         self.all_talk = trio.Event()
         self.over = trio.Event()
         self.counting = False
@@ -63,65 +69,74 @@ class Meter:
 
         return hear
 
-    async def count(self, seconds: float) -> Sample:
+    async def count(self, seconds: float, sessions: int) -> Sample:
         await self.all_talk.wait()
         await trio.sleep(SETTLING)
         began, used = trio.current_time(), process_time()
         self.counting = True
         await trio.sleep(seconds)
         self.counting = False
-        used = process_time() - used
-        cpu = 100 * used / (trio.current_time() - began)
+        used, took = process_time() - used, trio.current_time() - began
         self.over.set()
         ranked = sorted(self.ms)
         at = max(0, math.ceil(0.99 * len(ranked)) - 1)
-        return {"cpu": cpu, "p99": ranked[at]}
+        heard = len(ranked) * STEP / took
+        return {"cpu": 100 * used / took * sessions / heard, "p99": ranked[at]}
 
 
 Hear: TypeAlias = "Callable[[bytes], None]"
-Side: TypeAlias = "Callable[[int, str, Hear, int, Meter], Awaitable[None]]"
+Send: TypeAlias = "Callable[[bytes], Awaitable[None]]"
+Microphones: TypeAlias = "list[Send]"
+Side: TypeAlias = "Callable[[int, str, Hear, Microphones, Meter], Awaitable[None]]"
 
 
-async def by_hand(port: int, plan: str, hear: Hear, count: int, meter: Meter) -> None:
+async def by_hand(
+    port: int, plan: str, hear: Hear, microphones: Microphones, meter: Meter
+) -> None:
     async with configured(port, plan) as link, trio.open_nursery() as nursery:
+
+        async def send(pcm: bytes) -> None:
+            await link.send(append(pcm))
+
+        microphones.append(send)
+        await meter.all_open.wait()
         nursery.start_soon(raw_spoken, link, hear)
-
-        async def speak() -> None:
-            async for pcm in frames(count, STEP):
-                await link.send(append(pcm))
-
-        nursery.start_soon(speak)
         await meter.over.wait()
         nursery.cancel_scope.cancel()
+
+
+def _pushing(session: RealtimeSession) -> Send:
+    async def push(pcm: bytes) -> None:
+        session.push_audio(pcm)
+
+    return push
 
 
 async def by_session(
-    port: int, plan: str, hear: Hear, count: int, meter: Meter
+    port: int, plan: str, hear: Hear, microphones: Microphones, meter: Meter
 ) -> None:
     async with realtime_session(port, plan) as session, trio.open_nursery() as nursery:
+        microphones.append(_pushing(session))
+        await meter.all_open.wait()
         nursery.start_soon(spoken, session, hear)
-
-        async def speak() -> None:
-            async for pcm in frames(count, STEP):
-                session.push_audio(pcm)
-
-        nursery.start_soon(speak)
         await meter.over.wait()
         nursery.cancel_scope.cancel()
 
 
-async def by_agents(port: int, plan: str, hear: Hear, count: int, meter: Meter) -> None:
+async def by_agents(
+    port: int, plan: str, hear: Hear, microphones: Microphones, meter: Meter
+) -> None:
     async with agent_session(port, plan, hear) as (session, speaker):
+        microphones.append(_pushing(session.realtime))
+        await meter.all_open.wait()
         speaker.asked.set()
-        async with trio.open_nursery() as nursery:
+        await meter.over.wait()
 
-            async def speak() -> None:
-                async for pcm in frames(count, STEP):
-                    session.realtime.push_audio(pcm)
 
-            nursery.start_soon(speak)
-            await meter.over.wait()
-            nursery.cancel_scope.cancel()
+async def _tick(microphones: Microphones, count: int) -> None:
+    async for pcm in frames(count, STEP):
+        for send in microphones:
+            await send(pcm)
 
 
 SIDES: dict[str, Side] = {
@@ -133,14 +148,20 @@ SIDES: dict[str, Side] = {
 
 async def _talk(side: Side, port: int, sessions: int, seconds: float) -> Sample:
     # Long enough for all to connect, and to be counted; cut short when that is done.
-    count = math.ceil((seconds + SETTLING + 0.1 * sessions + 5) / STEP)
+    count = math.ceil((seconds + SETTLING + 0.05 * sessions + 5) / STEP)
     meter, plan = Meter(sessions), f"paced-20-{count}-{STEP * 1000:g}"
+    microphones: Microphones = []
     with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             for _ in range(sessions):
-                nursery.start_soon(side, port, plan, meter.ear(), count, meter)
-            return await meter.count(seconds)
-    raise AssertionError
+                nursery.start_soon(side, port, plan, meter.ear(), microphones, meter)
+            while len(microphones) < sessions:
+                await trio.sleep(0.05)
+            meter.all_open.set()
+            nursery.start_soon(_tick, microphones, count)
+            sample = await meter.count(seconds, sessions)
+            nursery.cancel_scope.cancel()
+    return sample
 
 
 def _run(server: Started, side: Side, sessions: int, seconds: float) -> Sample:

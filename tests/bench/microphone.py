@@ -2,7 +2,8 @@
 
 A frame comes every millisecond, faster than any microphone, and still each by itself:
 what piles up would go out as one. The server counts what arrives, and the CPU is
-divided by that. The same loop waits for the frames on both sides.
+divided by that. The same loop waits for the frames on all sides; what it costs alone,
+a timer and a wake-up, is measured as well, and taken off.
 """
 
 from __future__ import annotations
@@ -76,6 +77,17 @@ class Source:
         await self._frames.aclose()  # type: ignore[attr-defined]
 
 
+async def loop_alone(port: int, count: int) -> float:
+    """Only wait for the frames, and send the last."""
+    async with configured(port, PLAN) as link:
+        began = process_time()
+        async for pcm in frames(count, EVERY):
+            last = pcm
+        used = process_time() - began
+        await link.send(append(last))
+        return used
+
+
 async def by_hand(port: int, count: int) -> float:
     async with configured(port, PLAN) as link:
         began = process_time()
@@ -113,6 +125,7 @@ def _nothing(pcm: bytes) -> None:
 
 
 SIDES: dict[str, Side] = {
+    "loop": loop_alone,
     "raw": by_hand,
     "realtime session": by_session,
     "agent session": by_agents,
@@ -127,6 +140,8 @@ async def _bounded(side: Side, port: int, count: int) -> float:
 def _cost(server: Started, side: Side, count: int) -> Sample:
     used = trio.run(_bounded, side, server.port, count)
     arrived: dict[str, Any] = json.loads(server.line())
+    if side is loop_alone:
+        return {"us": used / count * 1e6}
     assert arrived["bytes"] >= count * FRAME_MS * BYTES_PER_MS, "sound was lost"
     return {"us": used / arrived["frames"] * 1e6}
 
@@ -139,10 +154,15 @@ def measure(size: Size) -> list[Row]:
             name: partial(_cost, server, side, count) for name, side in SIDES.items()
         }
         seen = interleaved(sides, size.repetitions)
-    raw, session, agents = (seen[name]["us"] for name in SIDES)
+    loop, *others = (seen[name]["us"] for name in SIDES)
+    raw, session, agents = (
+        tuple(cost - alone for cost, alone in zip(costs, loop, strict=True))
+        for costs in others
+    )
     what = "microphone, CPU per 20 ms frame"
     return [
         Row(f"{what}: realtime session", "us", session, raw, target=times(MOST)),
         Row(f"{what}: agent session", "us", agents, raw, target=times(MOST)),
         Row(f"{what}: agent layer", "us", agents, session, "realtime session"),
+        Row(f"{what}: the loop alone, taken off", "us", loop),
     ]

@@ -12,6 +12,7 @@ process can be compared.
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import importlib.util
 from contextlib import asynccontextmanager
@@ -148,12 +149,13 @@ class _Websockets:
 
 @asynccontextmanager
 async def _websockets(host: str, port: int, path: str) -> AsyncIterator[RawLink]:
-    from websockets.client import ClientProtocol
-    from websockets.uri import parse_uri
+    # By name: type checkers need not have it, as it is optional.
+    client: Any = importlib.import_module("websockets.client")
+    parse_uri = importlib.import_module("websockets.uri").parse_uri
 
     async with await trio.open_tcp_stream(host, port) as stream:
         uri = parse_uri(f"ws://{host}:{port}{path}")
-        protocol = ClientProtocol(uri, max_size=_MOST)
+        protocol = client.ClientProtocol(uri, max_size=_MOST)
         raw = _Websockets(stream, protocol)
         request = protocol.connect()
         for name, value in HEADERS:
