@@ -26,7 +26,7 @@ from bench.rows import Row, interleaved, plus, times
 from bench.subjects import agent_session, realtime_session, spoken
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from bench.processes import Started
     from bench.rows import Sample, Size
@@ -45,7 +45,8 @@ class Meter:
     """Counts for some time, once all sessions are open and have been heard."""
 
     def __init__(self, sessions: int) -> None:
-        self._silent = sessions
+        self._sessions = self._silent = sessions
+        self.microphones: list[Send] = []
         self.all_open = trio.Event()
         self.all_talk = trio.Event()
         self.over = trio.Event()
@@ -69,7 +70,14 @@ class Meter:
 
         return hear
 
-    async def count(self, seconds: float, sessions: int) -> Sample:
+    async def joined(self, send: Send) -> None:
+        """A session is open: wait until all are."""
+        self.microphones.append(send)
+        if len(self.microphones) == self._sessions:
+            self.all_open.set()
+        await self.all_open.wait()
+
+    async def count(self, seconds: float) -> Sample:
         await self.all_talk.wait()
         await trio.sleep(SETTLING)
         began, used = trio.current_time(), process_time()
@@ -81,25 +89,21 @@ class Meter:
         ranked = sorted(self.ms)
         at = max(0, math.ceil(0.99 * len(ranked)) - 1)
         heard = len(ranked) * STEP / took
-        return {"cpu": 100 * used / took * sessions / heard, "p99": ranked[at]}
+        return {"cpu": 100 * used / took * self._sessions / heard, "p99": ranked[at]}
 
 
 Hear: TypeAlias = "Callable[[bytes], None]"
 Send: TypeAlias = "Callable[[bytes], Awaitable[None]]"
-Microphones: TypeAlias = "list[Send]"
-Side: TypeAlias = "Callable[[int, str, Hear, Microphones, Meter], Awaitable[None]]"
+Side: TypeAlias = "Callable[[int, str, Hear, Meter], Awaitable[None]]"
 
 
-async def by_hand(
-    port: int, plan: str, hear: Hear, microphones: Microphones, meter: Meter
-) -> None:
+async def by_hand(port: int, plan: str, hear: Hear, meter: Meter) -> None:
     async with configured(port, plan) as link, trio.open_nursery() as nursery:
 
         async def send(pcm: bytes) -> None:
             await link.send(append(pcm))
 
-        microphones.append(send)
-        await meter.all_open.wait()
+        await meter.joined(send)
         nursery.start_soon(raw_spoken, link, hear)
         await meter.over.wait()
         nursery.cancel_scope.cancel()
@@ -112,28 +116,22 @@ def _pushing(session: RealtimeSession) -> Send:
     return push
 
 
-async def by_session(
-    port: int, plan: str, hear: Hear, microphones: Microphones, meter: Meter
-) -> None:
+async def by_session(port: int, plan: str, hear: Hear, meter: Meter) -> None:
     async with realtime_session(port, plan) as session, trio.open_nursery() as nursery:
-        microphones.append(_pushing(session))
-        await meter.all_open.wait()
+        await meter.joined(_pushing(session))
         nursery.start_soon(spoken, session, hear)
         await meter.over.wait()
         nursery.cancel_scope.cancel()
 
 
-async def by_agents(
-    port: int, plan: str, hear: Hear, microphones: Microphones, meter: Meter
-) -> None:
+async def by_agents(port: int, plan: str, hear: Hear, meter: Meter) -> None:
     async with agent_session(port, plan, hear) as (session, speaker):
-        microphones.append(_pushing(session.realtime))
-        await meter.all_open.wait()
+        await meter.joined(_pushing(session.realtime))
         speaker.asked.set()
         await meter.over.wait()
 
 
-async def _tick(microphones: Microphones, count: int) -> None:
+async def _tick(microphones: Sequence[Send], count: int) -> None:
     async for pcm in frames(count, STEP):
         for send in microphones:
             await send(pcm)
@@ -150,16 +148,13 @@ async def _talk(side: Side, port: int, sessions: int, seconds: float) -> Sample:
     # Long enough for all to connect, and to be counted; cut short when that is done.
     count = math.ceil((seconds + SETTLING + 0.05 * sessions + 5) / STEP)
     meter, plan = Meter(sessions), f"paced-20-{count}-{STEP * 1000:g}"
-    microphones: Microphones = []
     with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             for _ in range(sessions):
-                nursery.start_soon(side, port, plan, meter.ear(), microphones, meter)
-            while len(microphones) < sessions:
-                await trio.sleep(0.05)
-            meter.all_open.set()
-            nursery.start_soon(_tick, microphones, count)
-            sample = await meter.count(seconds, sessions)
+                nursery.start_soon(side, port, plan, meter.ear(), meter)
+            await meter.all_open.wait()
+            nursery.start_soon(_tick, meter.microphones, count)
+            sample = await meter.count(seconds)
             nursery.cancel_scope.cancel()
     return sample
 
