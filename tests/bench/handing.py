@@ -6,6 +6,7 @@ told to hand over and the model calls its tool; the second speaks first.
 
 from __future__ import annotations
 
+from itertools import islice
 from time import process_time
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -83,8 +84,9 @@ def said(items: int) -> Iterator[tuple[Literal["user", "assistant"], str]]:
 
 
 def _told(items: int) -> ChatContext:
+    """All but the last, which is sent by itself."""
     chat_ctx = ChatContext()
-    for role, text in said(items):
+    for role, text in islice(said(items), items - 1):
         chat_ctx = chat_ctx.add_message(role, text)
     return chat_ctx
 
@@ -137,11 +139,14 @@ class Handed:
         why_fresh: else, why not.
         cpu_ms: CPU of this process from the tool's return until the new agent's reply
             was complete and the server had agreed.
+        ms: from the tool's return until the first audio of the new agent's reply was
+            read.
     """
 
     reused: bool
     why_fresh: str | None
     cpu_ms: float
+    ms: float
 
 
 async def hand_over(
@@ -178,20 +183,28 @@ async def hand_over(
                 if number:  # back, which is not counted
                     before = Before(mode.context)
                     await session.handoff(Handoff(before, reply="none"))
-                handed.append(await _once(session, before, mode))
+                await _until_entered(session, before, mode)
+                # The answer to it comes after all others: then the server is at rest.
+                report = await session.send_message("This is the last question.")
+                report.raise_for_failures()
+                handed.append(await _once(session, before))
             session.end(now=True)
     return handed
 
 
-async def _once(session: AgentSession[Any], before: Before, mode: Mode) -> Handed:
-    realtime = session.realtime
+async def _until_entered(
+    session: AgentSession[Any], before: Before, mode: Mode
+) -> None:
     await session.changed.until(
         lambda: (
             session.agent is before
-            and realtime.settled
+            and session.realtime.settled
             and (not mode.standby or _spare_is_ready(session))
         )
     )
+
+
+async def _once(session: AgentSession[Any], before: Before) -> Handed:
     await session.generate_reply(instructions=HAND_OVER)
     await before.after.spoken.wait()
     scope = session.scope
@@ -200,7 +213,9 @@ async def _once(session: AgentSession[Any], before: Before, mode: Mode) -> Hande
     used = process_time() - before.began
     timings = session.handoffs[-1]
     assert timings.next == "after"
-    return Handed(timings.reused, timings.why_fresh, used * 1000)
+    assert timings.first_audio is not None
+    took = timings.first_audio - timings.requested
+    return Handed(timings.reused, timings.why_fresh, used * 1000, took * 1000)
 
 
 def _spare_is_ready(session: AgentSession[Any]) -> bool:

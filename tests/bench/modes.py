@@ -183,7 +183,7 @@ def _timed(server: Started, side: Any, mode: Mode, times: int) -> Sample:
 def measure(size: Size) -> list[Row]:
     """Each mode, and the fresh ones with a connection in reserve."""
     sides = {"raw": by_hand, "agents": by_agents}
-    count = size.of(3, 1)
+    count = size.of(2, 1)
     with started("distant.py", str(size.of(ONE_WAY_MS, 2))) as server:
         ways = {
             f"{mode} {side}": partial(_timed, server, run, mode, count)
