@@ -187,6 +187,21 @@ def test_a_file_keeps_what_was_not_measured_again(tmp_path: Path) -> None:
     assert json.loads(file.read_text())[0]["verdict"] == "kept"
 
 
+def test_a_file_is_shown_without_measuring(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Red in the file is red again."""
+    file, folder = tmp_path / "rows.json", tmp_path / "plots"
+    row = Row("work", "ms", (5.0,), (1.0,), target=plus(1.0))
+    written_to(file, entries_of({"receive": [row]}))
+    show = ["--show", "--json", str(file), "--plots", str(folder)]
+
+    assert main(show) == 0
+    assert main([*show, "--check"]) == 1
+    assert capsys.readouterr().out.count("MISSED") == 2
+    assert [path.name for path in folder.iterdir()] == ["receive.svg"]
+
+
 def test_a_picture_shows_what_was_measured(tmp_path: Path) -> None:
     """Text in it that means something to XML does no harm."""
     row = Row("CPU: a < b & c", "us", (10.0, 12.0, 11.0), (8.0, 8.0, 8.0))

@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 
     from bench.figures import Figures
 
-__all__ = ["Entry", "described", "entries_of", "local_row", "read", "written_to"]
+__all__ = [
+    "Entry",
+    "by_machine",
+    "described",
+    "entries_of",
+    "local_row",
+    "read",
+    "written_to",
+]
 
 
 @attrs.frozen
@@ -47,14 +55,26 @@ def machine() -> dict[str, str]:
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
+        "engine": engine_in_use(),
         **versions(),
     }
 
 
 def described() -> str:
     """Say what is measured, in a line."""
-    parts = (f"{name} {value}" for name, value in machine().items())
-    return f"{EXTRA}, on {engine_in_use()}: {', '.join(parts)}"
+    return _in_words(EXTRA, machine())
+
+
+def _in_words(extra: str, machine: Mapping[str, str]) -> str:
+    return f"{extra}: {', '.join(f'{name} {value}' for name, value in machine.items())}"
+
+
+def by_machine(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
+    """Return entries by what they were measured with, in words."""
+    found: dict[str, list[Entry]] = {}
+    for entry in entries:
+        found.setdefault(_in_words(entry.extra, entry.machine), []).append(entry)
+    return found
 
 
 def entries_of(rows: Mapping[str, Iterable[Row]]) -> list[Entry]:

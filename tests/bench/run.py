@@ -71,6 +71,8 @@ def main(arguments: Sequence[str]) -> int:
     options = _options(arguments)
     if options.names == ["serving"]:
         return serving.main(options.seconds, options.sessions)
+    if options.show:
+        return _show(options)
     names = options.names or [*BENCHMARKS, *([] if options.profile else COMPARED)]
     if options.json or options.plots or set(names) & set(COMPARED):
         print(report.described(), flush=True)
@@ -99,12 +101,17 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="to see that it works")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all samples")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="SVG")
+    parser.add_argument(
+        "--show", action="store_true", help="measure nothing: show what the file holds"
+    )
     long = parser.add_argument_group("serving")
     long.add_argument("--seconds", type=float, default=10.0, help="of each run")
     long.add_argument("--sessions", type=int, help="so many, instead of the most")
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in (*known, "serving")]
     alone = "serving" in options.names and options.names != ["serving"]
+    if options.show and options.json is None:
+        parser.error("--show needs the file: --json FILE")
     if unknown or alone or options.times < 1:
         parser.error(f"expected names out of {', '.join(known)}, and times")
     if options.quick:
@@ -129,6 +136,17 @@ def _compared(names: Sequence[str], quick: bool) -> dict[str, list[Row]]:
             seen[name] = COMPARED[name](rows.Size(quick))
             print(f"\n{rows.table(seen[name])}", flush=True)
     return seen
+
+
+def _show(options: argparse.Namespace) -> int:
+    """Print what was measured before, with the machines that it was measured on."""
+    entries = report.read(options.json)
+    for machine, some in report.by_machine(entries).items():
+        print(f"{machine}\n\n{rows.table(entry.row for entry in some)}\n")
+    if options.plots is not None:
+        plots.draw(options.plots, entries)
+    missed = not all(entry.row.kept for entry in entries)
+    return int(options.check and missed)
 
 
 def _keep(
