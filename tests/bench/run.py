@@ -79,9 +79,8 @@ def main(arguments: Sequence[str]) -> int:
     figures = {name: _local(name, options) for name in names if name in BENCHMARKS}
     if figures:
         print(table(figures.values()), flush=True)
-    compared = _compared([n for n in names if n in COMPARED], options.quick)
-    if options.json or options.plots:
-        _keep(options, figures, compared)
+        _keep(options, {n: [report.local_row(one)] for n, one in figures.items()})
+    compared = _compared([n for n in names if n in COMPARED], options)
     every = [row for some in compared.values() for row in some]
     missed = [row for row in every if not row.kept]
     if options.check and missed:
@@ -128,13 +127,16 @@ def _local(name: str, options: argparse.Namespace) -> Figures:
     return figures
 
 
-def _compared(names: Sequence[str], quick: bool) -> dict[str, list[Row]]:
-    """Measure, and print each table as soon as it is there."""
+def _compared(
+    names: Sequence[str], options: argparse.Namespace
+) -> dict[str, list[Row]]:
+    """Measure; print each table, and keep it, as soon as it is there."""
     seen = {}
     with pinned_here():
         for name in names:
-            seen[name] = COMPARED[name](rows.Size(quick))
+            seen[name] = COMPARED[name](rows.Size(options.quick))
             print(f"\n{rows.table(seen[name])}", flush=True)
+            _keep(options, {name: seen[name]})
     return seen
 
 
@@ -149,13 +151,8 @@ def _show(options: argparse.Namespace) -> int:
     return int(options.check and missed)
 
 
-def _keep(
-    options: argparse.Namespace,
-    figures: dict[str, Figures],
-    compared: dict[str, list[Row]],
-) -> None:
-    local = {name: [report.local_row(one)] for name, one in figures.items()}
-    entries = report.entries_of({**local, **compared})
+def _keep(options: argparse.Namespace, measured: dict[str, list[Row]]) -> None:
+    entries = report.entries_of(measured)
     if options.json is not None:
         entries = report.written_to(options.json, entries)
     if options.plots is not None:
