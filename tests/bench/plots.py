@@ -28,7 +28,7 @@ PICTURES = {
     "hundred": ("A hundred sessions in real time", ("hundred",)),
     "memory": ("Memory", ("memory",)),
 }
-WIDTH, LEFT, RIGHT = 760, 300, 90
+WIDTH, LEFT, RIGHT = 940, 460, 70
 LINE, TOP = 34, 40
 
 # NB: a picture in a page is a document of its own: only the reader's own setting tells
@@ -92,11 +92,10 @@ def _allowed(row: Row) -> float | None:
 def _bars(entry: Entry, top: float, scale: float) -> list[str]:
     row = entry.row
     ours, low, high = statistics.median(row.ours), min(row.ours), max(row.ours)
-    words = row.name.partition(": ")[2] or row.name
     kind = "ours" if row.kept else "over"
     middle, end = top + 9, LEFT + scale * max(high, ours)
     parts = [
-        _text(8, top + 13, f"{entry.extra}: {words}"),
+        _text(8, top + 13, f"{entry.extra}: {row.name}"),
         _bar(LEFT, top + 2, scale * ours, 14, kind),
         f'<path class="range" d="M{LEFT + scale * low:.1f} {middle:g}'
         f'H{LEFT + scale * high:.1f}"/>',
