@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 import subprocess
 import sys
 import tempfile
@@ -20,11 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.load import CREATE, DELTA_S, DONE, THINK_S, connected, frames_of
+from bench.sender import written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["WANTED", "main", "written"]
+__all__ = ["WANTED", "main"]
 
 WANTED = 0.6
 LATEST = 0.1
@@ -140,16 +140,6 @@ def _record() -> str:
                 steps.setdefault(at, []).append(json.loads(payload))
                 done = done or payload.startswith(DONE)
     return json.dumps({"greeting": greeting, "steps": list(steps.items())})
-
-
-def written(payload: bytes) -> bytes:
-    """Return a text frame as servers send it."""
-    size = len(payload)
-    if size < 126:
-        return struct.pack(">BB", 129, size) + payload
-    if size < 2**16:
-        return struct.pack(">BBH", 129, 126, size) + payload
-    return struct.pack(">BBQ", 129, 127, size) + payload
 
 
 def main(seconds: float, sessions: int | None = None) -> int:
