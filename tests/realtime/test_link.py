@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 CLOSE_TIMEOUT = 2.0
 CONNECT_TIMEOUT = 10.0
 SECRET = "sk-not-for-the-log"

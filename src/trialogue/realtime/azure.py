@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     import trio
 
-    from trialogue.realtime.link import Link
+    from trialogue.realtime.link import Link, WebSocketEngine
 
 __all__ = ["AzureRealtime"]
 
@@ -71,6 +71,7 @@ class AzureRealtime:
     allow_insecure: bool
     ssl_context: ssl.SSLContext | None
     connect: Connect | None
+    websocket: WebSocketEngine | None
 
     def __init__(
         self,
@@ -87,6 +88,7 @@ class AzureRealtime:
         allow_insecure: bool = False,
         ssl_context: ssl.SSLContext | None = None,
         connect: Connect | None = None,
+        websocket: WebSocketEngine | None = None,
     ) -> None:
         """Describe a deployment.
 
@@ -113,6 +115,9 @@ class AzureRealtime:
                 certificate; by default the system's trust store.
             connect: gives the connected stream in place of TCP and TLS (for tests,
                 tunnels and proxies).
+            websocket: the package that speaks WebSocket, "websockets" or
+                "trio-websocket"; by default the first, if it is installed (the extra
+                `fast`), because it is faster.
 
         Raises:
             ConfigurationError: the endpoint cannot be used or has an api-version, both
@@ -134,6 +139,7 @@ class AzureRealtime:
             "allow_insecure": allow_insecure,
             "ssl_context": ssl_context,
             "connect": connect,
+            "websocket": websocket,
         }
         for field, value in values.items():
             object.__setattr__(self, field, value)  # frozen: once, and here only
@@ -156,6 +162,7 @@ class AzureRealtime:
             allow_insecure=self.allow_insecure,
             ssl_context=self.ssl_context,
             connect=self.connect,
+            websocket=self.websocket,
         )
 
     def open_link(

@@ -317,7 +317,8 @@ class Connection:
         self._changed.pulse()
         for frame in frames:
             self._traffic.count(frame)
-            await link.send(frame)
+        if frames:
+            await link.send(*frames)
         self._busy = False
         self._work.pulse()
         self._changed.pulse()  # a switch waits until everything has left
@@ -342,13 +343,27 @@ class Connection:
         try:
             while not self.ended.is_set():
                 with trio.CancelScope(deadline=self._next_deadline()) as self._reading:
-                    self._decode(await link.receive())
-                    self.proven = self.cursor
+                    await self._read(link)
                 self._reading = None
-                self._expire(trio.current_time())
-                self._changed.pulse()
+                self._look_around()
         except ConnectionLost as error:
             self.end(error)
+
+    async def _read(self, link: Link) -> None:
+        """Read until a deadline, taking at each wake-up all that has come."""
+        while not self.ended.is_set():
+            for text in await link.receive_many():
+                if self.ended.is_set():
+                    return
+                self._decode(text)
+            self.proven = self.cursor
+            self._look_around()
+            self._rearm_if_earlier()
+
+    def _look_around(self) -> None:
+        """Something was read, or a deadline has come."""
+        self._expire(trio.current_time())
+        self._changed.pulse()
 
     def parse(self, text: str) -> Any:
         """Return a frame as the provider's own typed event.
@@ -376,6 +391,12 @@ class Connection:
         """A deadline came into being or moved: the reader waits for the nearest."""
         if self._reading is not None:
             self._reading.deadline = self._next_deadline()
+
+    def _rearm_if_earlier(self) -> None:
+        """As `rearm`, for when they mostly move back: the reader may wake in vain."""
+        scope, deadline = self._reading, self._next_deadline()
+        if scope is not None and deadline < scope.deadline:
+            scope.deadline = deadline
 
     def _next_deadline(self) -> float:
         timer = math.inf if self.retired else self._handler.timer()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import trio
 
-    from trialogue.realtime.link import Link
+    from trialogue.realtime.link import Link, WebSocketEngine
 
 __all__ = ["OpenAIRealtime"]
 
@@ -58,6 +58,7 @@ class OpenAIRealtime:
     allow_insecure: bool
     ssl_context: ssl.SSLContext | None
     connect: Connect | None
+    websocket: WebSocketEngine | None
 
     def __init__(
         self,
@@ -74,6 +75,7 @@ class OpenAIRealtime:
         allow_insecure: bool = False,
         ssl_context: ssl.SSLContext | None = None,
         connect: Connect | None = None,
+        websocket: WebSocketEngine | None = None,
     ) -> None:
         """Describe a model.
 
@@ -98,6 +100,9 @@ class OpenAIRealtime:
                 certificate; by default the system's trust store.
             connect: gives the connected stream in place of TCP and TLS (for tests,
                 tunnels and proxies).
+            websocket: the package that speaks WebSocket, "websockets" or
+                "trio-websocket"; by default the first, if it is installed (the extra
+                `fast`), because it is faster.
 
         Raises:
             ConfigurationError: the URL cannot be used, a capability is unknown, an
@@ -116,6 +121,7 @@ class OpenAIRealtime:
             "allow_insecure": allow_insecure,
             "ssl_context": ssl_context,
             "connect": connect,
+            "websocket": websocket,
         }
         for field, value in values.items():
             object.__setattr__(self, field, value)  # frozen: once, and here only
@@ -143,6 +149,7 @@ class OpenAIRealtime:
             allow_insecure=self.allow_insecure,
             ssl_context=self.ssl_context,
             connect=self.connect,
+            websocket=self.websocket,
         )
 
     def open_link(
