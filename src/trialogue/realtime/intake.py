@@ -105,6 +105,11 @@ class Intake:
     def received(self, connection: Connection, event: Event) -> None:
         """Act on one event."""
         session = self._session
+        if event.__class__ is OutputAudio and connection is session.connection:
+            if connection.started and not connection.retired:
+                # Most of the traffic: none of what follows could say anything of it.
+                session.replying.audio(connection, event)
+                return
         event = session.bounding.bounded(event)
         if not connection.started:
             self._first(connection, event)

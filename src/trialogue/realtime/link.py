@@ -13,22 +13,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Literal, TypeAlias
+from typing import Final, TypeAlias
 
 import trio
 
 from trialogue.errors import ConfigurationError, ConnectionLost
-from trialogue.realtime.link_engine import Drain, Link, Upgrade
+from trialogue.realtime.link_engine import Drain, Link, Upgrade, WebSocketEngine
 from trialogue.realtime.services import open_services
 from trialogue.realtime.upgrade import checked_headers, checked_subprotocols
 
-__all__ = ["FAST", "Link", "WebSocketEngine", "engine_called", "open_link"]
+__all__ = ["ENGINE", "FAST", "Link", "WebSocketEngine", "engine_called", "open_link"]
 
-Connect = Callable[[], Awaitable[trio.abc.Stream]]
-
-WebSocketEngine: TypeAlias = Literal["websockets", "trio-websocket"]
-"""The package that speaks WebSocket."""
-
+Connect: TypeAlias = Callable[[], Awaitable[trio.abc.Stream]]
 
 def engine_called(name: WebSocketEngine) -> type[Link]:
     """Return an engine by the name of the package that it is made of.
@@ -66,6 +62,9 @@ def _fastest() -> type[Link]:
 
 FAST = _fastest()
 """The engine in use, unless a model asks for another."""
+
+ENGINE: Final[WebSocketEngine] = FAST.package
+"""The package that it is made of."""
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import attrs
 import trio
@@ -17,7 +17,10 @@ import trio
 from trialogue._redaction import without_keys
 from trialogue.errors import ConnectionLost
 
-__all__ = ["CloseFrame", "Drain", "Link", "Upgrade"]
+__all__ = ["CloseFrame", "Drain", "Link", "Upgrade", "WebSocketEngine"]
+
+WebSocketEngine: TypeAlias = Literal["websockets", "trio-websocket"]
+"""The package that speaks WebSocket."""
 
 Drain: TypeAlias = Callable[[], Awaitable[None]]
 
@@ -51,6 +54,8 @@ class CloseFrame:
 
 class Link(ABC):
     """An open WebSocket connection that carries text; made by `open_link` only."""
+
+    package: ClassVar[WebSocketEngine]
 
     def __init__(self, host: str) -> None:
         self._host = host

@@ -31,6 +31,8 @@ strike_keys_from("trio-websocket")
 class TrioWebSocketLink(Link):
     """A link whose reader is trio-websocket's: it answers pings 256 messages ahead."""
 
+    package = "trio-websocket"
+
     def __init__(self, host: str) -> None:
         super().__init__(host)
         self._tap: Tap | None = None

@@ -40,7 +40,7 @@ __all__ = ["WebSocketsLink"]
 
 _OLDEST: Final = 15
 _MOST_WAITING: Final = 256  # as many as trio-websocket reads ahead
-_MOST_AT_ONCE: Final = 64  # messages, until another task gets its turn
+_MOST_AT_ONCE: Final = 32  # messages, until another task gets its turn
 _STANDS_IN_AFTER: Final = 1.0  # seconds
 _STATUS_LINE_LENGTH: Final = len(b"HTTP/1.1 401")
 
@@ -57,6 +57,7 @@ _SILENT: Final = logging.Logger("trialogue.realtime.websockets_link", logging.CR
 class WebSocketsLink(Link):
     """A link that is read by whoever receives, and by a stand-in while nobody does."""
 
+    package = "websockets"
     _stream: trio.abc.Stream
     _protocol: ClientProtocol
     _limit: int
@@ -221,7 +222,10 @@ class WebSocketsLink(Link):
     def _digest(self) -> None:
         """Take what the protocol has made of what came."""
         for event in self._protocol.events_received():
-            self._sort(event)
+            if event.__class__ is Frame and event.opcode is Opcode.TEXT and event.fin:
+                self._take_in(event.data, is_text=True)  # as nearly all are
+            else:
+                self._sort(event)
         owed = self._protocol.data_to_send()
         if owed:
             self._out += owed

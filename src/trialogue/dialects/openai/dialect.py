@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
 import attrs
 
@@ -25,7 +25,10 @@ from trialogue.dialects.openai.wire.codec import (
     encode_event,
     structure_server_event,
 )
-from trialogue.dialects.openai.wire.server_events import ConversationItemAdded
+from trialogue.dialects.openai.wire.server_events import (
+    ConversationItemAdded,
+    ResponseOutputAudioDelta,
+)
 from trialogue.dialects.options import UNCHANGED
 from trialogue.errors import ConversionError, ProtocolError
 
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenAIDialect"]
 
+AUDIO_DELTA: Final = ResponseOutputAudioDelta.type
 REMEMBERED = 16
 """Announcements by which a repeated one is known."""
 
@@ -127,6 +131,10 @@ class OpenAIDialect:
             raise ProtocolError("the frame is not valid JSON") from None
         if not isinstance(data, dict):
             raise ProtocolError("the frame is not a JSON object")
+        if data.get("type") == AUDIO_DELTA:
+            audio = self._incoming.audio(data)
+            if audio is not None:
+                return (audio,)
         event = structure_server_event(data)
         if isinstance(event, ConversationItemAdded) and self._was_told(event, text):
             return ()
