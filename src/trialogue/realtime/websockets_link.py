@@ -136,13 +136,14 @@ class WebSocketsLink(Link):
     async def _write(self, data: bytes) -> None:
         # NB: whatever followed a frame that was cut short would be read as its rest, or
         # refused by TLS. What has come can still be read.
-        self._broken = True
         try:
             await self._stream.send_all(data)
         except Exception as fault:
-            self._fault = fault
+            self._broken, self._fault = True, fault
             raise self._lost() from fault
-        self._broken = False
+        except BaseException:
+            self._broken = True
+            raise
 
     # --- receiving -----------------------------------------------------------
 

@@ -318,23 +318,21 @@ class Incoming:
 
         None if it is out of order in any way: then the usual way says what is wrong.
         """
-        response_id, item_id = data.get("response_id"), data.get("item_id")
-        index, text = data.get("content_index", 0), data.get("delta")
-        for value in (response_id, item_id, text, data.get("event_id", "")):
-            if value.__class__ is not str:
-                return None
-        if index.__class__ is not int or data.get("output_index", 0).__class__ is not int:
+        known = data.get
+        response_id, item_id, text = known("response_id"), known("item_id"), known("delta")
+        index = known("content_index", 0)
+        if not (
+            response_id.__class__ is item_id.__class__ is text.__class__ is str
+            and known("event_id", "").__class__ is str
+            and index.__class__ is known("output_index", 0).__class__ is int
+        ):
             return None
         try:
             pcm = b64decode(text)
         except ValueError:
             return None
-        return ours.OutputAudio(
-            response_id,
-            self._ids.back(item_id),
-            self._audio.heard(response_id, item_id, pcm),
-            index,
-        )
+        pcm = self._audio.heard(response_id, item_id, pcm)
+        return ours.OutputAudio(response_id, self._ids.back(item_id), pcm, index)
 
     def _audio_delta(
         self, event: wire.ResponseOutputAudioDelta, _: _Data
