@@ -137,16 +137,18 @@ async def test_several_messages_leave_in_one_piece(autojump_clock: MockClock) ->
         await trio.lowlevel.checkpoint()
         return Weighed()
 
-    async with playing(behave) as line:
-        async with open_link(
+    async with (
+        playing(behave) as line,
+        open_link(
             weigh, host="peer.test", resource="/", connect_timeout=10, close_timeout=2
-        ) as (link, _):
-            pieces.clear()
-            await link.send("one", "two", "three")
-            assert [await link.receive() for _ in range(3)] == ["one", "two", "three"]
-            assert len(pieces) == 1
-            await link.send()
-            assert len(pieces) == 1
+        ) as (link, _),
+    ):
+        pieces.clear()
+        await link.send("one", "two", "three")
+        assert [await link.receive() for _ in range(3)] == ["one", "two", "three"]
+        assert len(pieces) == 1
+        await link.send()
+        assert len(pieces) == 1
 
 
 async def test_what_came_at_once_is_given_at_once_and_in_order(

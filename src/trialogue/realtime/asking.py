@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
-import trio
 
 from trialogue.dialects.commands import (
     CreateResponse,

@@ -140,7 +140,7 @@ class Broadcast:
 
     def wants(self, kind: type[Any]) -> bool:
         """Whether anybody is given events of this class."""
-        for subscription in self._subscriptions:  # asked for each frame: no generator
+        for subscription in self._subscriptions:  # noqa: SIM110 - for each frame
             if subscription.wants(kind):
                 return True
         return False

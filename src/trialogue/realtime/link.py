@@ -26,6 +26,7 @@ __all__ = ["ENGINE", "FAST", "Link", "WebSocketEngine", "engine_called", "open_l
 
 Connect: TypeAlias = Callable[[], Awaitable[trio.abc.Stream]]
 
+
 def engine_called(name: WebSocketEngine) -> type[Link]:
     """Return an engine by the name of the package that it is made of.
 

@@ -19,13 +19,14 @@ from trialogue.realtime.credentials import (
     shown,
 )
 from trialogue.realtime.describing import capabilities_of, options_of
+from trialogue.realtime.link import WebSocketEngine
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     import trio
 
-    from trialogue.realtime.link import Link, WebSocketEngine
+    from trialogue.realtime.link import Link
 
 __all__ = ["OpenAIRealtime"]
 

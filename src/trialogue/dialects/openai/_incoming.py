@@ -319,7 +319,11 @@ class Incoming:
         None if it is out of order in any way: then the usual way says what is wrong.
         """
         known = data.get
-        response_id, item_id, text = known("response_id"), known("item_id"), known("delta")
+        response_id, item_id, text = (
+            known("response_id"),
+            known("item_id"),
+            known("delta"),
+        )
         index = known("content_index", 0)
         if not (
             response_id.__class__ is item_id.__class__ is text.__class__ is str
