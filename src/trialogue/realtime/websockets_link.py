@@ -10,6 +10,9 @@ received. It stops at `_MOST_WAITING` messages that nobody takes: then the peer 
 wait, and its pings as well.
 """
 
+# Types are checked with the package, and without: it is an extra's.
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import logging
@@ -34,7 +37,6 @@ from trialogue.realtime.upgrade import refusal, status_in
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from websockets.protocol import Event
 
 __all__ = ["WebSocketsLink"]
 
@@ -223,18 +225,17 @@ class WebSocketsLink(Link):
     def _digest(self) -> None:
         """Take what the protocol has made of what came."""
         for event in self._protocol.events_received():
-            if event.__class__ is Frame and event.opcode is Opcode.TEXT and event.fin:
-                self._take_in(event.data, is_text=True)  # as nearly all are
-            else:
-                self._sort(event)
+            if isinstance(event, Frame):  # else it is the answer to the upgrade
+                if event.opcode is Opcode.TEXT and event.fin:  # as nearly all are
+                    self._take_in(event.data, is_text=True)
+                else:
+                    self._sort(event)
         owed = self._protocol.data_to_send()
         if owed:
             self._out += owed
             self._owing.set()
 
-    def _sort(self, frame: Event) -> None:
-        if not isinstance(frame, Frame):
-            return  # the answer to the upgrade
+    def _sort(self, frame: Frame) -> None:
         opcode = frame.opcode
         if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
             if frame.fin:
@@ -243,10 +244,11 @@ class WebSocketsLink(Link):
                 self._partial = bytearray(frame.data)
                 self._partial_is_text = opcode is Opcode.TEXT
         elif opcode is Opcode.CONT:
-            assert self._partial is not None, "the protocol checks the order"
-            self._partial += frame.data
+            whole = self._partial
+            assert whole is not None, "the protocol checks the order"
+            whole += frame.data
             if frame.fin:
-                whole, self._partial = self._partial, None
+                self._partial = None
                 self._take_in(whole, is_text=self._partial_is_text)
         elif opcode is Opcode.PONG:
             payload = bytes(frame.data)
