@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.load import CREATE, DELTA_S, DONE, THINK_S, connected, frames_of
-from bench.sender import written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
