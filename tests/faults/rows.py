@@ -42,8 +42,11 @@ LONG_STALL: Final = 4.0
 _NO_FRESH: Final = {
     "openai-agents": "a handoff never takes a fresh connection",
 }
-_ONE_RUNS: Final = {
-    "openai-agents": "a call is run when it comes, and the handoff is a call",
+_NO_SIBLING: Final = {
+    "openai-agents": "a call of a handoff waits for no other",
+}
+_NO_SLOW: Final = {
+    "openai-agents": "its handoff is declared, no tool of the program's runs in it",
 }
 
 
@@ -329,18 +332,18 @@ _DEAF: Final = (
 # --- tools -----------------------------------------------------------------------------
 
 _TOOLS: Final = (
-    _row("tool", "a slow tool hands over", variant="slow", lasts=SLOW_SECONDS),
+    _row("tool", "a slow tool hands over", variant="slow", lasts=SLOW_SECONDS, not_for=_NO_SLOW),
     _row(
         "tool",
         "a slow tool beside the one that hands over",
         variant="sibling",
-        not_for=_ONE_RUNS,
+        not_for=_NO_SIBLING,
     ),
     _row(
         "tool",
         "a tool beside it, in a thread, that heeds no cancellation",
         variant="thread",
-        not_for=_ONE_RUNS,
+        not_for=_NO_SIBLING,
     ),
     _row(
         "tool",
@@ -349,7 +352,7 @@ _TOOLS: Final = (
         at="created",
         does="leave",
         lasts=THREAD_SECONDS,
-        not_for=_ONE_RUNS,
+        not_for=_NO_SIBLING,
     ),
 )
 
