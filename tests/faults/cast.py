@@ -1,4 +1,4 @@
-"""Who talks about what in the fault matrix: one conversation, the same with every client.
+"""Who talks about what in the fault matrix: one conversation, the same for all.
 
 The programs of other projects import it, in environments of their own.
 """

@@ -67,6 +67,7 @@ class Reports:
 class _Process:
     """A program that prints JSON lines, and is told things."""
 
+    name: str
     process: trio.Process
     lines: list[dict[str, Any]] = attrs.field(factory=list)
     over: bool = False
@@ -94,6 +95,11 @@ class _Process:
                 await self._news.wait()
         return found()
 
+    async def more(self, seconds: float) -> bool:
+        """Wait for another line; False if there is none."""
+        count = len(self.lines)
+        return await self.until(lambda: len(self.lines) > count, seconds)
+
     async def line(self, key: str, seconds: float) -> Any:
         """Wait for a line with this key.
 
@@ -103,7 +109,7 @@ class _Process:
         found = partial(self.last, key)
         if not await self.until(lambda: found() is not None, seconds):
             what = "ended" if self.over else f"was not there in {seconds:g} s"
-            raise NotPlayed(f"{self.process.args[1]} {what}: no {key}")
+            raise NotPlayed(f"{self.name} {what}: no {key}")
         return found()
 
     def last(self, key: str) -> Any:
@@ -133,7 +139,7 @@ async def _running(command: list[str], errors: Path) -> AsyncIterator[_Process]:
                 check=False,
                 deliver_cancel=_kill,
             )
-            one = _Process(await nursery.start(start))
+            one = _Process(Path(command[1]).name, await nursery.start(start))
             nursery.start_soon(one.read)
             yield one
             nursery.cancel_scope.cancel()
@@ -215,6 +221,5 @@ async def _answered(client: _Process, length: float) -> None:
                 continue
             # One frame may be missing at the end of a playback that was cut.
             patience = PAUSE if heard >= length - 0.02 else DOUBT
-            count = len(client.lines)
-            if not await client.until(lambda: len(client.lines) > count, patience):
+            if not await client.more(patience):
                 return

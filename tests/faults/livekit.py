@@ -15,7 +15,8 @@ from typing import Any
 
 # This file has the name of a package, and so have the folders of the tests: they are
 # looked at last.
-sys.path[:] = [*sys.path[1:], str(Path(__file__).resolve().parents[1])]
+sys.path.pop(0)
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import aiohttp
 from livekit import rtc

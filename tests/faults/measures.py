@@ -22,8 +22,9 @@ __all__ = ["CAP", "Answer", "Figures", "answers", "figures_of", "wrong_seconds"]
 CAP: Final = 20.0
 """Seconds that the caller waits for an answer, and no longer."""
 MARK: Final = 0.01
-SLACK: Final = 0.06
-"""Seconds: an agent becomes current at the client; a response begins at the server."""
+SLACK: Final = 0.03
+"""Seconds: an agent becomes current at the client; a response begins at the server,
+which is 20 ms away."""
 
 
 @attrs.frozen
@@ -36,6 +37,7 @@ class Answer:
             its last sound; None if nothing of it was heard.
         whole: its end was heard.
         connection: on which connection it was made, or None.
+        agent: under whose prompt, or None.
     """
 
     sentence: str
@@ -43,6 +45,7 @@ class Answer:
     last: float | None = None
     whole: bool = False
     connection: int | None = None
+    agent: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -64,7 +67,7 @@ class Figures:
         tasks: tasks left behind.
         error: what was raised.
         told: the notices of errors, in order, without repeats.
-        recovered: "same", "fresh" or "not".
+        recovered: "same", "fresh" or "not", and with whom, if it is not refunds.
         problem: why there are no figures, or "".
     """
 
@@ -130,6 +133,7 @@ def answers(
                 heard[-1].at + MARK - ended,
                 any(s.seq == lengths[sentence] - 1 for s in heard),
                 heard[-1].response["connection"],
+                heard[-1].agent,
             )
         )
     return found
@@ -192,9 +196,7 @@ def _silence_lost(client: dict[str, Any], server: dict[str, Any]) -> int:
     """Return the ms of silence, up to the last sentence, that no server has."""
     if not client["said"]:
         return 0
-    words = {
-        number for _, a, b, _ in client["said"] for number in range(a, b + 1)
-    }
+    words = {number for _, a, b, _ in client["said"] for number in range(a, b + 1)}
     heard = {
         number for one in server["connections"] for number in _expand(one["heard"])
     }
@@ -225,6 +227,8 @@ def figures_of(
     found = answers(client, sounds, lengths)
     left = row.does == "leave"
     owed = found if not left else found[:1]  # the program has left before the next
+    if not left and (not found or found[-1].sentence != "question"):
+        owed.append(Answer("question"))  # the session had ended before
     if row.does == "speak":  # the caller has interrupted that one
         owed = [one for one in owed if one.sentence != "money"]
     told = tuple(dict.fromkeys(client["told"]))
@@ -250,7 +254,7 @@ def figures_of(
 def _leaving(row: Row, client: dict[str, Any]) -> float | None:
     if client["asked_to_leave"] is None or client["left"] is None:
         return None
-    took = client["left"] - client["asked_to_leave"] - row.lasts
+    took: float = client["left"] - client["asked_to_leave"] - row.lasts
     return max(0.0, round(took, 2))
 
 
@@ -275,4 +279,5 @@ def _recovered(found: Sequence[Answer], base: Figures | None) -> str:
     if last.sentence != "question" or last.connection is None:
         return "not"
     usual = base.answers[-1].connection if base is not None else last.connection
-    return "same" if last.connection == usual else "fresh"
+    over = "same" if last.connection == usual else "fresh"
+    return over if last.agent == "refunds" else f"{over}, with {last.agent}"

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 # The folders of the tests are named like other packages: they are looked at last.
-sys.path[:] = [*sys.path[1:], str(Path(__file__).resolve().parents[1])]
+sys.path.pop(0)
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from agents.realtime import RealtimeAgent, RealtimeRunner
 

@@ -1,4 +1,4 @@
-"""What the programs on asyncio have in common: ears, a loudspeaker, and their orders."""
+"""What the programs on asyncio have in common: ears, loudspeaker, and orders."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ import attrs
 import trio
 
 # Run as a program, by its path: what lies beside its package is imported from there.
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from faults.cast import (
     COMPLAINTS,
@@ -35,7 +35,6 @@ from trialogue import (
     Agent,
     Handoff,
     OpenAIRealtime,
-    RunContext,
     function_tool,
     open_agent_session,
 )
@@ -126,16 +125,16 @@ class Program:
             capabilities={"mutable_instructions": False} if fresh else None,
         )
         try:
-            async with open_agent_session(
-                model, audio=(self.source, self.output)
-            ) as session:
-                async with trio.open_nursery() as nursery:
-                    await nursery.start(self.listen, session)
-                    nursery.start_soon(self.speak)
-                    nursery.start_soon(self.show)
-                    nursery.start_soon(self.obey, session, nursery)
-                    await session.run(Desk(self.row))
-                    nursery.cancel_scope.cancel()
+            async with (
+                open_agent_session(model, audio=(self.source, self.output)) as session,
+                trio.open_nursery() as nursery,
+            ):
+                await nursery.start(self.listen, session)
+                nursery.start_soon(self.speak)
+                nursery.start_soon(self.show)
+                nursery.start_soon(self.obey, session, nursery)
+                await session.run(Desk(self.row))
+                nursery.cancel_scope.cancel()
         except Exception as error:
             self.error = name_of(error)
         self.left = time.monotonic()

@@ -22,7 +22,10 @@ class Relay:
         self._listening.cancel()
 
     async def run(
-        self, target: int, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED
+        self,
+        target: int,
+        *,
+        task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Relay until cancelled; gives the port to dial instead."""
         port, told = 0, False

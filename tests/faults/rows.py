@@ -33,6 +33,7 @@ __all__ = ["BASELINES", "QUICK", "ROWS", "Row", "row_of"]
 
 Faults: TypeAlias = Callable[[Aim], Iterable[Fault | ConnectFault]]
 Deed: TypeAlias = Literal["speak", "leave", "hand over"]
+Side: TypeAlias = Literal["reads", "writes", "both"]
 
 OUTAGE: Final = 3.0
 """Seconds for which nobody listens after a drop."""
@@ -95,20 +96,18 @@ class Row:
         return "nothing, fresh connection" if self.variant == "fresh" else "nothing"
 
 
-def _row(
-    group: str, name: str, faults: Faults = _none, **more: Any
-) -> Row:
+def _row(group: str, name: str, faults: Faults = _none, **more: Any) -> Row:
     return Row(name=name, group=group, faults=faults, **more)
 
 
-# --- nothing goes wrong ----------------------------------------------------------------
+# --- nothing goes wrong ---------------------------------------------------------------
 
 BASELINES: Final = (
     _row("none", "nothing"),
     _row("none", "nothing, fresh connection", variant="fresh", not_for=_NO_FRESH),
 )
 
-# --- the burst -------------------------------------------------------------------------
+# --- the burst ------------------------------------------------------------------------
 
 _GOOD: Final = "invalid_value"
 """A rejection for good; another attempt would be answered the same."""
@@ -118,6 +117,10 @@ def _rejected(kind: str, what: str, code: str, null_id: bool) -> Faults:
     return lambda aim: [
         reject(kind, code=code, null_id=null_id, match=getattr(aim, what))
     ]
+
+
+def _late_update(seconds: float) -> Faults:
+    return lambda aim: [late("session.updated", seconds=seconds, match=aim.update)]
 
 
 def _rejections(
@@ -145,9 +148,7 @@ _UPDATE: Final = (
         _row(
             "update",
             f"session.updated {seconds:g} s late",
-            lambda aim, seconds=seconds: [
-                late("session.updated", seconds=seconds, match=aim.update)
-            ],
+            _late_update(seconds),
             lasts=seconds,
         )
         for seconds in (1.0, 3.0)
@@ -216,7 +217,7 @@ _REPLY: Final = (
     ),
 )
 
-# --- the connection --------------------------------------------------------------------
+# --- the connection -------------------------------------------------------------------
 
 _AT: Final[dict[str, Callable[[Aim], dict[str, Any]]]] = {
     "response.done of the call": lambda aim: {
@@ -281,6 +282,22 @@ _OUTAGES: Final = tuple(
     for name, where in _AT.items()
 )
 
+
+def _stalled(kind: str, what: str, side: Side, seconds: float) -> Faults:
+    return lambda aim: [
+        stall(after=kind, seconds=seconds, side=side, match=getattr(aim, what))
+    ]
+
+
+_STALLS: Final[tuple[tuple[str, str, Side, float], ...]] = (
+    ("session.update", "update", "reads", STALL),
+    ("response.create", "create", "reads", STALL),
+    ("session.update", "update", "reads", LONG_STALL),
+    ("response.created", "of_reply", "writes", STALL),
+    ("response.output_audio.delta", "of_reply", "writes", STALL),
+    ("session.update", "update", "both", LONG_STALL),
+)
+
 _DEAF: Final = (
     _row(
         "half-open",
@@ -313,26 +330,23 @@ _DEAF: Final = (
         _row(
             "stall",
             f"{side} stalled for {seconds:g} s after {kind}",
-            lambda aim, kind=kind, what=what, side=side, seconds=seconds: [
-                stall(after=kind, seconds=seconds, side=side, match=getattr(aim, what))
-            ],
+            _stalled(kind, what, side, seconds),
             lasts=seconds,
         )
-        for kind, what, side, seconds in (
-            ("session.update", "update", "reads", STALL),
-            ("response.create", "create", "reads", STALL),
-            ("session.update", "update", "reads", LONG_STALL),
-            ("response.created", "of_reply", "writes", STALL),
-            ("response.output_audio.delta", "of_reply", "writes", STALL),
-            ("session.update", "update", "both", LONG_STALL),
-        )
+        for kind, what, side, seconds in _STALLS
     ),
 )
 
-# --- tools -----------------------------------------------------------------------------
+# --- tools ----------------------------------------------------------------------------
 
 _TOOLS: Final = (
-    _row("tool", "a slow tool hands over", variant="slow", lasts=SLOW_SECONDS, not_for=_NO_SLOW),
+    _row(
+        "tool",
+        "a slow tool hands over",
+        variant="slow",
+        lasts=SLOW_SECONDS,
+        not_for=_NO_SLOW,
+    ),
     _row(
         "tool",
         "a slow tool beside the one that hands over",
@@ -356,7 +370,7 @@ _TOOLS: Final = (
     ),
 )
 
-# --- the caller, the program -----------------------------------------------------------
+# --- the caller, the program ----------------------------------------------------------
 
 _SPEECH: Final = tuple(
     _row("speech", f"the caller speaks as {words}", at=step, does="speak")
@@ -385,7 +399,7 @@ _CLOSE: Final = tuple(
     for step, words in STEPS.items()
 )
 
-# --- a handoff that takes a fresh connection ---------------------------------------------
+# --- a handoff that takes a fresh connection ------------------------------------------
 
 _FRESH: Final = tuple(
     attrs.evolve(row, group="fresh", variant="fresh", not_for=_NO_FRESH)
@@ -406,9 +420,13 @@ _FRESH: Final = tuple(
             _rejected("session.update", "update", _GOOD, False),
             goes_on="desk",
         ),
-        _row("fresh", "fresh: dropped at session.update", _cut_at(_AT["session.update"])),
         _row(
-            "fresh", "fresh: dropped at response.created", _cut_at(_AT["response.created"])
+            "fresh", "fresh: dropped at session.update", _cut_at(_AT["session.update"])
+        ),
+        _row(
+            "fresh",
+            "fresh: dropped at response.created",
+            _cut_at(_AT["response.created"]),
         ),
         _row(
             "fresh",
@@ -426,7 +444,9 @@ _FRESH: Final = tuple(
             outage=OUTAGE,
             lasts=OUTAGE,
         ),
-        _row("fresh", "fresh: one upgrade never answered", lambda aim: [silent_connect()]),
+        _row(
+            "fresh", "fresh: one upgrade never answered", lambda aim: [silent_connect()]
+        ),
     )
 )
 
@@ -448,7 +468,6 @@ ROWS: Final = (
 
 QUICK: Final = (
     "nothing",
-    "session.update rejected for good, event_id",
     "dropped at response.create",
     "the session left as the update is read",
 )

@@ -17,7 +17,7 @@ import attrs
 import trio
 
 # Run as a program, by its path: what lies beside its package is imported from there.
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from faults.aim import Aim
 from faults.cast import MICROPHONE, SENTENCES, known_by, who
@@ -210,7 +210,7 @@ def _connection(connection: Connection) -> dict[str, Any]:
 
 
 def _numbers(pcm: bytes) -> list[list[int]]:
-    """Return which marks of the microphone are in a sound: [first, last] of each run."""
+    """Return which marks of the microphone are in a sound: the ends of each run."""
     return runs(mark.seq for mark in decode(pcm) if mark.config == MICROPHONE)
 
 

@@ -69,7 +69,9 @@ def misses(figures: Figures | None) -> list[str]:
     return found
 
 
-def text(client: str, rows: Sequence[Row], results: Mapping[str, Figures | None]) -> str:
+def text(
+    client: str, rows: Sequence[Row], results: Mapping[str, Figures | None]
+) -> str:
     """Return the table for a terminal."""
     lines = [COLUMNS, *(cells(row, client, results[row.name]) for row in rows)]
     # A reason why there are no figures runs across the columns.
@@ -77,8 +79,9 @@ def text(client: str, rows: Sequence[Row], results: Mapping[str, Figures | None]
     widths = [max(len(line[n]) for line in full) for n in range(len(COLUMNS))]
     widths[0] = max(len(line[0]) for line in lines)
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        .rstrip()
+        "  ".join(
+            cell.ljust(width) for cell, width in zip(line, widths, strict=True)
+        ).rstrip()
         for line in lines
     )
 
