@@ -280,4 +280,5 @@ def _recovered(found: Sequence[Answer], base: Figures | None) -> str:
         return "not"
     usual = base.answers[-1].connection if base is not None else last.connection
     over = "same" if last.connection == usual else "fresh"
-    return over if last.agent == "refunds" else f"{over}, with {last.agent}"
+    who = last.agent or "no prompt of ours"
+    return over if who == "refunds" else f"{over}, with {who}"
