@@ -99,7 +99,12 @@ def chosen(names: Sequence[str], quick: bool) -> list[Row]:
         return [row for row in ROWS if row.name in QUICK]
     if not names:
         return list(ROWS)
-    return [row for row in ROWS if any(n in row.name or n == row.group for n in names)]
+    groups = {row.group for row in ROWS}
+    return [
+        row
+        for row in ROWS
+        if row.group in names or any(n in row.name for n in {*names} - groups)
+    ]
 
 
 def main(arguments: Sequence[str]) -> int:
