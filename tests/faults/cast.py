@@ -5,6 +5,7 @@ The programs of other projects import it, in environments of their own.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 from trialogue.testing.speech import voice
@@ -59,6 +60,7 @@ FRAME_MS: Final = 20
 FRAME_BYTES: Final = 48 * FRAME_MS
 
 
+@cache
 def clip(name: str) -> bytes:
     """Return the sound of a sentence, without marks."""
     return voice(SENTENCES[name], CLIP_MS)

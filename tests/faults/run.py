@@ -94,16 +94,17 @@ def _figures(row: Row, seen: Reports | NotPlayed, base: Figures | None) -> Figur
 
 
 def chosen(names: Sequence[str], quick: bool) -> list[Row]:
-    """Return the rows that names, or parts of them, or groups stand for."""
+    """Return the rows that names or groups stand for, or parts of names."""
     if quick:
         return [row for row in ROWS if row.name in QUICK]
     if not names:
         return list(ROWS)
-    groups = {row.group for row in ROWS}
+    whole = {row.group for row in ROWS} | {row.name for row in ROWS}
+    parts = {*names} - whole
     return [
         row
         for row in ROWS
-        if row.group in names or any(n in row.name for n in {*names} - groups)
+        if {row.group, row.name} & {*names} or any(part in row.name for part in parts)
     ]
 
 
@@ -157,7 +158,12 @@ def _show(client: Client, results: dict[str, Figures | None], took: float) -> in
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="faults", description=__doc__)
     add = parser.add_argument
-    add("rows", nargs="*", metavar="ROW", help="by a part of its name, or its group")
+    add(
+        "rows",
+        nargs="*",
+        metavar="ROW",
+        help="by its name, a part of that, or its group",
+    )
     add("--quick", action="store_true", help="a few rows")
     add("--jobs", type=int, default=4, help="rows at a time")
     add("--check", action=argparse.BooleanOptionalAction, default=True)
