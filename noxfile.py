@@ -137,6 +137,32 @@ def bench(session: nox.Session, extra: str) -> None:
     session.run("python", str(Path("tests", "bench", "run.py")), *session.posargs)
 
 
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Let everything go wrong at a handoff; ``-- --peers`` for other libraries, too."""
+    install(session, "test")
+    program, arguments = str(Path("tests", "faults", "run.py")), list(session.posargs)
+    if "--peers" in arguments:
+        arguments.remove("--peers")
+        for peer in ("livekit", "openai-agents"):
+            python = _python_of(session, peer)
+            arguments += ["--client", f"{peer}={python}"]
+    session.run("python", program, *arguments)
+
+
+def _python_of(session: nox.Session, peer: str) -> Path:
+    """Return the Python of an environment of its own, with what is pinned for it."""
+    folder = Path(session.create_tmp()).absolute() / peer
+    python = folder / "bin" / "python"
+    if not python.exists():
+        session.run("python", "-m", "venv", str(folder))
+    pins = Path("tests", "interop", "requirements", f"{peer}.txt")
+    # In one step: what trialogue needs has to fit what is pinned.
+    pip = (str(python), "-m", "pip", "install", "--quiet")
+    session.run(*pip, "-r", str(pins), "--editable", ".", external=True)
+    return python
+
+
 # Programs of other projects that talk to our local server, and a server that our client
 # talks to; `tests/interop/requirements` pins them.
 STRANGERS = ["openai", "openai-agents", "livekit", "aimock"]

@@ -52,3 +52,29 @@ async def test_a_lost_server_is_dialled_at_once_and_then_ever_more_patiently(
     assert len(pauses) == 5
     for pause, most in zip(pauses, (1.0, 2.0, 4.0, 5.0, 5.0), strict=True):
         assert most / 2 <= pause <= most + 0.1
+
+
+@pytest.mark.behaviour("C2")
+@pytest.mark.parametrize("outage", [3.0, 5.5])
+@pytest.mark.parametrize("seed", range(8))
+async def test_an_outage_of_seconds_is_outlasted_and_its_end_is_soon_found(
+    autojump_clock: trio.testing.MockClock, seed: int, outage: float
+) -> None:
+    """With what is given by default: a caller on the line does not wait for long."""
+    until_then = -1.0
+    server = RealtimeServer(short, faults=[cut(before="response.created")])
+    async with server.serving():
+
+        async def connect() -> trio.abc.Stream:
+            if trio.current_time() < until_then:
+                raise ConnectionRefusedError("nobody listens")
+            return await server.connect()
+
+        url = "ws://localhost/v1/realtime"
+        model = OpenAIRealtime(api_key="sk-test-key", base_url=url, connect=connect)
+        async with open_session(model, seed=seed) as session:
+            await until(lambda: session.settled)
+            until_then = trio.current_time() + outage
+            assert (await session.generate_reply()).outcome == "completed"
+            late = server.connections[-1].opened - until_then
+    assert 0 <= late <= 1.5

@@ -352,8 +352,26 @@ class Asking:
             self._watch(connection)
         else:
             self.owed |= reply.unwanted and reply.answers_user
-            self._fail(reply, ServerError(error.message, code=error.code))
+            failure = ServerError(error.message, code=error.code)
+            if not self._ask_again(reply, error.error_class, failure):
+                self._fail(reply, failure)
             self.advance()
+
+    def _ask_again(
+        self, reply: Reply, error_class: ErrorClass | None, error: TrialogueError
+    ) -> bool:
+        """Nobody waits for it who could, and it may be had now: once more, and no more.
+
+        Whoever listens is told of the first failure.
+        """
+        transient = error_class is ErrorClass.TRANSIENT
+        nobody = reply.purpose != "program" and not reply.unwanted
+        if reply.repeated or not (transient and nobody):
+            return False
+        reply.repeated = True
+        self.slot.requeue(reply)
+        self._tell_failure(error)
+        return True
 
     def _answers_the_user(self) -> bool:
         active = self.slot.active
@@ -362,7 +380,10 @@ class Asking:
     def _fail(self, reply: Reply, error: TrialogueError) -> None:
         reply.fail(error)
         if reply.purpose != "program":  # nobody waits: whoever listens is told
-            self._session.publish(ErrorNotice(str(error), getattr(error, "code", None)))
+            self._tell_failure(error)
+
+    def _tell_failure(self, error: TrialogueError) -> None:
+        self._session.publish(ErrorNotice(str(error), getattr(error, "code", None)))
 
     def close(self) -> None:
         """The session takes no more work: nothing is asked for (again)."""

@@ -24,14 +24,14 @@ class Backoff:
         base: the first pause, after two failures in a row; after one there is none.
         factor: by what each further pause is longer.
         ceiling: how long a pause becomes at most. Each is shortened by up to half, at
-            random.
+            random. Somebody is on the line: the end of an outage is to be found soon.
     """
 
     first_attempts: int = 3
-    attempts: int = 6
+    attempts: int = 12
     base: float = 0.25
     factor: float = 2.0
-    ceiling: float = 8.0
+    ceiling: float = 1.5
 
     def pause(self, failures: int, jitter: Callable[[], float]) -> float:
         """The pause after so many failures in a row; none before the second try."""

@@ -68,7 +68,7 @@ class Timing:
 
     connect: float = 10.0
     close: float = 2.0
-    update: float = 2.0
+    update: float = 1.5
     answer: float = 15.0
     reply_start: float = 5.0
     reply_silence: float = 15.0

@@ -150,6 +150,7 @@ class Reply:
         answers_user: it answers a turn of the user's; if it is taken back, somebody
             else has to.
         required: it is made although the user has been answered meanwhile.
+        repeated: the provider could not make it, and was asked for it again.
         unwanted: nobody waits any more; cancel what may still appear.
         tap: takes it while it is made, if anybody does.
         interruptible: the user may stop it, by voice or otherwise (U4).
@@ -171,6 +172,7 @@ class Reply:
     held_for_user: bool = False
     answers_user: bool = False
     required: bool = False
+    repeated: bool = False
     unwanted: bool = False
     attempts: int = 0
     outcome: ReplyOutcome | None = None

@@ -30,7 +30,7 @@ from trialogue.errors import (
     ResponseFailed,
 )
 from trialogue.realtime.asking import Asking
-from trialogue.realtime.notices import ErrorNotice, ReplyEnded, ReplyStarted
+from trialogue.realtime.notices import ReplyEnded, ReplyStarted
 from trialogue.realtime.probing import imply
 from trialogue.realtime.replies import Reply, ReplyOutcome, Response, Tap
 
@@ -395,11 +395,12 @@ class Responding(Asking):
         if reply is not None and reply in self._out_of_band:
             self._out_of_band.remove(reply)
         if event.status == "failed" and not response.discard:
-            self._failed(reply, event)
+            self._failed(response, event)
         elif reply is not None:
             reply.finish(response.result(self.items_of(response) or event.items))
 
-    def _failed(self, reply: Reply | None, event: ResponseDone) -> None:
+    def _failed(self, response: Response, event: ResponseDone) -> None:
+        reply, nothing = response.reply, not (response.items or response.emitted)
         terminal = event.error_class is ErrorClass.TERMINAL
         message = event.error_message or "the provider reported no reason"
         error = ResponseFailed(
@@ -408,8 +409,11 @@ class Responding(Asking):
             recoverable=not terminal,
         )
         if reply is None:
-            self._session.publish(ErrorNotice(str(error), event.error_code))
-        else:
+            self._tell_failure(error)
+            # The server has answered by itself, and will not do so again.
+            transient = event.error_class is ErrorClass.TRANSIENT
+            self.owed |= response.answers_user and transient and nothing
+        elif not (nothing and self._ask_again(reply, event.error_class, error)):
             self._fail(reply, error)
         if terminal:
             self._session.fail(error)

@@ -1,0 +1,1 @@
+"""The fault matrix: what is heard, lost and left behind when something goes wrong."""
