@@ -200,6 +200,7 @@ class Counsel(Played):
 
     def __init__(self, what: str, parent: Member) -> None:
         super().__init__("Counsel", f"{parent.name}-{what}", parent.theatre)
+        self.options = parent.options
         self.what = what
 
     async def on_enter(self, ctx: RunContext) -> None:

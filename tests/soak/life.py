@@ -353,7 +353,8 @@ class Life:
         while not heard():
             waited = trio.current_time() - spoken
             # What explains it may be told a little later than it is felt.
-            if waited > most + 0.3 + self._excused(began - EARLIER):
+            late = waited - most - 0.3
+            if late > 0 and late > self._excused(began - EARLIER):
                 break
             await trio.sleep(0.05)
             _ = self._speaker.played
@@ -377,10 +378,10 @@ class Life:
         while calm_for < 3:
             await trio.sleep(0.1)
             calm_for = calm_for + 1 if self._is_calm() else 0
-            waited = trio.current_time() - start
-            if waited > PATIENCE + self._excused(began - EARLIER):
+            late = trio.current_time() - start - PATIENCE
+            if late > 0 and late > self._excused(began - EARLIER):
                 state = f"{self.session!r} {self.session.realtime.open_work}"
-                self._check("rest", False, f"no rest after {waited:.1f} s: {state}")
+                self._check("rest", False, f"no rest, {late:.1f} s late: {state}")
                 return False
         self._check("rest", True)
         here = [a.name for a in self._present if not a.waits]

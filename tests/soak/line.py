@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections import Counter, deque
 from contextlib import asynccontextmanager
 from functools import partial
@@ -55,6 +54,7 @@ class Line:
         url: where the server is.
         process: its id.
         faults: how many there were, by kind.
+        late_seconds: for how long both processes were late, together.
     """
 
     def __init__(self, url: str, process: int, stream: trio.SocketStream) -> None:
@@ -63,9 +63,10 @@ class Line:
         self.faults: Counter[str] = Counter()
         self._stream = stream
         self._writing = trio.Lock()
+        self.late_seconds = 0.0
         self._asked = 0
         self._answers: dict[int, tuple[trio.Event, list[dict[str, Any]]]] = {}
-        self._told: dict[int | None, deque[Happened]] = {None: deque(maxlen=2000)}
+        self._told: dict[int | None, deque[Happened]] = {None: deque(maxlen=4000)}
 
     @property
     def drops(self) -> int:
@@ -86,17 +87,16 @@ class Line:
             answer.append(told)
             event.set()
         elif "late" in told:
-            late = Happened(told["at"], "late", "the server", seconds=told["late"])
-            self._told[None].append(late)
+            self.late(told["at"], told["late"], "the server")
         else:
             self.faults[told["fault"]] += 1
             one = Happened(told["at"], told["fault"], told["how"], told["life"])
             self._told.setdefault(one.life, deque(maxlen=1000)).append(one)
 
-    def late(self, seconds: float) -> None:
-        """Note that this process was late itself."""
-        one = Happened(time.monotonic(), "late", "the client", seconds=seconds)
-        self._told[None].append(one)
+    def late(self, at: float, seconds: float, who: str = "the client") -> None:
+        """Note that a process was late itself, up to then."""
+        self.late_seconds += seconds
+        self._told[None].append(Happened(at, "late", who, seconds=seconds))
 
     def since(self, when: float, life: int) -> Iterator[Happened]:
         """What happened to a session since then, and to nobody in particular."""
@@ -133,18 +133,20 @@ class Line:
 
 @asynccontextmanager
 async def open_line(
-    seed: int, every: float, rate: float, log: Path | None = None
+    seed: int, sessions: int, every: float, rate: float, log: Path | None = None
 ) -> AsyncIterator[Line]:
     """Run the server in a process of its own; gone when the block is left.
 
     Args:
         seed: of what goes wrong, and of ids.
+        sessions: how many there are at once.
         every: seconds between two faults at any moment, on average.
         rate: how many of the frames are hit; 0 leaves out all faults.
         log: where the server writes every frame, sound aside, as JSON lines.
     """
     command = [
         *(sys.executable, str(SCRIPT), "--seed", str(seed)),
+        *("--sessions", str(sessions)),
         *("--every", str(every), "--rate", str(rate)),
         *(() if log is None else ("--log", str(log))),
     ]

@@ -22,13 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["FAULT_SECONDS", "MOST_STALL", "RULES", "TIMING", "Rules", "excused"]
 
 TIMING: Final = Timing(
-    connect=3.0,
-    update=1.0,
-    answer=3.0,
-    reply_start=1.5,
-    reply_silence=3.0,
-    ping_every=2.0,
-    pong=2.0,
+    connect=5.0,
+    answer=6.0,
+    reply_start=3.0,
+    reply_silence=6.0,
+    ping_every=3.0,
+    pong=4.0,
     linger=1.0,
     rotate_before=15.0,
 )

@@ -14,10 +14,12 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-__all__ = ["WATCHED", "Sample", "chart", "cpu_of", "sample", "slope", "watch"]
+__all__ = ["Sample", "chart", "cpu_of", "sample", "slope", "watch"]
 
-WATCHED: Final = 0.1
-"""Seconds of lateness from which a process is said to have been late itself."""
+LOOK: Final = 0.02
+TOLD_EVERY: Final = 0.25
+LEAST: Final = 0.02
+"""Seconds of lateness, of a quarter of a second, that are worth being told."""
 
 
 @attrs.frozen
@@ -71,14 +73,21 @@ def slope(samples: Sequence[Sample]) -> float:
     return 600 * over / under if under else 0.0
 
 
-async def watch(least: float) -> AsyncGenerator[float, None]:
-    """Yield by how many seconds this process's loop was late, each time it was."""
+async def watch() -> AsyncGenerator[float, None]:
+    """Yield now and then by how many seconds this process's loop was late, in sum.
+
+    What takes many turns of the loop is late by all of that.
+    """
+    late, told = 0.0, time.monotonic()
     while True:
-        due = time.monotonic() + 0.05
-        await trio.sleep(0.05)
-        late = time.monotonic() - due
-        if late >= least:
-            yield late
+        due = time.monotonic() + LOOK
+        await trio.sleep(LOOK)
+        now = time.monotonic()
+        late += now - due
+        if now > told + TOLD_EVERY:
+            if late >= LEAST:
+                yield late
+            late, told = 0.0, now
 
 
 # --- a picture ------------------------------------------------------------------------

@@ -25,7 +25,7 @@ import trio
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from soak.cast import Ear, brain
-from soak.samples import WATCHED, watch
+from soak.samples import watch
 from trialogue.testing import (
     ConnectFault,
     Keeping,
@@ -92,11 +92,12 @@ class Desk:
     """The other end of the line."""
 
     def __init__(
-        self, seed: int, every: float, rate: float, log: TextIO | None
+        self, seed: int, sessions: int, every: float, rate: float, log: TextIO | None
     ) -> None:
         self._send, self._lines = trio.open_memory_channel[dict[str, Any]](BACKLOG)
         self._random = Random(f"{seed}/desk")
         self._every = every
+        self._sessions = sessions
         self._log = log
         self._ear = Ear()
         self.faults: Counter[str] = Counter()
@@ -146,12 +147,12 @@ class Desk:
     # --- what happens at any moment, not at a frame ---------------------------------
 
     async def disturb(self) -> None:
-        """Do something to somebody, again and again."""
+        """Do something to somebody, again and again; to few as seldom as to many."""
         while True:
             await trio.sleep(self._random.expovariate(1 / self._every))
-            live = self.server.live
-            if live:
-                self._happen(self._random.choice(live))
+            live, which = self.server.live, self._random.randrange(self._sessions)
+            if which < len(live):
+                self._happen(live[which])
 
     def _happen(self, connection: Connection) -> None:
         index = connection.index
@@ -212,7 +213,7 @@ class Desk:
 
     async def watch(self) -> None:
         """Tell when this process was late itself."""
-        async for late in watch(WATCHED):
+        async for late in watch():
             self.tell(late=late)
 
 
@@ -231,7 +232,9 @@ async def main(arguments: argparse.Namespace) -> None:
     log = None
     if arguments.log is not None:
         log = arguments.log.open("w", encoding="utf-8")
-    desk = Desk(arguments.seed, arguments.every, arguments.rate, log)
+    desk = Desk(
+        arguments.seed, arguments.sessions, arguments.every, arguments.rate, log
+    )
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with desk.server.serving(), trio.open_nursery() as nursery:
         await desk.server.listen()
