@@ -257,6 +257,7 @@ def _until_input_ends() -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="served")
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--sessions", type=int, required=True, help="at once")
     parser.add_argument(
         "--every", type=float, required=True, help="seconds, on average"
     )
