@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 LIFE: Final = re.compile(r"model=gpt-realtime-life-(\d+)")
 """A session tells its number by the name of its model."""
 BACKLOG: Final = 100_000
-MIXED: Final = (
+ANSWERS: Final = (
     "session.updated",
     "conversation.item.added",
     "conversation.item.done",
@@ -61,13 +61,16 @@ MIXED: Final = (
     "response.output_item.done",
     "response.done",
     "conversation.item.input_audio_transcription.completed",
+)
+"""What a client waits for: may be lost, late, or come twice."""
+REQUESTS: Final = (
     "session.update",
     "conversation.item.create",
     "conversation.item.delete",
     "conversation.item.truncate",
     "response.create",
 )
-"""Frames that may be lost, late or refused: what a client waits for, and asks for."""
+"""What a client asks for: may be lost or refused. No socket lets it be overtaken."""
 SOUND: Final = frozenset({"input_audio_buffer.append", "response.output_audio.delta"})
 """Frames that are not written to the log."""
 LONGEST: Final = 1.0
@@ -104,17 +107,19 @@ class Desk:
         dialled = mixture(
             seed, seconds=LONGEST, refuse_connect=5 * rate, slow_accept=5 * rate
         )
-        frames = mixture(
+        ends = {"cut": rate / 2, "close": rate / 2}
+        rare = rate / 4
+        answers = mixture(
             seed,
             seconds=LONGEST,
-            events=MIXED,
-            drop=rate / 4,
-            late=rate / 4,
-            duplicate=rate / 4,
-            reject=rate / 4,
-            cut=rate / 2,
-            close=rate / 2,
+            events=ANSWERS,
+            drop=rare,
+            late=rare,
+            duplicate=rare,
+            **ends,
         )
+        requests = mixture(seed, events=REQUESTS, drop=rare, reject=rare, **ends)
+        told = _Told(**_fields(dialled), tell=self.tell)
         self.server = RealtimeServer(
             brain,
             network=Network(one_way=0.01),
@@ -125,7 +130,7 @@ class Desk:
             seed=seed,
             on_entry=self._seen,
             keeping=Keeping.tails(),
-            faults=[frames, _Told(**_fields(dialled), tell=self.tell)] if rate else [],
+            faults=[answers, requests, told] if rate else [],
         )
 
     def tell(self, **what: Any) -> None:
