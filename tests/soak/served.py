@@ -107,7 +107,7 @@ class Desk:
         dialled = mixture(
             seed, seconds=LONGEST, refuse_connect=5 * rate, slow_accept=5 * rate
         )
-        ends = {"cut": rate / 2, "close": rate / 2}
+        end = rate / 2
         rare = rate / 4
         answers = mixture(
             seed,
@@ -116,9 +116,12 @@ class Desk:
             drop=rare,
             late=rare,
             duplicate=rare,
-            **ends,
+            cut=end,
+            close=end,
         )
-        requests = mixture(seed, events=REQUESTS, drop=rare, reject=rare, **ends)
+        requests = mixture(
+            seed, events=REQUESTS, drop=rare, reject=rare, cut=end, close=end
+        )
         told = _Told(**_fields(dialled), tell=self.tell)
         self.server = RealtimeServer(
             brain,
