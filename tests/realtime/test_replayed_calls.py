@@ -14,7 +14,7 @@ from trialogue import (
     TextContent,
     open_session,
 )
-from trialogue.testing import Fault, Network, RealtimeServer, late, lose, reject
+from trialogue.testing import Fault, Network, RealtimeServer, cut, late, lose, reject
 
 CREATE = "conversation.item.create"
 TALK = ChatContext(
@@ -55,3 +55,24 @@ async def test_a_call_that_comes_too_late_has_its_output_behind_it(
     assert theirs == ours
     assert sorted(ours) == ["c1", "m1", "m2", "o1"]
     assert ours.index("c1") + 1 == ours.index("o1")
+
+
+@pytest.mark.parametrize("answers", [1, 2], ids=["the call", "its output"])
+async def test_a_call_that_is_refused_for_good_leaves_with_its_output(
+    autojump_clock: trio.testing.MockClock, answers: int
+) -> None:
+    """Also where the connection ends before the output is refused once more."""
+    refused = reject(CREATE, nth=2, code="invalid_value")
+    faults = [refused, cut(after="error", nth=answers)]
+    async with (
+        RealtimeServer(
+            network=Network(one_way=0.01), faults=faults
+        ).serving() as server,
+        open_session(model_of(server), chat_ctx=TALK, seed=1) as session,
+    ):
+        await trio.sleep(60)
+        ours = [item.id for item in session.chat_ctx]
+        theirs = [held.id for held in server.live[-1].conversation]
+
+    assert len(server.connections) == 2
+    assert ours == theirs == ["m1", "m2"]

@@ -63,7 +63,6 @@ class Loudspeaker(ClockedOutput):
         self._answers_for = answers_for
         self._sounds: OrderedDict[int, _Sound] = OrderedDict()
         self._rest = b""
-        self._next = 0
         self._playing: _Sound | None = None
 
     def watch(self, session: AgentSession[Any]) -> None:
@@ -72,18 +71,18 @@ class Loudspeaker(ClockedOutput):
         push, interrupt, discard = playout.push, playout.interrupt, playout.discard
 
         def pushed(key: Any, item_id: str, pcm: bytes) -> bool:
-            self._pushed(key[1], item_id, pcm)
+            self.handed_over(key[1], item_id, pcm)
             return push(key, item_id, pcm)
 
         def interrupted(**options: Any) -> Any:
             stopped = interrupt(**options)
-            self._cut({one.item_id for one in stopped if one.state != "done"})
+            self.cut({one.item_id for one in stopped if one.state != "done"})
             return stopped
 
         def discarded(item_id: str) -> Any:
             heard = discard(item_id)
             if not heard.complete:
-                self._cut({item_id})
+                self.cut({item_id})
             return heard
 
         for name, spy in (
@@ -93,7 +92,8 @@ class Loudspeaker(ClockedOutput):
         ):
             setattr(playout, name, spy)
 
-    def _pushed(self, response_id: str, item_id: str, pcm: bytes) -> None:
+    def handed_over(self, response_id: str, item_id: str, pcm: bytes) -> None:
+        """Take note of an item that is to be heard, as its first piece comes."""
         if any(s.item_id == item_id for s in reversed(self._sounds.values())):
             return
         marks = decode(pcm[: 2 * FRAME])
@@ -103,15 +103,13 @@ class Loudspeaker(ClockedOutput):
             if len(self._sounds) > REMEMBERED:
                 self._sounds.popitem(last=False)
 
-    def _cut(self, items: set[str]) -> None:
+    def cut(self, items: set[str]) -> None:
+        """Take note of items of which nothing more is to be heard."""
         for sound in self._sounds.values():
             sound.cut = sound.cut or sound.item_id in items
 
     def record(self, tick: int, pcm: bytes) -> None:
-        """Read the marks of what was played."""
-        if tick != self._next:
-            self._rest = b""
-        self._next = tick + len(pcm) // 2
+        """Read the marks of what was played; the sound may pause within one."""
         self._rest += pcm
         marks = decode(self._rest) if len(self._rest) >= FRAME else []
         if marks:

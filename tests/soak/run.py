@@ -45,7 +45,7 @@ MOST_LATE: Final = 0.4
 HANDOFFS: Final = 2000
 DROPS: Final = 200
 """Of each at least so many in an hour."""
-REST: Final = 5.0
+REST: Final = 3.0
 """Seconds in which sockets are closed once nobody talks any more."""
 
 
@@ -135,7 +135,7 @@ class Soak:
     @property
     def warm_up(self) -> float:
         """How long everything is done once before anything is measured, in seconds."""
-        return min(600.0, max(10.0, self.minutes * 60 / 6))
+        return min(600.0, max(3.0, self.minutes * 60 / 6))
 
     async def run(self) -> Report:
         """Hold it."""
@@ -209,8 +209,7 @@ class Soak:
         self._rest.append(self.samples[-1].descriptors)
 
     async def _watch(self, line: Line) -> None:
-        async for late in watch():
-            line.late(time.monotonic(), late)
+        await watch(lambda late: line.late(time.monotonic(), late))
 
     async def _sample(self, line: Line) -> None:
         while True:

@@ -12,7 +12,7 @@ import attrs
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["Sample", "chart", "cpu_of", "sample", "slope", "watch"]
 
@@ -73,8 +73,8 @@ def slope(samples: Sequence[Sample]) -> float:
     return 600 * over / under if under else 0.0
 
 
-async def watch() -> AsyncGenerator[float, None]:
-    """Yield now and then by how many seconds this process's loop was late, in sum.
+async def watch(tell: Callable[[float], object]) -> None:
+    """Tell now and then by how many seconds this process's loop was late, in sum.
 
     What takes many turns of the loop is late by all of that.
     """
@@ -86,7 +86,7 @@ async def watch() -> AsyncGenerator[float, None]:
         late += now - due
         if now > told + TOLD_EVERY:
             if late >= LEAST:
-                yield late
+                tell(late)
             late, told = 0.0, now
 
 

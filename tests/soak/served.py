@@ -221,8 +221,7 @@ class Desk:
 
     async def watch(self) -> None:
         """Tell when this process was late itself."""
-        async for late in watch():
-            self.tell(late=late)
+        await watch(lambda late: self.tell(late=late))
 
 
 def life_of(connection: Connection) -> int | None:
