@@ -20,6 +20,8 @@ __all__ = ["Loudspeaker"]
 
 FRAME: Final = 2 * FRAME_SAMPLES
 REMEMBERED: Final = 64
+PATIENCE: Final = 50
+"""Marks of a sound, half a second, until which it is known for whom it is."""
 
 
 @attrs.define(eq=False)
@@ -30,7 +32,8 @@ class _Sound:
     response_id: str
     config: str
     last: int = -1
-    over: bool = False
+    first: int = 0
+    judged: bool = False
     cut: bool = False
 
 
@@ -139,13 +142,24 @@ class Loudspeaker(ClockedOutput):
         self._check("after a cut", not sound.cut, f"{sound} is heard at {mark.seq}")
         self._check("wrong prompt", mark.config == sound.config, f"{sound}: {mark}")
         sound.last = mark.seq
+        if not sound.judged:
+            self._judge(sound)
 
     def _begins(self, sound: _Sound, mark: Mark, time: float) -> None:
+        if self._playing is not None and not self._playing.judged:
+            self._judge(self._playing, at_once=True)
         self._playing = sound
+        sound.first = mark.seq
         self.began += 1
         self.began_at = time
-        owner = self._made_for(mark.config)
+
+    def _judge(self, sound: _Sound, *, at_once: bool = False) -> None:
+        """Compare for whom it was made and begun; that is told beside the sound."""
+        owner = self._made_for(sound.config)
         agent = self._answers_for(sound.response_id)
+        if agent is None and not at_once and sound.last < sound.first + PATIENCE:
+            return
+        sound.judged = True
         self._check(
             "wrong prompt",
             owner is not None and owner == agent,
