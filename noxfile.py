@@ -95,13 +95,46 @@ def tests(session: nox.Session, extra: str) -> None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
+    """Hold 50 sessions over real sockets for an hour; ``-- --minutes 5 --seed 1``."""
+    install(session, "test", extra="fast")
+    out = str(Path(session.create_tmp()) / "soak")
+    program = str(Path("tests", "soak", "run.py"))
+    session.run("python", program, "--out", out, *session.posargs)
+
+
+@nox.session(name="soak-virtual")
+def soak_virtual(session: nox.Session) -> None:
     """Talk for a day in virtual time; ``-- --hours 24`` says for how long."""
     install(session, "test")
     hours = session.posargs[-1] if session.posargs else "24"
     # A day takes minutes, in one test: nothing is wrong if it does.
     session.run(
         *("python", "-m", "pytest", "-o", "faulthandler_timeout=0"),
-        *(str(Path("tests", "soak")), "--soak-hours", hours),
+        *(str(Path("tests", "soak", "test_soak.py")), "--soak-hours", hours),
+    )
+
+
+@nox.session
+def schedules(session: nox.Session) -> None:
+    """Run the tests of handoffs under 25 of Trio's schedules; ``-- --schedules 200``.
+
+    Further arguments go to pytest, paths in place of the tests of handoffs.
+    """
+    install(session, "test", extra="fast")
+    parser = argparse.ArgumentParser(prog="nox -s schedules --")
+    parser.add_argument("--schedules", default=25, type=int)
+    parser.add_argument("--first-schedule", default=secrets.randbelow(2**31), type=int)
+    options, rest = parser.parse_known_args(session.posargs)
+    first = str(options.first_schedule)
+    session.log(f"again: nox -s schedules -- --first-schedule {first}")
+    folder = Path("tests", "agents")
+    handoffs = [str(path) for path in sorted(folder.glob("test_*hand*.py"))]
+    given = [one for one in rest if not one.startswith("-")]
+    session.run(
+        *("python", "-m", "pytest", "-q", "-p", "soak.schedules", "-n", "auto"),
+        *("--schedules", str(options.schedules), "--first-schedule", first),
+        *(rest if given else [*rest, *handoffs]),
+        env={"PYTHONPATH": "tests"},
     )
 
 

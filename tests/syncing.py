@@ -200,8 +200,7 @@ class Run:
             await trio.sleep(0.1)
             self.saved = self.session.chat_ctx
             async with trio.open_nursery() as tasks:
-                for step in self.plan.steps:
-                    await self._take(step, tasks)
+                await self.take_all(tasks)
                 self.provider.faults.clear()
                 with trio.move_on_after(2 * PATIENCE) as patience:
                     await trio.sleep(PATIENCE)
@@ -215,7 +214,13 @@ class Run:
             self.problems += mirror.differences(self.session.chat_ctx)
             self.session.end(now=True)
 
-    async def _take(self, step: Step, tasks: trio.Nursery) -> None:
+    async def take_all(self, tasks: trio.Nursery) -> None:
+        """Take the steps of the plan."""
+        for step in self.plan.steps:
+            await self.take(step, tasks)
+
+    async def take(self, step: Step, tasks: trio.Nursery) -> None:
+        """Take one step."""
         match step:
             case Pass(seconds):
                 await trio.sleep(seconds)

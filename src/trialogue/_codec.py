@@ -32,6 +32,8 @@ Json: TypeAlias = Any
 """A value as JSON has it: dict, list, str, int, float, bool or None."""
 DEEPEST: Final = 200
 """How many objects and arrays may lie in one another."""
+_SURELY_64_BITS: Final = 19  # digits, or a sign and one less
+_BEYOND_64_BITS: Final = 1e20
 _NESTING: Final = frozenset((dict, list))
 
 
@@ -70,7 +72,20 @@ def _number(digits: str) -> float:
     return value
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_number)
+def _integer(digits: str) -> int | float:
+    """Return a float beyond 64 bits, as orjson does."""
+    if len(digits) < _SURELY_64_BITS:
+        return int(digits)
+    value = _number(digits)
+    if abs(value) > _BEYOND_64_BITS:
+        return value
+    exact = int(digits)
+    return exact if -(2**63) <= exact < 2**64 else value
+
+
+_DECODER = json.JSONDecoder(
+    parse_constant=_refuse_constant, parse_float=_number, parse_int=_integer
+)
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 

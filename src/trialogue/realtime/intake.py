@@ -507,3 +507,6 @@ class Intake:
             else:
                 kept = self._is_needed(_output_in(command))
                 self.tell(record.drop_local(command.item_id, keep=kept))
+                for output in self._outputs_of(command):
+                    # No server takes it without its call, also not the next one.
+                    self.tell(record.drop_local(output.id))

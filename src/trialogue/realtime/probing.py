@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
+from trialogue.conversation.items import FunctionCall, FunctionCallOutput
 from trialogue.conversation.order import ROOT
 from trialogue.dialects.commands import (
+    CreateItem,
     Creation,
     DeleteItem,
     RetrieveItem,
@@ -148,7 +150,16 @@ def is_missing(session: Session, connection: Connection, probe: Probe) -> None:
         if view is not None and item_id is not None and item_id in view.leaving:
             session.tell(session.record.forget([item_id]))  # as it was asked to be
     else:
-        connection.post([connection.encode(again, subject=request)])
+        connection.post(
+            [
+                connection.encode(again, subject=request),
+                # They were refused for want of it.
+                *(
+                    connection.encode(output, subject="again")
+                    for output in _outputs(session, connection, again)
+                ),
+            ]
+        )
 
 
 def cannot_tell(connection: Connection, probe: Probe) -> None:
@@ -170,6 +181,23 @@ def _creation(
     if not record.is_local(item_id) or item_id in view.leaving:
         return None
     return attrs.evolve(command, after=_anchor(record, connection, item_id))
+
+
+def _outputs(
+    session: Session, connection: Connection, command: Creation
+) -> list[CreateItem]:
+    """What makes the outputs of a call that the server does not hold either."""
+    call = command.item if isinstance(command, CreateItem) else None
+    if not isinstance(call, FunctionCall):
+        return []
+    assert connection.view is not None
+    return [
+        CreateItem(item, after=call.id)
+        for item in session.record.items
+        if isinstance(item, FunctionCallOutput)
+        and item.call_id == call.call_id
+        and item.id not in connection.view
+    ]
 
 
 def _anchor(record: Record, connection: Connection, item_id: str) -> str | None:

@@ -1,0 +1,1 @@
+"""The soak over real sockets: many sessions, a server of its own, mixed faults."""

@@ -1,0 +1,474 @@
+"""One session from its opening to its end: caller, agents, and what is checked."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from contextvars import ContextVar
+from random import Random
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import trio
+
+from soak.cast import (
+    CLIP_SECONDS,
+    NAMES,
+    Member,
+    Played,
+    clip,
+    configurations,
+    sentence,
+)
+from soak.hearing import Loudspeaker
+from soak.line import Line
+from soak.rules import MOST_STALL, TIMING, Rules, excused
+from trialogue import (
+    Backoff,
+    ConnectionLost,
+    ConnectRefused,
+    HandoffError,
+    OpenAIRealtime,
+    ServerError,
+    open_agent_session,
+)
+from trialogue.agents.events import (
+    AgentTranscript,
+    HandoffCompleted,
+    HandoffFailed,
+    ToolFinished,
+    ToolStarted,
+)
+from trialogue.agents.session import AgentSession
+from trialogue.audio import MemoryInput
+from trialogue.conversation.equivalence import has_content
+from trialogue.conversation.items import FunctionCall, FunctionCallOutput, Message
+from trialogue.realtime.notices import (
+    AudioDropped,
+    ConnectionOpened,
+    ItemChanged,
+    ReplyStarted,
+    UserTranscript,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trialogue.conversation.context import ChatContext
+
+__all__ = ["Life"]
+
+LIFE: ContextVar[int] = ContextVar("soak_life", default=0)
+"""Whose a task is: what is started by one that is somebody's is so as well."""
+EXPECTED: Final = (ConnectionLost, ConnectRefused, HandoffError, ServerError)
+"""What a fault may lead to; anything else is none of the provider's doing."""
+CHUNK_MS: Final = 50
+USUAL: Final = 1.2
+"""Seconds from the last word to the first sound of an answer: half a second of silence
+ends a turn, then there is a tool, a handoff, or both."""
+PATIENCE: Final = 12.0
+"""Seconds in which a conversation has come to rest, apart from what faults take."""
+EARLIER: Final = 12.0
+"""Seconds for which what was done to a session may still be felt."""
+SLACK: Final = 0.25
+UNTOLD: Final = (AgentTranscript, ItemChanged, ToolStarted, UserTranscript)
+"""Events of which there are too many to be shown with what went wrong."""
+SAID: Final = {
+    "chat": 3,
+    "long": 3,
+    "look": 2,
+    "both": 1,
+    "fail": 1,
+    "ask": 2,
+    "transfer": 6,
+}
+ENDS: Final = {"end": 3, "now": 2, "leave": 2, "cancel": 3}
+
+
+@attrs.define(eq=False)
+class Life:
+    """One session. `live` is all of it; the rest is for the agents.
+
+    Attributes:
+        number: which it is, from 1; the server knows it by that.
+        totals: what is counted over all sessions.
+    """
+
+    number: int
+    line: Line
+    rules: Rules
+    random: Random
+    totals: Counter[str]
+    stopping: trio.Event
+    _session: AgentSession[Any] | None = None
+    _speaker: Loudspeaker = attrs.field(init=False)
+    _microphone: MemoryInput = attrs.field(factory=MemoryInput)
+    _sound: bytearray = attrs.field(factory=bytearray)
+    _made: dict[str, str] = attrs.field(factory=dict)
+    _begun: dict[str, str | None] = attrs.field(factory=dict)
+    _present: set[Played] = attrs.field(factory=set)
+    _answered: Counter[str] = attrs.field(factory=Counter)
+    _recent: deque[tuple[float, str]] = attrs.field(factory=lambda: deque(maxlen=30))
+    _engaged: int = 0
+    _opened: bool = False
+    _left: float = 0.0
+    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+    def __attrs_post_init__(self) -> None:
+        self._speaker = Loudspeaker(self._check, self._made.get, self._begun.get)
+
+    @property
+    def session(self) -> AgentSession[Any]:
+        assert self._session is not None
+        return self._session
+
+    def _check(self, rule: str, good: object, problem: str = "") -> None:
+        if not good:
+            now = trio.current_time()
+            problem = f"session {self.number}, {now:.2f}: {problem}"
+            told = [
+                f"{one.at - time.monotonic():.2f} {one.what} {one.how}"
+                + (f" {one.seconds:.2f} s" if one.what == "late" else "")
+                for one in self.line.since(time.monotonic() - EARLIER, self.number)
+            ]
+            seen = [f"{at - now:.2f} {what}" for at, what in self._recent]
+            problem += f"\n    told: {told[:20]}\n    seen: {seen}"
+        self.rules.check(rule, good, problem)
+
+    # --- the agents' side -------------------------------------------------------------
+
+    def engage(self, role: str) -> Member:
+        """Return a new agent, of whom there is no other."""
+        self._engaged += 1
+        member = Member(role, f"{role}-{self.number}-{self._engaged}", self)
+        self.know(member)
+        return member
+
+    def know(self, agent: Played) -> None:
+        """Learn how somebody's sound is marked."""
+        self._made.update(dict.fromkeys(configurations(agent), agent.name))
+
+    def came(self, agent: Played) -> None:
+        """Somebody's scope has begun; nobody else is there but who waits for it."""
+        others = [a.name for a in self._present if a is not agent and not a.waits]
+        self._check("one agent", not others, f"{agent.name} came beside {others}")
+        self._present.add(agent)
+
+    def left(self, agent: Played) -> None:
+        """Somebody's scope is over."""
+        self._present.discard(agent)
+
+    # --- from the opening to the end --------------------------------------------------
+
+    async def live(self, seconds: float) -> None:
+        """Open a session, talk for so many seconds, and see it closed."""
+        LIFE.set(self.number)
+        began, ends = time.monotonic(), trio.current_time() + seconds
+        with self._scope:
+            try:
+                await self._open(ends)
+            except BaseExceptionGroup as group:
+                await self._raised(began, group)
+            except Exception as error:
+                await self._raised(began, error)
+        now = time.monotonic()
+        if self._opened:
+            self._check_end(now)
+        self.line.forget(self.number)
+
+    async def _open(self, ends: float) -> None:
+        async with open_agent_session(
+            OpenAIRealtime(
+                f"gpt-realtime-life-{self.number}",
+                api_key="sk-soak",
+                base_url=self.line.url,
+            ),
+            audio=(self._microphone, self._speaker),
+            backoff=Backoff(first_attempts=10, attempts=1000, ceiling=1.0),
+            timing=TIMING,
+            standby=self.random.random() < 0.2,
+            seed=self.random.getrandbits(32),
+        ) as self._session:
+            self._opened = True
+            self.totals["opened"] += 1
+            try:
+                async with trio.open_nursery() as nursery:
+                    await self._hold(nursery, ends)
+            finally:
+                self._left = self._left or time.monotonic()
+
+    async def _hold(self, nursery: trio.Nursery, ends: float) -> None:
+        self._speaker.watch(self.session)
+        await nursery.start(self._listen)
+        nursery.start_soon(self._speak)
+        over = trio.Event()
+        nursery.start_soon(self._run, over)
+        await self._talk(ends)
+        (how,) = self.random.choices(list(ENDS), list(ENDS.values()))
+        self.totals[f"ended by {how}"] += 1
+        if how == "cancel":
+            self._say("transfer")
+            await trio.sleep(self.random.uniform(0, 1.5))
+            self._left = time.monotonic()
+            self._scope.cancel(reason="the soak ends this session")
+        elif how != "leave":
+            self.session.end(now=how == "now")
+            with trio.move_on_after(PATIENCE):
+                await over.wait()
+            self._check("rest", over.is_set(), f"end(), by {how}, did not end it")
+        self._left = time.monotonic()
+        nursery.cancel_scope.cancel(reason="the caller has hung up")
+
+    async def _run(self, over: trio.Event) -> None:
+        await self.session.run(self.engage("Kelly"))
+        over.set()
+
+    async def _raised(self, began: float, error: BaseException) -> None:
+        """Hold what was raised against what was done to this session."""
+        if isinstance(error, BaseExceptionGroup):
+            _, rest = error.split(trio.Cancelled)
+            leaves = [] if rest is None else list(_leaves(rest))
+        else:
+            leaves = [error]
+        with trio.CancelScope(shield=True):
+            await trio.sleep(0.2)  # what explains it may still be under way
+        for leaf in leaves:
+            since = max(began, time.monotonic() - 60)
+            told = [o for o in self.line.since(since, self.number) if o.what != "late"]
+            name = type(leaf).__name__
+            self.totals[f"raised {name}"] += 1
+            good = isinstance(leaf, EXPECTED) and told
+            self._check("errors", good, f"raised {name}: {leaf}")
+
+    def _check_end(self, now: float) -> None:
+        took = now - self._left
+        late = excused(o for o in self.line.since(self._left, 0) if o.what == "late")
+        most = TIMING.close + SLACK + late
+        self._check("closing", took <= most, f"closing took {took:.2f} s")
+        self.totals["slowest close, ms"] = max(
+            self.totals["slowest close, ms"], round(1000 * took)
+        )
+        this = trio.lowlevel.current_task()
+        tasks = [t.name for t in _tasks() if t.context.get(LIFE) == self.number]
+        tasks.remove(this.name)
+        self._check("tasks", not tasks, f"left behind: {tasks}")
+
+    # --- what goes on beside --------------------------------------------------------
+
+    async def _listen(  # noqa: ASYNC114 - started in one place, with start()
+        self, task_status: trio.TaskStatus[None]
+    ) -> None:
+        async with self.session.subscribe(buffer=10_000) as events:
+            task_status.started()
+            async for event in events:
+                self._noted(event)
+
+    def _noted(self, event: Any) -> None:
+        if not isinstance(event, UNTOLD):
+            self._recent.append((trio.current_time(), f"{event}"[:150]))
+        match event:
+            case ReplyStarted(response_id, agent):
+                self._begun[response_id] = agent
+                self.totals["replies"] += 1
+            case ToolFinished(call_id=call_id):
+                self._answered[call_id] += 1
+                times = self._answered[call_id]
+                self._check("calls", times == 1, f"{call_id} finished {times} times")
+            case HandoffCompleted(timings):
+                self.totals["handoffs"] += 1
+                self.totals["fresh"] += not timings.reused
+            case HandoffFailed():
+                self.totals["failed handoffs"] += 1
+            case ConnectionOpened(reason=reason):
+                self.totals[f"connection: {reason}"] += 1
+            case AudioDropped():
+                self.totals["audio dropped"] += 1
+
+    async def _speak(self) -> None:
+        """Carry the caller's voice, else silence, for as long as it lasts."""
+        began, size, frame = trio.current_time(), CHUNK_MS * 48, 0
+        while True:
+            frame += 1
+            await trio.sleep_until(began + frame * CHUNK_MS / 1000)
+            pcm = bytes(self._sound[:size])
+            del self._sound[:size]
+            self._microphone.push(pcm.ljust(size, b"\0"))
+
+    # --- turns ------------------------------------------------------------------------
+
+    async def _talk(self, ends: float) -> None:
+        await self._rest(time.monotonic())
+        steady = True
+        while trio.current_time() < ends and not self.stopping.is_set():
+            steady = await self._turn(steady)
+            await trio.sleep(self.random.uniform(0.0, 0.6))
+
+    def _say(self, kind: str) -> tuple[int, str]:
+        """Begin a sentence; return its number, and the name in it."""
+        self.totals["sentences"] += 1
+        agent = self.session.agent
+        role = agent.role if isinstance(agent, Member) else ""
+        name = self.random.choice([one for one in NAMES if one != role])
+        number = sentence(self.totals["sentences"], kind, name)
+        self._sound += clip(number)
+        return number, name
+
+    async def _turn(self, steady: bool) -> bool:
+        """Say something and wait for the answer; whether it was quiet in the end.
+
+        Args:
+            steady: whether it is quiet now: else what is said interrupts.
+        """
+        (kind,) = self.random.choices(list(SAID), list(SAID.values()))
+        began = time.monotonic()
+        number, name = self._say(kind)
+        await trio.sleep(CLIP_SECONDS)
+        while self._sound:  # noqa: ASYNC110 - the line takes a piece at a time
+            await trio.sleep(CHUNK_MS / 1000)
+        before, spoken = self._speaker.began, trio.current_time()
+        await self._wait_for_answer(before, spoken, began, kind)
+        if kind == "long" and self.random.random() < 0.7:
+            await trio.sleep(self.random.uniform(0.05, 1.5))
+            return False
+        if self.random.random() < 0.2:
+            return False
+        if not await self._rest(began):
+            return False
+        if steady and not self._told_since(began - EARLIER):
+            self._check_answer(number, kind, name)
+        await self._compare()
+        return True
+
+    def _told_since(self, when: float) -> bool:
+        """Whether something was done to this session since then."""
+        return any(one.life for one in self.line.since(when, self.number))
+
+    async def _wait_for_answer(
+        self, before: int, spoken: float, began: float, kind: str
+    ) -> None:
+        def heard() -> bool:
+            return self._speaker.began > before
+
+        most = USUAL + MOST_STALL
+        while not heard():
+            waited = trio.current_time() - spoken
+            # What explains it may be told a little later than it is felt.
+            late = waited - most - 0.3
+            if late > 0 and late > self._excused(began - EARLIER):
+                break
+            await trio.sleep(0.05)
+            _ = self._speaker.played
+        waited = trio.current_time() - spoken
+        if heard():
+            waited = self._speaker.began_at - spoken
+            self.totals["answers"] += 1
+        slowest = "slowest answer, ms" if not self._told_since(began - EARLIER) else ""
+        if slowest and heard():
+            waited_ms = round(1000 * waited)
+            self.totals[slowest] = max(self.totals[slowest], waited_ms)
+        good = waited <= most + self._excused(began - EARLIER)
+        self._check("stall", good, f"{waited:.2f} s for an answer ({kind})")
+
+    def _excused(self, since: float) -> float:
+        return excused(self.line.since(since, self.number))
+
+    async def _rest(self, began: float) -> bool:
+        """Wait until nobody owes anybody anything, and nothing is heard."""
+        start, calm_for = trio.current_time(), 0
+        while calm_for < 3:
+            await trio.sleep(0.1)
+            calm_for = calm_for + 1 if self._is_calm() else 0
+            late = trio.current_time() - start - PATIENCE
+            if late > 0 and late > self._excused(began - EARLIER):
+                state = f"{self.session!r} {self.session.realtime.open_work}"
+                self._check("rest", False, f"no rest, {late:.1f} s late: {state}")
+                return False
+        self._check("rest", True)
+        here = [a.name for a in self._present if not a.waits]
+        agent = self.session.agent
+        alone = agent is not None and set(here) <= {agent.name}
+        self._check("one agent", alone, f"{here} are there, and {agent} is current")
+        return True
+
+    def _is_calm(self) -> bool:
+        realtime, scope = self.session.realtime, self.session.scope
+        owed = realtime.replying.owed or realtime.user_has_the_floor
+        busy = any(realtime.open_work.values()) or scope is None or not scope.quiet
+        quiet = self.session.playout.idle and not self._sound
+        return bool(realtime.settled and quiet and not owed and not busy)
+
+    # --- what is compared -------------------------------------------------------------
+
+    def _check_answer(self, number: int, kind: str, name: str) -> None:
+        if kind == "transfer":
+            agent = self.session.agent
+            role = agent.role if isinstance(agent, Member) else None
+            good = role == name
+            self._check("unanswered", good, f"{role} is here, and {name} was asked for")
+            return
+        items = self.session.chat_ctx.items
+        said = [i.text for i in items[-8:] if isinstance(i, Message)]
+        good = any(text.startswith(f"Answer {number}.") for text in said)
+        self._check("unanswered", good, f"{kind} {number} was answered with {said}")
+
+    async def _compare(self) -> None:
+        """Hold the record against what the server has, when neither changes."""
+        problem = ""
+        for _ in range(12):
+            context, serving = self.session.chat_ctx, self.session.realtime.connection
+            if serving is not None:
+                about = {"session": serving.session_id}
+                held = (await self.line.ask("conversation", **about))["items"]
+                same = serving is self.session.realtime.connection and self._is_calm()
+                if same and context == self.session.chat_ctx:
+                    problem = _difference(context, held)
+                    if not problem:
+                        break
+            # What is late, or not noticed yet, will be.
+            await trio.sleep(1.0)
+        self._check("record", not problem, problem)
+        if not problem:
+            self._check_calls()
+
+    def _check_calls(self) -> None:
+        context = self.session.chat_ctx
+        calls = Counter(i.call_id for i in context if isinstance(i, FunctionCall))
+        outputs = (i for i in context if isinstance(i, FunctionCallOutput))
+        answered = Counter(i.call_id for i in outputs)
+        once = all(times == 1 for times in calls.values())
+        self._check("calls", once and calls == answered, f"{calls} and {answered}")
+
+
+def _difference(context: ChatContext, held: list[list[str]]) -> str:
+    """Say in what the record is not what the server holds, or ""."""
+    theirs = [item_id for item_id, _, _ in held]
+    known = set(theirs)
+    ours = [item.id for item in context if item.id in known]
+    only = [i.id for i in context if i.id not in known and has_content(i)]
+    calls = Counter(call for _, kind, call in held if kind == "function_call")
+    outputs = Counter(call for _, kind, call in held if kind == "function_call_output")
+    if ours != theirs:
+        return f"the record has {ours}, the server {theirs}"
+    if only:
+        return f"only the record has {only}"
+    if calls != outputs:
+        return f"the server has calls {calls} and outputs {outputs}"
+    return ""
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from _leaves(one)
+    else:
+        yield error
+
+
+def _tasks() -> Iterator[trio.lowlevel.Task]:
+    root = trio.lowlevel.current_root_task()
+    waiting = [] if root is None else [root]
+    while waiting:
+        task = waiting.pop()
+        yield task
+        for nursery in task.child_nurseries:
+            waiting += nursery.child_tasks
