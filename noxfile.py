@@ -161,6 +161,7 @@ def bench_peers(session: nox.Session) -> None:
         )
         session.run(*install, *wanted, external=True)
     program = str(Path("tests", "peers", "run.py"))
+    session.env["PYTHONPATH"] = None  # what they import is what was installed
     session.run("python", program, "--environments", str(folder), *session.posargs)
 
 

@@ -156,8 +156,15 @@ class Stage:
 
     # --- many sessions, at the pace of speech ---------------------------------
 
-    async def crowd(self, url: str, sessions: int, seconds: float) -> Any:
-        """Hold so many sessions that listen and speak; return what they cost."""
+    async def crowd(
+        self, url: str, sessions: int, seconds: float, settle: float
+    ) -> Any:
+        """Hold so many sessions that listen and speak; return what they cost.
+
+        Args:
+            settle: seconds that one talks alone, and then that all do, before anything
+                is counted.
+        """
         lateness = array("d", bytes(8 * int(sessions * (seconds + 2) / FRAME_S)))
         clock, sleep, chance = time.monotonic, self.loop.sleep, Random(1)
         state: dict[str, Any] = {"counting": False, "count": 0, "open": 0}
@@ -183,16 +190,16 @@ class Stage:
                 )
 
         async def start(number: int) -> None:
-            # One after the other: a thousandth of a second apart the clients dial.
-            await sleep(0.0 if not number else 2.0 + number * 0.01)
+            # A hundredth of a second apart, so that they do not all dial at once.
+            await sleep(0.0 if not number else settle + number * 0.01)
             await talk()
 
         async def watch() -> None:
-            await sleep(1.8)
+            await sleep(0.9 * settle)
             alone = resident()
             while state["open"] < sessions:
                 await sleep(0.1)
-            await sleep(2.0)
+            await sleep(settle)
             gc.collect()
             all_of_them = resident()
             state["counting"] = True

@@ -63,8 +63,6 @@ def measured(
 
 
 def _run(command: list[str]) -> dict[str, Any]:
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
-    environment.pop("PYTHONPATH", None)  # what it imports is what was installed
     try:
         ended = subprocess.run(
             command,
@@ -72,7 +70,6 @@ def _run(command: list[str]) -> dict[str, Any]:
             text=True,
             check=False,
             timeout=SECONDS,
-            env=environment,
             preexec_fn=_pinned(1),
         )
     except subprocess.TimeoutExpired:

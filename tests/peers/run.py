@@ -12,6 +12,7 @@ import os
 import platform
 import sys
 import time
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,23 +35,27 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", ROOT / "docs" / "peers.md")
 LATENCY = 0.025
 WARM_UP = ((20, 400), (100, 100))
-PIECES, QUICK_PIECES = ((20, 5000), (100, 2000)), ((20, 1500), (100, 500))
 FOREVER = 10**9
 
 
+@dataclass(frozen=True)
 class Work:
     """How much is done in each row.
 
-    Args:
-        quick: little, to see that everything runs; the figures are rough.
+    Attributes:
+        pieces: of sound that are received: milliseconds of each, and how many.
+        frames: of the microphone that are sent.
+        times: handoffs in each mode.
+        sessions: at the pace of speech, for so many `seconds`, after as long as they
+            take to `settle`, twice.
     """
 
-    def __init__(self, *, quick: bool, sessions: int) -> None:
-        self.plan = (*WARM_UP, *(QUICK_PIECES if quick else PIECES))
-        self.frames = 1000 if quick else 4000
-        self.times = 1 if quick else 3
-        self.seconds = 2.0 if quick else 5.0
-        self.sessions = sessions
+    pieces: tuple[tuple[int, int], ...] = ((20, 5000), (100, 2000))
+    frames: int = 4000
+    times: int = 3
+    sessions: int = 100
+    seconds: float = 5.0
+    settle: float = 2.0
 
     def handoff(self, python: str, program: str) -> dict[str, Any]:
         """In each of its modes."""
@@ -71,8 +76,9 @@ class Work:
 
     def sound(self, python: str, program: str) -> dict[str, Any]:
         """One session, as fast as it can."""
-        asked = {"plan": self.plan, "frames": self.frames}
-        replies = [(ms, pieces, False) for ms, pieces in self.plan]
+        plan = (*WARM_UP, *self.pieces)
+        asked = {"plan": plan, "frames": self.frames}
+        replies = [(ms, pieces, False) for ms, pieces in plan]
         own, server = measured(python, program, "sound", asked, replies=replies)
         sent = (self.frames + self.frames // 8) * 960
         if server["append_bytes"] < 0.99 * sent:
@@ -89,11 +95,18 @@ class Work:
 
     def crowd(self, python: str, program: str) -> dict[str, Any]:
         """Many sessions at the pace of speech."""
-        asked = {"sessions": self.sessions, "seconds": self.seconds}
+        asked = {
+            "sessions": self.sessions,
+            "seconds": self.seconds,
+            "settle": self.settle,
+        }
         endless = [(20, FOREVER, True)]
         own, server = measured(python, program, "crowd", asked, replies=endless)
         return {**own, "server_p99": server["own_p99"]}
 
+
+QUICK = Work(((20, 1500), (100, 500)), 1000, times=1, sessions=20, seconds=2.0)
+"""Little, to see that everything runs; the figures are rough."""
 
 ROWS: dict[str, Callable[[Work, str, str], dict[str, Any]]] = {
     "handoff": Work.handoff,
@@ -168,8 +181,9 @@ def main(arguments: Sequence[str]) -> int:
     elif options.environments is None:
         parser.error("--environments, or --join")
     else:
-        sessions = options.sessions or (20 if options.quick else 100)
-        work = Work(quick=options.quick, sessions=sessions)
+        work = QUICK if options.quick else Work()
+        if options.sessions:
+            work = replace(work, sessions=options.sessions)
         rounds = options.rounds or (1 if options.quick else 5)
         samples = measure(options.environments, work, rounds, options.rows)
     if options.json:
