@@ -148,7 +148,7 @@ def crowd(cpu: float) -> dict[str, Any]:
 
 
 def test_the_tables_say_what_was_seen_and_what_there_is_not() -> None:
-    samples = Samples(conditions={"date": "2026-11-27", "sessions": 100, "rounds": 2})
+    samples = Samples(conditions={"date": "2026-11-27", "sessions": 100})
     samples.about["openai-agents"] = {"openai-agents": "0.24.0"}
     samples.about["trialogue"] = {"trialogue": "0.1.0", "engine": "trio-websocket"}
     for number in range(2):
@@ -178,6 +178,7 @@ def test_the_tables_say_what_was_seen_and_what_there_is_not() -> None:
     assert carried["trialogue"][3] == "3.96 (3.96 to 3.96) (2)"
     assert carried["raw trio-websocket"] == ["n/a"] * 7
     assert "2026-11-27" in table
+    assert "rounds: 0 of handoffs, 2 of sound, 2 of 100 sessions" in table
     assert "openai-agents 0.24.0" in table
     assert "trialogue 0.1.0, on the engine trio-websocket" in table
 

@@ -30,17 +30,26 @@ READ = 65536
 
 
 class Wire:
-    """A protocol, and the stream that carries it. One task reads, one writes."""
+    """A protocol, and the stream that carries it. One task reads, any may write."""
 
     def __init__(self, stream: trio.SocketStream, protocol: ClientProtocol) -> None:
         self._stream = stream
         self._protocol = protocol
         self._ready: deque[bytes] = deque()
+        self._sending = trio.Lock()
 
     async def flush(self) -> None:
         data = b"".join(self._protocol.data_to_send())
-        if data:
+        if not data:
+            return
+        try:
+            self._sending.acquire_nowait()  # as a rule: it is no checkpoint
+        except trio.WouldBlock:
+            await self._sending.acquire()
+        try:
             await self._stream.send_all(data)
+        finally:
+            self._sending.release()
 
     async def read(self) -> None:
         """Wait for data; keep the text that came, whole: nobody here fragments."""

@@ -124,7 +124,6 @@ def measure(
     samples.conditions = {
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{os.cpu_count()} cores, CPython {platform.python_version()}",
-        "rounds": rounds,
         "sessions": work.sessions,
     }
     for number in range(rounds):

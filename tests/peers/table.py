@@ -128,9 +128,14 @@ def _conditions(samples: Samples) -> str:
         for who in (one.name for one in CONTESTANTS)
         if who in samples.about
     )
+    handoff, sound, crowd = (
+        len(samples.of(FLOOR, row)) for row in ("handoff", "sound", "crowd")
+    )
+    count = said.get("sessions", 0)
     lines = [
-        f"{said.get('date', '')}, {said.get('machine', '')}; medians of"
-        f" {said.get('rounds', '')} rounds, least and most in brackets.",
+        f"{said.get('date', '')}, {said.get('machine', '')}. Medians, with the least"
+        f" and the most; rounds: {handoff} of handoffs, {sound} of sound, {crowd} of"
+        f" {count} sessions.",
         f"The floor: {', '.join(figures)}.",
         f"Versions: {versions}.",
         "(1) Its API has no such mode. (2) One core was full: it would take more."

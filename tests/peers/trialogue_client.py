@@ -25,6 +25,7 @@ from trialogue import (
     open_agent_session,
     open_session,
 )
+from trialogue.realtime import link
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -119,7 +120,7 @@ async def handoff(url: str, mode: str) -> bool:
 
 def about() -> dict[str, Any]:
     """Which versions, and which engine it has chosen."""
-    engine = "websockets" if "websockets.protocol" in sys.modules else "trio-websocket"
+    engine = getattr(link, "ENGINE", "trio-websocket")
     found = versions("trialogue", "trio", engine, "orjson", "pybase64")
     return {**found, "engine": engine}
 
