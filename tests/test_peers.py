@@ -143,8 +143,9 @@ def handed(acknowledged: bool, *trips: float) -> dict[str, Any]:
     return {"trips": by_mode, "acknowledged": [acknowledged], "right": [True]}
 
 
-def crowd(cpu: float) -> dict[str, Any]:
-    return {"cpu": cpu, "p99": 0.0123, "alone": 4e7, "each": 8e4}
+def crowd(cpu: float, heard: int = 1000) -> dict[str, Any]:
+    pieces = {"pieces": heard, "expected": 1000}
+    return {"cpu": cpu, "p99": 0.0123, "alone": 4e7, "each": 8e4, **pieces}
 
 
 def test_the_tables_say_what_was_seen_and_what_there_is_not() -> None:
@@ -156,7 +157,7 @@ def test_the_tables_say_what_was_seen_and_what_there_is_not() -> None:
         samples.add("floor", "crowd", number, crowd(0.25))
         samples.add("livekit-agents", "sound", number, sound(2e-5, appends=20))
         samples.add("livekit-agents", "crowd", number, crowd(0.5))
-        samples.add("trialogue", "crowd", number, crowd(0.99))
+        samples.add("trialogue", "crowd", number, crowd(0.99, heard=500))
         samples.add("openai-agents", "handoff", number, handed(False, 1.0, 1.25))
     samples.add("openai-agents", "refused", 0, {"outcome": [(True, False)]})
 
@@ -175,7 +176,7 @@ def test_the_tables_say_what_was_seen_and_what_there_is_not() -> None:
         *("2.00 (2.00 to 2.00)", "12.3 (12.3 to 12.3)"),
         *("40 (40 to 40)", "80 (80 to 80)"),
     ]
-    assert carried["trialogue"][3] == "3.96 (3.96 to 3.96) (2)"
+    assert carried["trialogue"][3] == "7.92 (7.92 to 7.92) (2)"
     assert carried["raw trio-websocket"] == ["n/a"] * 7
     assert "2026-11-27" in table
     assert "rounds: 0 of handoffs, 2 of sound, 2 of 100 sessions" in table

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from peers.cast import MODES
 from peers.contestants import CONTESTANTS
 from peers.processes import Failed, measured
-from peers.samples import Samples, round_trips
+from peers.samples import Samples, fell_behind, round_trips
 from peers.table import replaced, written
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ PAGES = (ROOT / "README.md", ROOT / "docs" / "peers.md")
 LATENCY = 0.025
 WARM_UP = ((20, 400), (100, 100))
 FOREVER = 10**9
+BUSY = 0.7
+"""Of a core: who falls behind with less was not let."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,11 @@ class Work:
         }
         endless = [(20, FOREVER, True)]
         own, server = measured(python, program, "crowd", asked, replies=endless)
+        if fell_behind(own) and own["cpu"] < BUSY:
+            raise Failed(
+                f"{program} heard {own['pieces']} of {own['expected']} pieces, and had"
+                f" {own['cpu']:.2f} of its core: something else kept it busy"
+            )
         return {**own, "server_p99": server["own_p99"]}
 
 

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-__all__ = ["Samples", "Spread", "round_trips"]
+__all__ = ["Samples", "Spread", "fell_behind", "needed", "round_trips"]
 
 Seen: TypeAlias = dict[str, Any]
+KEPT_UP = 0.97
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,17 @@ class Samples:
             whole.failed += one.failed
             whole.conditions |= one.conditions
         return whole
+
+
+def fell_behind(seen: Seen) -> bool:
+    """Whether some of what was due was not heard in time."""
+    return float(seen["pieces"]) < KEPT_UP * float(seen["expected"])
+
+
+def needed(seen: Seen) -> float:
+    """Return how much of a core the sessions take; or would, to hear all of it."""
+    behind = seen["expected"] / seen["pieces"] if fell_behind(seen) else 1.0
+    return float(seen["cpu"] * behind)
 
 
 def round_trips(own: Seen, server: Seen, latency: float) -> Seen:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from peers.cast import MODES
 from peers.contestants import CONTESTANTS, FLOOR
+from peers.samples import fell_behind, needed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,9 +17,6 @@ __all__ = ["BEGIN", "END", "replaced", "written"]
 
 BEGIN: Final = "<!-- bench-peers: begin -->"
 END: Final = "<!-- bench-peers: end -->"
-FULL: Final = 0.97
-"""Of a core: more than this is all there is."""
-
 REFUSED: Final = {
     (True, True): "words under its own prompt",
     (True, False): "words under the old prompt",
@@ -84,8 +82,8 @@ def _sound(samples: Samples, who: str) -> list[str]:
     frame = _shown(samples.ratio(who, "sound", lambda one: float(one["frame"])), 2)
     if any(one["appends"] < one["frames"] for one in samples.of(who, "sound")):
         frame += " (3)"
-    cpu = _shown(samples.ratio(who, "crowd", lambda one: float(one["cpu"])), 2)
-    if any(one["cpu"] > FULL for one in samples.of(who, "crowd")):
+    cpu = _shown(samples.ratio(who, "crowd", needed), 2)
+    if any(map(fell_behind, samples.of(who, "crowd"))):
         cpu += " (2)"
     return [
         *(_shown(ratio, 2) for ratio in ratios),
@@ -138,7 +136,8 @@ def _conditions(samples: Samples) -> str:
         f" {count} sessions.",
         f"The floor: {', '.join(figures)}.",
         f"Versions: {versions}.",
-        "(1) Its API has no such mode. (2) One core was full: it would take more."
+        "(1) Its API has no such mode. (2) One core was not enough: it"
+        " fell behind, and would take this much."
         " (3) It sends 100 ms at a time.",
     ]
     return "\n".join(lines)
