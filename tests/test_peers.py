@@ -45,7 +45,7 @@ def test_trialogue_does_each_row(row: str) -> None:
             assert all(seen["trips"][mode][0] >= 4 for mode in MODES[2:])
             assert seen["right"] == [True] * len(MODES)
         case "refused":
-            assert seen["outcome"] == [(True, True)]
+            assert seen["outcome"] == [[True, True]]
         case "sound":
             assert len(seen["costs"]) == 2
             assert min(*seen["costs"], seen["appends"]) > 0
@@ -159,7 +159,8 @@ def test_the_tables_say_what_was_seen_and_what_there_is_not() -> None:
         samples.add("livekit-agents", "crowd", number, crowd(0.5))
         samples.add("trialogue", "crowd", number, crowd(0.99, heard=500))
         samples.add("openai-agents", "handoff", number, handed(False, 1.0, 1.25))
-    samples.add("openai-agents", "refused", 0, {"outcome": [(True, False)]})
+    samples.add("openai-agents", "crowd", 0, crowd(0.99))
+    samples.add("openai-agents", "refused", 0, {"outcome": [[True, False]]})
 
     table = written(samples)
     lines = [line for line in table.splitlines() if line.startswith("| ")]
@@ -177,6 +178,7 @@ def test_the_tables_say_what_was_seen_and_what_there_is_not() -> None:
         *("40 (40 to 40)", "80 (80 to 80)"),
     ]
     assert carried["trialogue"][3] == "7.92 (7.92 to 7.92) (2)"
+    assert carried["openai-agents"][3] == "3.96 (3.96 to 3.96) (2)"
     assert carried["raw trio-websocket"] == ["n/a"] * 7
     assert "2026-11-27" in table
     assert "rounds: 0 of handoffs, 2 of sound, 2 of 100 sessions" in table
@@ -192,12 +194,15 @@ def test_samples_that_were_kept_are_joined(
         samples = Samples(conditions={"date": "2026-11-27"})
         samples.add("floor", "sound", 0, sound(cost))
         samples.add("trialogue", "sound", 0, sound(2 * cost))
+        samples.add("trialogue", "refused", 0, {"outcome": [[True, True]]})
         samples.failed += ["livekit-agents, sound: no"] if name == "b" else []
         samples.save(tmp_path / name)
 
     assert main(["--join", str(tmp_path / "a")]) == 0
     assert main(["--join", str(tmp_path / "a"), str(tmp_path / "b")]) == 1
-    assert "| trialogue | 2.00 (2.00 to 2.00)" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "| trialogue | 2.00 (2.00 to 2.00)" in printed
+    assert "| words under its own prompt |" in printed
 
 
 def test_only_what_is_between_the_marks_is_replaced() -> None:

@@ -74,7 +74,7 @@ class Work:
         refusing = {"latency": LATENCY, "refuse": True}
         own, server = measured(python, program, "handoffs", asked, **refusing)
         right = bool(server["handoffs"]) and server["handoffs"][-1]["right"]
-        return {"outcome": [(own["heard"][-1], right)], "about": own["about"]}
+        return {"outcome": [[own["heard"][-1], right]], "about": own["about"]}
 
     def sound(self, python: str, program: str) -> dict[str, Any]:
         """One session, as fast as it can."""

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-__all__ = ["Samples", "Spread", "fell_behind", "needed", "round_trips"]
+__all__ = ["Samples", "Spread", "fell_behind", "needed", "round_trips", "used_up"]
 
 Seen: TypeAlias = dict[str, Any]
 KEPT_UP = 0.97
+FULL = 0.95
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,10 @@ class Samples:
             for trips in one["trips"].get(mode, ())
         )
 
-    def facts(self, who: str, row: str, name: str) -> set[Any]:
-        """Return what was seen of something that is so or not."""
-        return {fact for one in self.of(who, row) for fact in one[name]}
+    def facts(self, who: str, row: str, name: str) -> list[Any]:
+        """Return what was seen of something that is so or not, each once."""
+        seen = [fact for one in self.of(who, row) for fact in one[name]]
+        return sorted(fact for at, fact in enumerate(seen) if fact not in seen[:at])
 
     # --- files ----------------------------------------------------------------
 
@@ -114,8 +116,13 @@ def fell_behind(seen: Seen) -> bool:
     return float(seen["pieces"]) < KEPT_UP * float(seen["expected"])
 
 
+def used_up(seen: Seen) -> bool:
+    """Whether it had no more of its core, so that nothing says what it would take."""
+    return fell_behind(seen) or float(seen["cpu"]) > FULL
+
+
 def needed(seen: Seen) -> float:
-    """Return how much of a core the sessions take; or would, to hear all of it."""
+    """Return how much of a core the sessions take; or would at least, to hear all."""
     behind = seen["expected"] / seen["pieces"] if fell_behind(seen) else 1.0
     return float(seen["cpu"] * behind)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from peers.cast import MODES
 from peers.contestants import CONTESTANTS, FLOOR
-from peers.samples import fell_behind, needed
+from peers.samples import needed, used_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,9 +56,9 @@ def written(samples: Samples) -> str:
 def _handing(samples: Samples, who: str) -> list[str]:
     acknowledged = samples.facts(who, "handoff", "acknowledged")
     asked = {True: "after the acknowledgement", False: "with the update"}
-    when = " or ".join(asked[one] for one in sorted(acknowledged)) or "n/a"
-    heard = {tuple(fact) for fact in samples.facts(who, "refused", "outcome")}
-    words = sorted({REFUSED[fact] for fact in heard}) or ["n/a"]
+    when = " or ".join(asked[one] for one in acknowledged) or "n/a"
+    outcomes = samples.facts(who, "refused", "outcome")
+    words = [REFUSED[heard, right] for heard, right in outcomes] or ["n/a"]
     modes = (_trips(samples, who, mode) for mode in MODES)
     return [*modes, when, " or ".join(words)]
 
@@ -83,7 +83,7 @@ def _sound(samples: Samples, who: str) -> list[str]:
     if any(one["appends"] < one["frames"] for one in samples.of(who, "sound")):
         frame += " (3)"
     cpu = _shown(samples.ratio(who, "crowd", needed), 2)
-    if any(map(fell_behind, samples.of(who, "crowd"))):
+    if any(map(used_up, samples.of(who, "crowd"))):
         cpu += " (2)"
     return [
         *(_shown(ratio, 2) for ratio in ratios),
@@ -136,8 +136,8 @@ def _conditions(samples: Samples) -> str:
         f" {count} sessions.",
         f"The floor: {', '.join(figures)}.",
         f"Versions: {versions}.",
-        "(1) Its API has no such mode. (2) One core was not enough: it"
-        " fell behind, and would take this much."
+        "(1) Its API has no such mode. (2) At least: one core was used"
+        " up."
         " (3) It sends 100 ms at a time.",
     ]
     return "\n".join(lines)
