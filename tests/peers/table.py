@@ -80,7 +80,7 @@ def _sound(samples: Samples, who: str) -> list[str]:
         for at in (0, 1)
     ]
     frame = _shown(samples.ratio(who, "sound", lambda one: float(one["frame"])), 2)
-    if any(one["appends"] < one["frames"] for one in samples.of(who, "sound")):
+    if any(one["appends"] < 0.9 * one["frames"] for one in samples.of(who, "sound")):
         frame += " (3)"
     cpu = _shown(samples.ratio(who, "crowd", needed), 2)
     if any(map(used_up, samples.of(who, "crowd"))):
@@ -138,7 +138,7 @@ def _conditions(samples: Samples) -> str:
         f"Versions: {versions}.",
         "(1) Its API has no such mode. (2) At least: one core was used"
         " up."
-        " (3) It sends 100 ms at a time.",
+        " (3) It sent several frames together.",
     ]
     return "\n".join(lines)
 
