@@ -123,10 +123,17 @@ def fuzz(session: nox.Session) -> None:
     )
 
 
+# With the engine and the codec of a plain install, and with those of the extra.
+BENCH_RUNS = [nox.param("", id="plain"), nox.param("fast", id="fast")]
+
+
 @nox.session
-def bench(session: nox.Session) -> None:
-    """Time agents, or the local server; arguments go to ``tests/bench/run.py``."""
-    install(session, "test", extra="fast")
+@nox.parametrize("extra", BENCH_RUNS)
+def bench(session: nox.Session, extra: str) -> None:
+    """Time agents and sessions, or the local server; see ``tests/bench/run.py``."""
+    if "serving" in session.posargs and not extra:
+        session.skip("the local server is timed with the extra")
+    install(session, "test", extra=extra)
     session.run("python", str(Path("tests", "bench", "run.py")), *session.posargs)
 
 

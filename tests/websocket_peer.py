@@ -124,6 +124,9 @@ class Peer:
             await self._answer(event)
 
     async def _answer(self, event: Event) -> None:
+        closing = self.wire.state is not ConnectionState.OPEN  # a Close right behind it
+        if isinstance(event, Ping) and closing:
+            return
         if isinstance(event, Ping | CloseConnection):
             with suppress(trio.BrokenResourceError):  # it may have left without waiting
                 await self.send(event.response())

@@ -46,8 +46,11 @@ from trialogue.testing import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-EXTRAS = ("mcp", "orjson", "pybase64")
-LAZY = {"trialogue.mcp.": {"mcp", "mcp_types", "httpx2"}}
+EXTRAS = ("mcp", "orjson", "pybase64", "websockets")
+LAZY = {
+    "trialogue.mcp.": {"mcp", "mcp_types", "httpx2"},
+    "trialogue.realtime.websockets_link": {"websockets"},
+}
 """Modules that are imported when they are used, and the packages they may need."""
 
 

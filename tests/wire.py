@@ -169,12 +169,16 @@ class Wire:
 
     # --- the link ------------------------------------------------------------
 
-    async def send(self, text: str) -> None:
-        await trio.lowlevel.checkpoint()
-        self._check()
-        due = self._after("in", self._provider.lag(0.1))
-        heapq.heappush(self._in, (due, next(self._numbers), text))
-        self._due.set()
+    async def send(self, *texts: str) -> None:
+        for text in texts:
+            await trio.lowlevel.checkpoint()
+            self._check()
+            due = self._after("in", self._provider.lag(0.1))
+            heapq.heappush(self._in, (due, next(self._numbers), text))
+            self._due.set()
+
+    async def receive_many(self) -> list[str]:
+        return [await self.receive()]
 
     async def receive(self) -> str:
         await trio.lowlevel.checkpoint()

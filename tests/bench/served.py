@@ -1,16 +1,16 @@
 """The two servers that `serving` compares: the local server, and next to nothing.
 
 ``raw`` is a Trio server that does no more than any server must: it reads WebSocket
-frames through wsproto, and when it is asked for a reply it sends frames that were made
-beforehand, those that the local server sent, when that would send them. What is due at
-the same time goes out in one piece.
+frames through wsproto, their JSON and the base64 of their audio, and when it is asked
+for a reply it sends the events that the local server sent, when that would send them,
+from audio and objects that lie ready. What is due at the same time goes out in one
+piece.
 
 Both have the garbage collector as `python -m trialogue serve` does.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import sys
 from functools import partial
@@ -25,6 +25,8 @@ from wsproto.events import AcceptConnection, CloseConnection, Request, TextMessa
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.load import REPLY_S, THINK_S
+from bench.serving import written
+from trialogue._codec import b64decode, b64encode, dumps, loads
 from trialogue.testing import Pace, Say, Settings, Turn
 from trialogue.testing.serve import collecting_rarely, serve
 
@@ -47,15 +49,36 @@ async def served() -> None:
 async def raw(recorded: Path) -> None:
     """Next to nothing."""
     script: dict[str, Any] = json.loads(await trio.Path(recorded).read_text())
-    greeting = base64.b64decode(script["greeting"])
-    steps = [(at, base64.b64decode(data)) for at, data in script["steps"]]
+    greeting = b"".join(_frame(event, None) for event in script["greeting"])
+    steps = [
+        (at, [(event, _sound(event)) for event in events])
+        for at, events in script["steps"]
+    ]
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     print(listeners[0].socket.getsockname()[1], flush=True)
     await trio.serve_listeners(partial(_talk, greeting, steps), listeners)
 
 
+Event = dict[str, Any]
+
+
+def _sound(event: Event) -> bytes | None:
+    """Return what a frame of audio says."""
+    if event["type"] != "response.output_audio.delta":
+        return None
+    return b64decode(event["delta"])
+
+
+def _frame(event: Event, sound: bytes | None) -> bytes:
+    if sound is not None:
+        event = {**event, "delta": b64encode(sound)}
+    return written(dumps(event).encode())
+
+
 async def _talk(
-    greeting: bytes, steps: list[tuple[float, bytes]], stream: trio.SocketStream
+    greeting: bytes,
+    steps: list[tuple[float, list[tuple[Event, bytes | None]]]],
+    stream: trio.SocketStream,
 ) -> None:
     ws = WSConnection(ConnectionType.SERVER)
     asked = trio.Event()
@@ -66,10 +89,11 @@ async def _talk(
             await asked.wait()
             asked = trio.Event()
             began = trio.current_time()
-            for at, data in steps:
+            for at, events in steps:
                 if began + at > trio.current_time():
                     await trio.sleep_until(began + at)
-                await stream.send_all(data)
+                frames = [_frame(event, sound) for event, sound in events]
+                await stream.send_all(b"".join(frames))
 
     try:
         async with trio.open_nursery() as nursery:
@@ -85,10 +109,12 @@ async def _talk(
                         case TextMessage():
                             parts.append(event.data)
                             if event.message_finished:
-                                text = "".join(parts)
+                                read = loads("".join(parts))
                                 parts.clear()
-                                if text.startswith('{"type":"response.create"'):
+                                if read["type"] == "response.create":
                                     asked.set()
+                                else:
+                                    b64decode(read["audio"])
                         case CloseConnection():
                             break
             nursery.cancel_scope.cancel()

@@ -8,10 +8,8 @@ something: both were measured here, one after the other.
 
 from __future__ import annotations
 
-import base64
 import json
 import os
-import struct
 import subprocess
 import sys
 import tempfile
@@ -25,7 +23,7 @@ from bench.load import CREATE, DELTA_S, DONE, THINK_S, connected, frames_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["WANTED", "main", "written"]
+__all__ = ["WANTED", "main"]
 
 WANTED = 0.6
 LATEST = 0.1
@@ -124,12 +122,12 @@ def _most(arguments: Sequence[str], seconds: float) -> int:
 
 def _record() -> str:
     """Return what the local server sends in one reply, as JSON for the raw one."""
-    greeting, steps = b"", dict[float, bytes]()
+    greeting, steps = list[Any](), dict[float, list[Any]]()
     with _server("serve") as (port, _), closing(connected(port)[0]) as sock:
         rest = b""
         while not greeting:
             frames, rest = frames_of(rest + sock.recv(65536))
-            greeting = b"".join(written(payload) for _, payload in frames)
+            greeting = [json.loads(payload) for _, payload in frames]
         sock.sendall(CREATE)
         asked, done = time.perf_counter(), False
         while not done:
@@ -138,26 +136,9 @@ def _record() -> str:
             # When they were due, not when they came.
             at = THINK_S + after * DELTA_S if steps else 0.0
             for _, payload in frames:
-                steps[at] = steps.get(at, b"") + written(payload)
+                steps.setdefault(at, []).append(json.loads(payload))
                 done = done or payload.startswith(DONE)
-    return json.dumps(
-        {
-            "greeting": base64.b64encode(greeting).decode(),
-            "steps": [
-                (at, base64.b64encode(data).decode()) for at, data in steps.items()
-            ],
-        }
-    )
-
-
-def written(payload: bytes) -> bytes:
-    """Return a text frame as servers send it."""
-    size = len(payload)
-    if size < 126:
-        return struct.pack(">BB", 129, size) + payload
-    if size < 2**16:
-        return struct.pack(">BBH", 129, 126, size) + payload
-    return struct.pack(">BBQ", 129, 127, size) + payload
+    return json.dumps({"greeting": greeting, "steps": list(steps.items())})
 
 
 def main(seconds: float, sessions: int | None = None) -> int:

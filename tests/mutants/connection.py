@@ -234,9 +234,9 @@ def malformed_frame_is_quoted(patch: Patch) -> None:
 def withdrawing_cuts_the_frame(patch: Patch) -> None:
     patch.source(
         "trialogue.realtime.connection:Connection._write_batch",
-        "await link.send(frame)",
+        "await link.send(*frames)",
         "self._sending = trio.CancelScope()\n"
-        "            with self._sending: await link.send(frame)",
+        "            with self._sending: await link.send(*frames)",
     )
     patch.source(
         "trialogue.realtime.connection:Connection.withdraw_requests",

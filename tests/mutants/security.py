@@ -8,7 +8,7 @@ from quality.mutation import Patch, mutant
 @mutant("X1", "a key that a close reason quotes is shown")
 def close_reason_shows_the_key(patch: Patch) -> None:
     patch.source(
-        "trialogue.realtime.link:Link.close_reason",
+        "trialogue.realtime.link_engine:Link.close_reason",
         "without_keys(reason)",
         "reason",
     )

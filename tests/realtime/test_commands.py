@@ -351,24 +351,24 @@ async def test_retrievals_are_told_apart_from_what_is_asked_around_them(
     ):
         await session.send_message("Hello.")
         [item_id] = session.chat_ctx.ids
-        texts: list[Any] = []
+        found: list[Any] = [None] * 3
 
-        async def fetch() -> None:
+        async def fetch(number: int) -> None:
             try:
-                texts.append((await session.retrieve_item(item_id)).item)
+                found[number] = (await session.retrieve_item(item_id)).item
             except ServerError as error:
-                texts.append(error.code)
+                found[number] = error.code
 
         with trio.fail_after(10):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(fetch)
-                nursery.start_soon(fetch)
+                nursery.start_soon(fetch, 0)
+                nursery.start_soon(fetch, 1)
                 await trio.testing.wait_all_tasks_blocked()
                 nursery.start_soon(session.delete_items, item_id)
                 await trio.testing.wait_all_tasks_blocked()
-                nursery.start_soon(fetch)
+                nursery.start_soon(fetch, 2)
                 nursery.start_soon(partial(session.send_message, "More."))
-        assert [getattr(t, "text", t) for t in texts] == [
+        assert [getattr(f, "text", f) for f in found] == [
             "Hello.",
             "Hello.",
             "item_retrieve_invalid_item_id",

@@ -14,6 +14,7 @@ from wsproto.events import (
     BytesMessage,
     CloseConnection,
     Ping,
+    Request,
     TextMessage,
 )
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from trio.testing import MockClock
+
+pytestmark = pytest.mark.usefixtures("each_engine")
 
 CLOSE_TIMEOUT = 2.0
 CONNECT_TIMEOUT = 10.0
@@ -78,6 +81,167 @@ async def test_ping_returns_when_the_pong_is_read(autojump_clock: MockClock) -> 
         start = trio.current_time()
         await link.ping()
         assert trio.current_time() - start == pytest.approx(1)
+
+
+async def test_a_ping_beside_a_send_that_takes_its_time_waits_its_turn(
+    autojump_clock: MockClock,
+) -> None:
+    async def read_late(peer: Peer) -> None:
+        await peer.accept()
+        await trio.sleep(3)
+        await peer.echo_forever()
+
+    async with playing(read_late, lockstep=True) as line, opened(line) as (link, _):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(link.send, "x" * 1000)
+            await trio.testing.wait_all_tasks_blocked()
+            await link.ping()
+            assert trio.current_time() == pytest.approx(3)
+        assert await link.receive() == "x" * 1000
+
+
+async def test_leaving_beside_a_send_that_takes_its_time_says_goodbye(
+    autojump_clock: MockClock,
+) -> None:
+    async def read_late(peer: Peer) -> None:
+        await peer.accept()
+        await trio.sleep(1)
+        await peer.read_to_end()
+
+    async with playing(read_late, lockstep=True) as line:
+        async with opened(line) as (link, service):
+            service.start_soon(link.send, "x" * 1000)
+            await trio.testing.wait_all_tasks_blocked()
+        assert line.peer.texts == ["x" * 1000]
+        assert line.peer.close_code == 1000
+
+
+async def test_several_messages_leave_in_one_piece(autojump_clock: MockClock) -> None:
+    pieces: list[bytes] = []
+
+    class Weighed(trio.abc.Stream):
+        async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+            pieces.append(bytes(data))
+            await line.stream.send_all(data)
+
+        async def wait_send_all_might_not_block(self) -> None:
+            await line.stream.wait_send_all_might_not_block()
+
+        async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+            return await line.stream.receive_some(max_bytes)
+
+        async def aclose(self) -> None:
+            await line.stream.aclose()
+
+    async def weigh() -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        return Weighed()
+
+    async with (
+        playing(behave) as line,
+        open_link(
+            weigh, host="peer.test", resource="/", connect_timeout=10, close_timeout=2
+        ) as (link, _),
+    ):
+        pieces.clear()
+        await link.send("one", "two", "three")
+        assert [await link.receive() for _ in range(3)] == ["one", "two", "three"]
+        assert len(pieces) == 1
+        await link.send()
+        assert len(pieces) == 1
+
+
+async def test_what_came_at_once_is_given_at_once_and_in_order(
+    autojump_clock: MockClock,
+) -> None:
+    async def say_many(peer: Peer) -> None:
+        await peer.accept()
+        await peer.say(*map(str, range(1000)))
+        await peer.close(1001)
+        await peer.stay()
+
+    heard: list[str] = []
+    async with playing(say_many) as line, opened(line) as (link, _):
+        with pytest.raises(ConnectionLost, match="1001"):  # noqa: PT012 - a loop
+            while True:
+                texts = await link.receive_many()
+                assert texts, "it waits for one at least"
+                heard += texts
+    assert heard == [*map(str, range(1000))]
+
+
+async def test_whoever_receives_lets_others_run(autojump_clock: MockClock) -> None:
+    """A flood that is taken as fast as it comes does not starve the other tasks."""
+    turns = 0
+
+    async def flood(peer: Peer) -> None:
+        await peer.accept()
+        await peer.say(*["x"] * 5000)
+        await peer.read_to_end()
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    for many in (False, True):
+        turns = taken = 0
+        async with (
+            playing(flood) as line,
+            opened(line) as (link, _),
+            trio.open_nursery() as nursery,
+        ):
+            await link.receive()
+            nursery.start_soon(take_turns)
+            while taken < 4900:
+                taken += len(await link.receive_many()) if many else 1
+                if not many:
+                    await link.receive()
+            assert turns > taken / 100
+            nursery.cancel_scope.cancel()
+
+
+async def test_receiving_is_cancelled_also_where_messages_wait(
+    autojump_clock: MockClock,
+) -> None:
+    async def say_two(peer: Peer) -> None:
+        await peer.accept()
+        await peer.say("one", "two", "three")
+        await peer.read_to_end()
+
+    async with playing(say_two) as line, opened(line) as (link, _):
+        assert await link.receive() == "one"
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await link.receive()
+        assert scope.cancelled_caught
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await link.receive_many()
+        assert scope.cancelled_caught
+        assert await link.receive() == "two"
+
+
+async def test_a_message_may_come_in_pieces(autojump_clock: MockClock) -> None:
+    """Of any size, cut within a character, with a ping between them."""
+
+    async def say_in_pieces(peer: Peer) -> None:
+        await peer.accept()
+        whole = "füüünf".encode()
+        frames = [b"\x01\x02" + whole[:2], b"\x89\x00", b"\x00\x00"]
+        frames += [bytes([0, 1, byte]) for byte in whole[2:-1]]
+        frames += [b"\x80\x01" + whole[-1:], b"\x02\x01\xff", b"\x80\x01x"]
+        for byte in b"".join(frames):
+            await peer.stream.send_all(bytes([byte]))
+        await peer.wait_pong()
+        await peer.say("whole")
+        await peer.read_to_end()
+
+    async with playing(say_in_pieces) as line, opened(line) as (link, _):
+        assert await link.receive() == "füüünf"
+        assert await link.receive() == "\N{REPLACEMENT CHARACTER}x"
+        assert await link.receive() == "whole"
 
 
 async def test_a_binary_message_is_taken_for_text(autojump_clock: MockClock) -> None:
@@ -438,6 +602,83 @@ async def test_unread_messages_do_not_delay_a_pong(autojump_clock: MockClock) ->
             assert len(await link.receive()) == 9000
 
 
+async def test_a_ping_is_answered_within_a_second_where_nobody_receives_any_more(
+    autojump_clock: MockClock,
+) -> None:
+    async def talk_then_ping(peer: Peer) -> None:
+        await peer.accept()
+        await peer.say("one")
+        await trio.sleep(10)
+        start = trio.current_time()
+        await peer.send(Ping(payload=b"there?"))
+        await peer.wait_pong()
+        assert trio.current_time() - start <= 1
+        answered.set()
+        await peer.read_to_end()
+
+    answered = trio.Event()
+    async with playing(talk_then_ping) as line, opened(line) as (link, _):
+        assert await link.receive() == "one"
+        with trio.fail_after(12):
+            await answered.wait()
+
+
+async def test_what_nobody_takes_is_bounded(autojump_clock: MockClock) -> None:
+    """The peer has to wait, then; nothing is lost."""
+    said = 0
+
+    async def flood(peer: Peer) -> None:
+        nonlocal said
+        await peer.accept()
+        while said < 5000:
+            await peer.say(f"{said:05}" + "x" * 1000)
+            said += 1
+        await peer.read_to_end()
+
+    async with playing(flood, lockstep=True) as line, opened(line) as (link, _):
+        await trio.testing.wait_all_tasks_blocked()
+        assert 0 < said <= 260
+        for number in range(5000):
+            assert int((await link.receive())[:5]) == number
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        (b"\x81\x02\xc3\x28", 1007),
+        (b"\x01\x01\xc3\x80\x01\x28", 1007),
+        (b"\x88\x03\x03\xe8\xff", 1007),
+        (b"\xf1\x01x", 1002),
+        (b"\x83\x00", 1002),
+        (b"\x88\x01\x03", 1002),
+        (b"\x80\x00", 1002),
+        (b"\x81\x81\x00\x00\x00\x00x", 1002),
+        (b"\x89\x7e\x00\x7e" + b"x" * 126, 1002),
+        (b"\x88\x02\x03\xec", 1002),
+    ],
+)
+async def test_the_peer_is_told_what_it_did_wrong(
+    autojump_clock: MockClock, each_engine: str, frame: bytes, code: int
+) -> None:
+    if each_engine == "trio-websocket":
+        pytest.skip("it ends the link without a word; that it ends is tested above")
+
+    async def break_the_rules(peer: Peer) -> None:
+        await peer.accept()
+        await peer.stream.send_all(frame)
+        await peer.say("this comes too late")
+        await peer.read_to_end()
+
+    async with playing(break_the_rules) as line:
+        async with opened(line) as (link, _):
+            with pytest.raises(ConnectionLost) as caught:
+                await link.receive()
+            assert caught.value.code == link.close_code == code
+            with pytest.raises(ConnectionLost):
+                await link.receive()
+        assert line.peer.close_code == code
+
+
 async def test_end_is_seen_behind_a_full_queue_once_it_is_read(
     autojump_clock: MockClock,
 ) -> None:
@@ -519,6 +760,47 @@ async def test_refusal_that_ends_with_the_stream_is_a_refusal_too(
                 pytest.fail("it was refused")
         assert caught.value.status == 401
         assert SECRET not in tell(caught.value)
+
+
+async def test_no_key_is_logged_at_any_level(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither ours, in the request, nor one that the peer quotes."""
+    caplog.set_level(0)
+
+    async def quote(peer: Peer) -> None:
+        await peer.accept()
+        await peer.say(f"I was given {SECRET}")
+        await peer.event()
+        await peer.close(3000, f"what is {SECRET}?")
+        await peer.stay()
+
+    async with playing(quote) as line, opened(line) as (link, _):
+        assert SECRET in await link.receive()
+        await link.send(f"you were given {SECRET}")
+        with pytest.raises(ConnectionLost, match=r"3000: what is \[key\]") as caught:
+            await link.receive()
+        assert SECRET not in tell(caught.value)
+    assert SECRET not in caplog.text
+
+
+async def test_no_compression_is_offered(autojump_clock: MockClock) -> None:
+    """Sound as it is sent costs more to compress than it saves."""
+
+    async def look(peer: Peer) -> None:
+        request = await peer.event()
+        assert isinstance(request, Request)
+        asked.append(request)
+        await peer.send(AcceptConnection())
+        await peer.echo_forever()
+
+    asked: list[Request] = []
+    async with playing(look) as line, opened(line, subprotocols=["realtime"]):
+        pass
+    [request] = asked
+    assert request.extensions == []
+    assert request.subprotocols == ["realtime"]
+    assert (request.host, request.target) == ("peer.test", "/v1?x=1")
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503])

@@ -24,6 +24,8 @@ from websocket_peer import SMALL_BUFFER, Line, Peer, Script, serving
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 # --- over sockets with small buffers, to a peer that reads haltingly --------------
 
 

@@ -21,6 +21,8 @@ from websocket_peer import Peer, serving
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 SECRET = "sk-not-for-the-log"
 AUTHORITY = trustme.CA()
 

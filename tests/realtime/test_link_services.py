@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 
 def opened(line: Line) -> AbstractAsyncContextManager[tuple[Link, trio.Nursery]]:
     return open_link(

@@ -68,18 +68,19 @@ class Connection:
         self.hung_up = True
         self._outgoing.close()
 
-    async def send(self, text: str) -> None:
+    async def send(self, *texts: str) -> None:
         await trio.lowlevel.checkpoint()
         if self.hung_up:
             raise ConnectionLost("the peer hung up")
-        frame = loads(text)
-        self.frames.append(frame)
-        ((kind, value),) = frame.items()
-        getattr(self, f"_{kind}")(value)
+        for text in texts:
+            frame = loads(text)
+            self.frames.append(frame)
+            ((kind, value),) = frame.items()
+            getattr(self, f"_{kind}")(value)
 
-    async def receive(self) -> str:
+    async def receive_many(self) -> list[str]:
         try:
-            return await self._incoming.receive()
+            return [await self._incoming.receive()]
         except trio.EndOfChannel:
             raise ConnectionLost("the peer hung up") from None
 

@@ -554,6 +554,7 @@ async def test_a_malformed_frame_is_passed_over_and_its_text_kept_to_itself(
             with trio.fail_after(30):
                 outcome = await session.generate_reply()
             assert outcome.outcome == "completed"
+            await trio.testing.wait_all_tasks_blocked()  # they are told in any order
             [malformed] = [e for e in events if isinstance(e, MalformedFrame)]
             assert "4711" not in repr(malformed)
             assert "4711" not in caplog.text

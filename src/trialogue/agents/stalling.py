@@ -1,4 +1,4 @@
-"""The watch over scopes that were left: do they become empty, and what holds them up?"""
+"""The watch over scopes that were left: do they become empty, and what holds on?"""
 
 from __future__ import annotations
 

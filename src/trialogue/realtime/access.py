@@ -19,7 +19,12 @@ import trio
 from trialogue.errors import ConfigurationError, ConnectRefused
 from trialogue.realtime.credentials import KeySource, Secret, fetched, shown
 from trialogue.realtime.dial import Target, parse_url, tcp_connector
-from trialogue.realtime.link import Link, open_link
+from trialogue.realtime.link import (
+    Link,
+    WebSocketEngine,
+    engine_called,
+    open_link,
+)
 from trialogue.realtime.upgrade import checked_headers
 
 __all__ = ["Access", "Connect", "Drain", "Headers", "without_query"]
@@ -55,6 +60,7 @@ class Access:
         allow_insecure: permit `ws://` to another machine.
         ssl_context: in place of the system's trust store.
         connect: gives the connected stream in place of TCP and TLS.
+        websocket: the package that speaks WebSocket; None: the fastest installed.
     """
 
     url: str = attrs.field(repr=without_query)
@@ -67,14 +73,17 @@ class Access:
     allow_insecure: bool = False
     ssl_context: ssl.SSLContext | None = None
     connect: Connect | None = None
+    websocket: WebSocketEngine | None = None
 
     def check(self) -> None:
         """Find out at once what could not work.
 
         Raises:
-            ConfigurationError: the URL, a header or the TLS settings cannot be used.
+            ConfigurationError: the URL, a header or the TLS settings cannot be used, or
+                the package for WebSocket is not installed.
         """
         checked_headers(self.headers)
+        self._engine()
         target = self.target()
         if self.ssl_context is not None and self.connect is not None:
             raise ConfigurationError(
@@ -96,6 +105,9 @@ class Access:
         query = "&".join(part for part in (query, asked) if part)
         url = f"{path}{below}" + (f"?{query}" if query else "")
         return parse_url(url, allow_insecure=self.allow_insecure)
+
+    def _engine(self) -> type[Link] | None:
+        return None if self.websocket is None else engine_called(self.websocket)
 
     def connector(self, target: Target) -> Connect:
         """What dials a target of this provider."""
@@ -135,6 +147,7 @@ class Access:
                     close_timeout=close_timeout,
                     max_message_size=max_message_size,
                     drain=drain,
+                    engine=self._engine(),
                 )
                 return await stack.enter_async_context(link)
 

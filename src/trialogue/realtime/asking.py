@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
-import trio
 
 from trialogue.dialects.commands import (
     CreateResponse,
@@ -390,9 +389,10 @@ class Asking:
 
     def _watch(self, connection: Connection) -> None:
         """A response is, or must be, running: it may not stay silent for ever."""
-        now = trio.current_time()
-        connection.response_deadline = now + connection.timing.reply_silence
-        connection.rearm()
+        deadline = connection.now() + connection.timing.reply_silence
+        if connection.response_deadline != deadline:  # of all that came at once
+            connection.response_deadline = deadline
+            connection.wait_no_longer_than(deadline)
 
     @staticmethod
     def _name(response: Response) -> str | None:

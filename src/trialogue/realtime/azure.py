@@ -23,6 +23,7 @@ from trialogue.realtime.credentials import (
     shown,
 )
 from trialogue.realtime.describing import capabilities_of, options_of
+from trialogue.realtime.link import WebSocketEngine
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -71,6 +72,7 @@ class AzureRealtime:
     allow_insecure: bool
     ssl_context: ssl.SSLContext | None
     connect: Connect | None
+    websocket: WebSocketEngine | None
 
     def __init__(
         self,
@@ -87,6 +89,7 @@ class AzureRealtime:
         allow_insecure: bool = False,
         ssl_context: ssl.SSLContext | None = None,
         connect: Connect | None = None,
+        websocket: WebSocketEngine | None = None,
     ) -> None:
         """Describe a deployment.
 
@@ -113,6 +116,9 @@ class AzureRealtime:
                 certificate; by default the system's trust store.
             connect: gives the connected stream in place of TCP and TLS (for tests,
                 tunnels and proxies).
+            websocket: the package that speaks WebSocket, "websockets" or
+                "trio-websocket"; by default the first, if it is installed (the extra
+                `fast`), because it is faster.
 
         Raises:
             ConfigurationError: the endpoint cannot be used or has an api-version, both
@@ -134,6 +140,7 @@ class AzureRealtime:
             "allow_insecure": allow_insecure,
             "ssl_context": ssl_context,
             "connect": connect,
+            "websocket": websocket,
         }
         for field, value in values.items():
             object.__setattr__(self, field, value)  # frozen: once, and here only
@@ -156,6 +163,7 @@ class AzureRealtime:
             allow_insecure=self.allow_insecure,
             ssl_context=self.ssl_context,
             connect=self.connect,
+            websocket=self.websocket,
         )
 
     def open_link(

@@ -140,7 +140,10 @@ class Broadcast:
 
     def wants(self, kind: type[Any]) -> bool:
         """Whether anybody is given events of this class."""
-        return any(subscription.wants(kind) for subscription in self._subscriptions)
+        for subscription in self._subscriptions:  # noqa: SIM110 - for each frame
+            if subscription.wants(kind):
+                return True
+        return False
 
     def publish(self, event: object) -> None:
         """Give an event to the subscribers; synchronous, never blocks."""

@@ -174,6 +174,7 @@ class Connection:
         self._queued = 0
         self._busy = False
         self._reading: trio.CancelScope | None = None
+        self._came_at: float | None = None
 
     def __repr__(self) -> str:
         state = (
@@ -317,7 +318,8 @@ class Connection:
         self._changed.pulse()
         for frame in frames:
             self._traffic.count(frame)
-            await link.send(frame)
+        if frames:
+            await link.send(*frames)
         self._busy = False
         self._work.pulse()
         self._changed.pulse()  # a switch waits until everything has left
@@ -342,13 +344,34 @@ class Connection:
         try:
             while not self.ended.is_set():
                 with trio.CancelScope(deadline=self._next_deadline()) as self._reading:
-                    self._decode(await link.receive())
-                    self.proven = self.cursor
+                    await self._read(link)
                 self._reading = None
-                self._expire(trio.current_time())
-                self._changed.pulse()
+                self._look_around()
         except ConnectionLost as error:
             self.end(error)
+
+    async def _read(self, link: Link) -> None:
+        """Read until a deadline, taking at each wake-up all that has come."""
+        while not self.ended.is_set():
+            texts = await link.receive_many()
+            self._came_at = trio.current_time()
+            for text in texts:
+                if self.ended.is_set():
+                    return
+                self._decode(text)
+            self._came_at = None
+            self.proven = self.cursor
+            self._look_around()
+            self.rearm()
+
+    def _look_around(self) -> None:
+        """Something was read, or a deadline has come."""
+        self._expire(trio.current_time())
+        self._changed.pulse()
+
+    def now(self) -> float:
+        """The time; of what came at once, it is one."""
+        return trio.current_time() if self._came_at is None else self._came_at
 
     def parse(self, text: str) -> Any:
         """Return a frame as the provider's own typed event.
@@ -374,8 +397,15 @@ class Connection:
 
     def rearm(self) -> None:
         """A deadline came into being or moved: the reader waits for the nearest."""
-        if self._reading is not None:
-            self._reading.deadline = self._next_deadline()
+        self.wait_no_longer_than(self._next_deadline())
+
+    def wait_no_longer_than(self, deadline: float) -> None:
+        """As `rearm`, for this deadline.
+
+        Deadlines mostly move back, with each event: the reader may wake in vain once.
+        """
+        if self._reading is not None and deadline < self._reading.deadline:
+            self._reading.deadline = deadline
 
     def _next_deadline(self) -> float:
         timer = math.inf if self.retired else self._handler.timer()

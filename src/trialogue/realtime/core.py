@@ -21,6 +21,7 @@ from trialogue.conversation.record import Record
 from trialogue.dialects.commands import (
     Creation,
 )
+from trialogue.dialects.events import OutputAudio
 from trialogue.dialects.options import (
     UNCHANGED,
     SemanticVAD,
@@ -226,7 +227,8 @@ class SessionCore:
     def received(self, connection: Connection, event: Any) -> None:
         """A connection read an event."""
         self._intake.received(connection, event)
-        self._trimming.look()
+        if event.__class__ is not OutputAudio:  # it makes no conversation longer
+            self._trimming.look()
 
     def read(self, connection: Connection, text: str) -> None:
         """A connection read a frame: whoever asked for raw events is given it."""

@@ -105,6 +105,10 @@ class Intake:
     def received(self, connection: Connection, event: Event) -> None:
         """Act on one event."""
         session = self._session
+        if isinstance(event, OutputAudio) and self._serves(connection):
+            # Most of the traffic: none of what follows could say anything of it.
+            session.replying.audio(connection, event)
+            return
         event = session.bounding.bounded(event)
         if not connection.started:
             self._first(connection, event)
@@ -115,6 +119,10 @@ class Intake:
         else:
             self._current(connection, event)
             self._settle_doubts(connection)
+
+    def _serves(self, connection: Connection) -> bool:
+        current = connection is self._session.connection
+        return current and connection.started and not connection.retired
 
     def _first(self, connection: Connection, event: Event) -> None:
         if isinstance(event, SessionStarted):

@@ -19,6 +19,7 @@ from trialogue.realtime.credentials import (
     shown,
 )
 from trialogue.realtime.describing import capabilities_of, options_of
+from trialogue.realtime.link import WebSocketEngine
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -58,6 +59,7 @@ class OpenAIRealtime:
     allow_insecure: bool
     ssl_context: ssl.SSLContext | None
     connect: Connect | None
+    websocket: WebSocketEngine | None
 
     def __init__(
         self,
@@ -74,6 +76,7 @@ class OpenAIRealtime:
         allow_insecure: bool = False,
         ssl_context: ssl.SSLContext | None = None,
         connect: Connect | None = None,
+        websocket: WebSocketEngine | None = None,
     ) -> None:
         """Describe a model.
 
@@ -98,6 +101,9 @@ class OpenAIRealtime:
                 certificate; by default the system's trust store.
             connect: gives the connected stream in place of TCP and TLS (for tests,
                 tunnels and proxies).
+            websocket: the package that speaks WebSocket, "websockets" or
+                "trio-websocket"; by default the first, if it is installed (the extra
+                `fast`), because it is faster.
 
         Raises:
             ConfigurationError: the URL cannot be used, a capability is unknown, an
@@ -116,6 +122,7 @@ class OpenAIRealtime:
             "allow_insecure": allow_insecure,
             "ssl_context": ssl_context,
             "connect": connect,
+            "websocket": websocket,
         }
         for field, value in values.items():
             object.__setattr__(self, field, value)  # frozen: once, and here only
@@ -143,6 +150,7 @@ class OpenAIRealtime:
             allow_insecure=self.allow_insecure,
             ssl_context=self.ssl_context,
             connect=self.connect,
+            websocket=self.websocket,
         )
 
     def open_link(

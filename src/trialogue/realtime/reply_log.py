@@ -6,17 +6,14 @@ messages of one reply. Each `Cursor` over it reads every piece once, at its own 
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
-
-import attrs
+from typing import Generic, NamedTuple, TypeVar
 
 __all__ = ["Cursor", "Log", "Piece"]
 
 T = TypeVar("T", str, bytes)
 
 
-@attrs.frozen
-class Piece(Generic[T]):
+class Piece(NamedTuple, Generic[T]):
     """One piece of one message.
 
     Attributes:
@@ -121,9 +118,11 @@ class Cursor(Generic[T]):
             self._beginning = self._log.beginnings
             self._index = self._read_to = self.missed = 0
         gone = self._log.dropped(self._item_id)
-        self.missed += max(0, gone - self._read_to)
-        self._read_to = max(self._read_to, gone)
-        self._index = max(self._index, self._log.first)
+        if gone > self._read_to:
+            self.missed += gone - self._read_to
+            self._read_to = gone
+        if self._index < self._log.first:
+            self._index = self._log.first
 
     def take(self) -> Piece[T] | None:
         """Return the next piece and step past it."""

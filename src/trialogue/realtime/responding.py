@@ -244,20 +244,22 @@ class Responding(Asking):
 
     def audio(self, connection: Connection, event: OutputAudio) -> None:
         """Audio: handed on only if it may be heard."""
+        item_id = event.item_id
         response = self._response(connection, event.response_id)
         self._watch_running(connection, response)
-        if event.item_id not in response.items:
-            response.items.append(event.item_id)
+        if item_id not in response.items:
+            response.items.append(item_id)
         if response.discard or response.cut or response.done is not None:
             return
         response.emitted = True
-        response.given.add(event.item_id)
+        response.given.add(item_id)
         if response.first_audio_at is None:
             response.first_audio_at = trio.current_time()
             self._session.meter.first_audio(response)
-        self._session.listener.audio(response, event.item_id, event.pcm)
-        if response.tap is not None:
-            response.tap.audio(event.item_id, event.pcm)
+        self._session.listener.audio(response, item_id, event.pcm)
+        tap = response.tap
+        if tap is not None:
+            tap.audio(item_id, event.pcm)
 
     def audio_ended(self, connection: Connection, event: OutputAudioEnded) -> None:
         """An item's audio is complete."""

@@ -21,15 +21,18 @@ class Signal:
     """
 
     def __init__(self) -> None:
-        self._event = trio.Event()
+        self._event: trio.Event | None = None  # while somebody waits
 
     def pulse(self) -> None:
         """Tell every waiter to look again."""
-        event, self._event = self._event, trio.Event()
-        event.set()
+        if self._event is not None:
+            event, self._event = self._event, None
+            event.set()
 
     async def until(self, predicate: Callable[[], object]) -> None:
         """Wait until `predicate()` is true; only a cancellation point if it is now."""
         await trio.lowlevel.checkpoint_if_cancelled()
         while not predicate():
+            if self._event is None:
+                self._event = trio.Event()
             await self._event.wait()

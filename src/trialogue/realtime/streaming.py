@@ -8,7 +8,7 @@ better (`ReplyStream.heard`).
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal, Protocol, TypeVar
 
 import attrs
 import trio
@@ -66,6 +66,9 @@ class StreamLimits:
 
 
 DEFAULT_LIMITS = StreamLimits()
+
+MOST_AT_ONCE: Final = 16
+"""Pieces that an iteration gives out before another task gets its turn."""
 
 
 class _Source(Protocol[T_co]):
@@ -167,6 +170,7 @@ class ReplyReader(Generic[T]):
         self._stream = stream
         self._source = source
         self._told = 0.0
+        self._at_once = 0
 
     def __aiter__(self) -> ReplyReader[T]:
         return self
@@ -178,19 +182,26 @@ class ReplyReader(Generic[T]):
 
     async def __anext__(self) -> T:
         source, stream = self._source, self._stream
-        await stream._changed.until(lambda: source.ready() or source.over())
-        found = source.ready()
-        self._raise_lag()
+        if self._at_once < MOST_AT_ONCE and source.ready():
+            self._at_once += 1
+            await trio.lowlevel.checkpoint_if_cancelled()
+            found = True
+        else:
+            if self._at_once >= MOST_AT_ONCE:
+                await trio.lowlevel.checkpoint()
+            self._at_once = 0
+            await stream._changed.until(lambda: source.ready() or source.over())
+            found = source.ready()
+        if stream._limits.on_overflow == "raise":
+            self._raise_lag()
         if not found:
             stream._raise_failure()
             raise StopAsyncIteration
-        taken = source.take()
-        await trio.lowlevel.cancel_shielded_checkpoint()
-        return taken
+        return source.take()
 
     def _raise_lag(self) -> None:
         missed = self.missed
-        if self._stream._limits.on_overflow == "raise" and missed > self._told:
+        if missed > self._told:
             lost, self._told = missed - self._told, missed
             msg = (
                 f"{lost:g} characters or seconds of this reply were dropped unread; "

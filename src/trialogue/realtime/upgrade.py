@@ -7,6 +7,7 @@ key, and providers quote it in the second.
 from __future__ import annotations
 
 import re
+from contextlib import asynccontextmanager
 from http.client import responses
 from typing import TYPE_CHECKING, final
 
@@ -15,9 +16,9 @@ import trio
 from trialogue.errors import ConfigurationError, ConnectionLost, ConnectRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
-__all__ = ["Tap", "checked_headers", "checked_subprotocols", "refusal"]
+__all__ = ["Tap", "checked_headers", "checked_subprotocols", "refusal", "status_in"]
 
 # RFC 9110 §5.1 and §5.5
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -87,9 +88,15 @@ def refusal(host: str, status: int | None, *, garbled: bool) -> ConnectionLost:
     return ConnectRefused(message, reason=said, status=status)
 
 
+def status_in(head: bytes | bytearray) -> int | None:
+    """The HTTP status that an answer begins with, or None."""
+    found = _STATUS_LINE.match(head)
+    return None if found is None else int(found[1])
+
+
 @final
 class Tap(trio.abc.Stream):
-    """The stream of a link, watched.
+    """The stream of a link, watched: for trio-websocket.
 
     `on_end` is called when the stream can no longer be read or written: trio-websocket
     does not report that during the handshake. `status` is the HTTP status: it does not
@@ -103,6 +110,7 @@ class Tap(trio.abc.Stream):
         self._on_end = on_end
         self._head = b""
         self._cut = False
+        self._held: bytearray | None = None
 
     def __repr__(self) -> str:
         return f"<Tap {'cut' if self._cut else 'whole'} of {self._stream!r}>"
@@ -110,12 +118,29 @@ class Tap(trio.abc.Stream):
     @property
     def status(self) -> int | None:
         """The HTTP status that the peer answered with, or None."""
-        found = _STATUS_LINE.match(self._head)
-        return None if found is None else int(found[1])
+        return status_in(self._head)
+
+    @asynccontextmanager
+    async def gathered(self) -> AsyncIterator[None]:
+        """Hold back what is sent in this block, and send it in one piece at its end."""
+        assert self._held is None, "one task sends, and one block at a time"
+        self._held = bytearray()
+        try:
+            yield
+        except trio.Cancelled:
+            self._cut = self._cut or bool(self._held)  # what was held back is missing
+            raise
+        finally:
+            held, self._held = self._held, None
+            if held and not self._cut:
+                await self.send_all(held)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         if self._cut:
             raise trio.BrokenResourceError("an earlier send was cut short")
+        if self._held is not None:
+            self._held += data
+            return
         try:
             await self._stream.send_all(data)
         except BaseException:

@@ -16,6 +16,8 @@ from trialogue.errors import ConnectionLost
 from trialogue.realtime.redaction import redacted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trialogue.realtime.link import Link
 
 __all__ = ["WireEar", "WireLog", "WireTap", "tapped"]
@@ -119,19 +121,21 @@ class _TappedLink:
         self._tap = tap
         self._generation = generation
 
-    async def send(self, text: str) -> None:
-        self._tap.note(self._generation, ">", text)
-        await self._link.send(text)
+    async def send(self, *texts: str) -> None:
+        for text in texts:
+            self._tap.note(self._generation, ">", text)
+        await self._link.send(*texts)
 
-    async def receive(self) -> str:
+    async def receive_many(self) -> Sequence[str]:
         try:
-            text = await self._link.receive()
+            texts = await self._link.receive_many()
         except ConnectionLost as error:
             if not self._link.closed_here:
                 self._tap.lost(self._generation, error)
             raise
-        self._tap.note(self._generation, "<", text)
-        return text
+        for text in texts:
+            self._tap.note(self._generation, "<", text)
+        return texts
 
     async def ping(self) -> None:
         await self._link.ping()

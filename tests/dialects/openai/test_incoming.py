@@ -25,14 +25,17 @@ from trialogue.conversation.items import (
     TextContent,
 )
 from trialogue.dialects import events as ev
-from trialogue.dialects.commands import CreateItem
+from trialogue.dialects.commands import CreateItem, DeleteItem
 from trialogue.dialects.openai import OpenAIDialect
+from trialogue.dialects.openai._ids import shortened
 from trialogue.dialects.openai.wire import SERVER_EVENTS
 from trialogue.dialects.options import UNCHANGED
 from trialogue.errors import ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from trialogue.dialects.options import AudioFormat
 
 LONG = "item_from_another_vendor_" + "x" * 40
 
@@ -613,3 +616,68 @@ class TestWhatIsNotKnown:
     ) -> None:
         with contextlib.suppress(ProtocolError):
             decode(kind, **fields)
+
+
+# --- the short way for sound ------------------------------------------------------
+
+SOUND = {
+    "type": "response.output_audio.delta",
+    "event_id": "event_1",
+    "response_id": "resp_1",
+    "item_id": "item_1",
+    "output_index": 0,
+    "content_index": 2,
+    "delta": base64.b64encode(bytes(range(96))).decode(),
+}
+
+
+def outcome_of(text: str) -> object:
+    """What a frame means, or how it is refused."""
+    try:
+        return OpenAIDialect().decode(text)
+    except ProtocolError as error:
+        return str(error), error.detail
+
+
+def long_way(monkeypatch: pytest.MonkeyPatch, text: str) -> object:
+    """The same, by way of the wire's classes."""
+    with monkeypatch.context() as patch:
+        patch.setattr("trialogue.dialects.openai.dialect.AUDIO_DELTA", "no type")
+        return outcome_of(text)
+
+
+@pytest.mark.parametrize("field", SOUND)
+@pytest.mark.parametrize(
+    "value", [None, "", "!", "QUJD", "QUI", 7, 1.0, 1.5, True, [], {"a": 1}, [[[]]]]
+)
+def test_sound_out_of_order_is_read_or_refused_as_by_way_of_the_classes(
+    monkeypatch: pytest.MonkeyPatch, field: str, value: object
+) -> None:
+    text = json.dumps(SOUND | {field: value})
+    assert outcome_of(text) == long_way(monkeypatch, text)
+
+
+@pytest.mark.parametrize("field", SOUND)
+def test_sound_that_lacks_a_field_is_read_or_refused_as_by_way_of_the_classes(
+    monkeypatch: pytest.MonkeyPatch, field: str
+) -> None:
+    text = json.dumps({key: value for key, value in SOUND.items() if key != field})
+    assert outcome_of(text) == long_way(monkeypatch, text)
+
+
+@pytest.mark.parametrize("sink", ["pcm16", "pcmu"])
+def test_sound_is_the_same_both_ways(
+    monkeypatch: pytest.MonkeyPatch, sink: AudioFormat
+) -> None:
+    """In any format, under an id that was shortened, beside fields nobody knows."""
+    short, long = OpenAIDialect(output_format=sink), OpenAIDialect(output_format=sink)
+    text = json.dumps(SOUND | {"item_id": shortened(LONG), "obfuscation": "x"})
+    for dialect in (short, long):
+        dialect.encode(DeleteItem(LONG), event_id="1")
+    (heard,) = short.decode(text)
+    with monkeypatch.context() as patch:
+        patch.setattr("trialogue.dialects.openai.dialect.AUDIO_DELTA", "no type")
+        assert long.decode(text) == (heard,)
+    assert isinstance(heard, ev.OutputAudio)
+    assert heard.item_id == LONG
+    assert heard.pcm

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
+from trialogue._codec import b64decode
 from trialogue._redaction import without_keys
 from trialogue.dialects import events as ours
 from trialogue.dialects.openai._errors import reported
@@ -311,6 +312,31 @@ class Incoming:
             content_index=event.content_index,
             spoken=spoken,
         )
+
+    def audio(self, data: _Data) -> ours.OutputAudio | None:
+        """Translate the event that makes up most of the traffic, without a detour.
+
+        None if it is out of order in any way: then the usual way says what is wrong.
+        """
+        known = data.get
+        response_id, item_id, text = (
+            known("response_id"),
+            known("item_id"),
+            known("delta"),
+        )
+        index = known("content_index", 0)
+        if not (
+            response_id.__class__ is item_id.__class__ is text.__class__ is str
+            and known("event_id", "").__class__ is str
+            and index.__class__ is known("output_index", 0).__class__ is int
+        ):
+            return None
+        try:
+            pcm = b64decode(text)
+        except ValueError:
+            return None
+        pcm = self._audio.heard(response_id, item_id, pcm)
+        return ours.OutputAudio(response_id, self._ids.back(item_id), pcm, index)
 
     def _audio_delta(
         self, event: wire.ResponseOutputAudioDelta, _: _Data

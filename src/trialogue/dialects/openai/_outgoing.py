@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from trialogue.dialects.dialect import AnswerKey
     from trialogue.dialects.openai._ids import Ids
 
-__all__ = ["MAX_AUDIO_BYTES", "METADATA_KEY", "client_event"]
+__all__ = ["MAX_AUDIO_BYTES", "METADATA_KEY", "check_size", "client_event"]
 
 METADATA_KEY: Final = "trialogue"
 """Where the key of a response travels in its metadata."""
@@ -49,7 +49,7 @@ def client_event(
     """
     match command:
         case commands.AppendAudio(pcm=audio):
-            _check_size(audio)
+            check_size(audio)
             # Not acknowledged and sent fifty times a second: an id would be waste.
             return wire.InputAudioBufferAppend(audio=audio), None
         case commands.UpdateSession(options=options):
@@ -112,7 +112,7 @@ def _create(
     )
 
 
-def _check_size(audio: bytes) -> None:
+def check_size(audio: bytes) -> None:
     if len(audio) > MAX_AUDIO_BYTES:
         raise ConversionError(
             f"{len(audio)} bytes of audio do not fit into one message, which takes "
@@ -125,7 +125,7 @@ def _user_audio(command: commands.CreateUserAudio, ids: Ids) -> Message:
         raise ConversionError(
             f"message {command.item_id!r} has no audio: an empty message is never sent"
         )
-    _check_size(command.pcm)
+    check_size(command.pcm)
     return Message(
         id=ids.out(command.item_id),
         role="user",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["is_too_silent", "with_sound", "without_sound"]
 
 _SOUND: Final = frozenset({"audio", "data"})
+_SOUND_OR_DELTA: Final = _SOUND | {"delta"}
 _ELIDED: Final = re.compile(r"<(\d{1,8}) bytes>")
 _TOO_LONG: Final = re.compile(r"<\d{9,} bytes>")
 
@@ -45,8 +46,7 @@ def _silence(text: str) -> str:
 def _mapped(
     event: Mapping[str, Any], change: Callable[[str], str]
 ) -> Mapping[str, Any]:
-    sounds = "audio.delta" in str(event.get("type"))
-    keys = _SOUND | {"delta"} if sounds else _SOUND
+    keys = _SOUND_OR_DELTA if "audio.delta" in str(event.get("type")) else _SOUND
 
     def walk(value: Any, name: str) -> Any:
         if name == "metadata":
@@ -57,4 +57,10 @@ def _mapped(
             return [walk(inner, "") for inner in value]
         return change(value) if name in keys and isinstance(value, str) else value
 
-    return {key: walk(value, key) for key, value in event.items()}
+    # Nearly all of what is searched is one frame of audio: no call for what is flat.
+    return {
+        key: (change(value) if key in keys else value)
+        if isinstance(value, str)
+        else walk(value, key)
+        for key, value in event.items()
+    }

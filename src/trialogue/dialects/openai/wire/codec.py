@@ -6,7 +6,7 @@ they are); reading what a client sends is strict, as the real server is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Final, TypeAlias, cast, get_args
 
@@ -40,6 +40,7 @@ __all__ = [
     "check_client_event",
     "decode_client_event",
     "decode_server_event",
+    "encode_append",
     "encode_event",
     "structure_client_event",
     "structure_server_event",
@@ -237,14 +238,22 @@ def unstructure(value: AnyEvent | Json) -> Json:
     """Return the JSON value of an event, or of any other wire class."""
     if isinstance(value, (UnknownServerEvent, UnknownClientEvent)):
         return value.data
-    return quick_converter().unstructure(value)
+    cls: Any = type(value)
+    return _writing_hook(cls)(value)
+
+
+@cache
+def _writing_hook(cls: type[Any]) -> Callable[[Any], Json]:
+    return quick_converter().get_unstructure_hook(cls)
 
 
 def _encode_append(event: InputAudioBufferAppend) -> str:
-    """Write the frame that makes up most of the traffic; base64 needs no escaping."""
-    audio = b64encode(event.audio)
     if event.event_id is UNSET:
-        return f'{{"type":"input_audio_buffer.append","audio":"{audio}"}}'
-    event_id = dumps(event.event_id)
-    head = f'{{"type":"input_audio_buffer.append","audio":"{audio}"'
-    return f'{head},"event_id":{event_id}}}'
+        return encode_append(event.audio)
+    head = encode_append(event.audio).removesuffix("}")
+    return f'{head},"event_id":{dumps(event.event_id)}}}'
+
+
+def encode_append(audio: bytes) -> str:
+    """Write the frame that makes up most of the traffic; base64 needs no escaping."""
+    return f'{{"type":"input_audio_buffer.append","audio":"{b64encode(audio)}"}}'
