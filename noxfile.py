@@ -196,6 +196,41 @@ def _python_of(session: nox.Session, peer: str) -> Path:
     return python
 
 
+# Environments for the programs of `tests/peers`, and what each is made of.
+PEERS = {
+    "by-hand": ("-r", "tests/peers/requirements.txt"),
+    "plain": ("-c", "tests/peers/requirements.txt", "."),
+    "fast": ("-c", "tests/peers/requirements.txt", ".[fast]"),
+    "openai-agents": ("-r", "tests/interop/requirements/openai-agents.txt"),
+    "livekit": ("-r", "tests/interop/requirements/livekit.txt"),
+}
+
+
+@nox.session(name="bench-peers")
+def bench_peers(session: nox.Session) -> None:
+    """Compare with the peers; arguments go to ``tests/peers/run.py``."""
+    if not Path("/proc/self/statm").exists():
+        session.skip("memory is read from /proc, which is not here")
+    # It may be gone by hand, but not by itself: the second time takes seconds.
+    folder = Path(session.create_tmp()).absolute() / "peers"
+    for name, wanted in PEERS.items():
+        python = str(folder / name / "bin" / "python")
+        if not Path(python).exists():
+            session.run("python", "-m", "venv", str(folder / name))
+        install = (
+            python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        )
+        session.run(*install, *wanted, external=True)
+    program = str(Path("tests", "peers", "run.py"))
+    session.env["PYTHONPATH"] = None  # what they import is what was installed
+    session.run("python", program, "--environments", str(folder), *session.posargs)
+
+
 # Programs of other projects that talk to our local server, and a server that our client
 # talks to; `tests/interop/requirements` pins them.
 STRANGERS = ["openai", "openai-agents", "livekit", "aimock"]
