@@ -94,6 +94,9 @@ def test_words_under_the_prompt_of_who_has_handed_over_are_found() -> None:
 
     server["responses"][1]["created"] = 20.2
     assert measured(client, pcm, server).wrong == 0.0
+    # What the next agent asks for as it is entered arrives 20 ms later.
+    server["responses"][1]["created"] = 20.3 + 0.021
+    assert measured(client, pcm, server).wrong == 1.0
 
 
 def test_words_of_who_never_became_current_are_found() -> None:

@@ -25,7 +25,7 @@ from wsproto.events import AcceptConnection, CloseConnection, Request, TextMessa
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.load import REPLY_S, THINK_S
-from bench.serving import written
+from bench.sender import written
 from trialogue._codec import b64decode, b64encode, dumps, loads
 from trialogue.testing import Pace, Say, Settings, Turn
 from trialogue.testing.serve import collecting_rarely, serve

@@ -31,11 +31,24 @@ from faults.rows import Row, row_of
 RATE = 24_000
 
 
-class Speaker(Agent):
+class Entered(Agent):
+    """Notes that it is current, as soon as it is entered.
+
+    `AgentSession.current_agent` would say so as soon as a handoff is asked for, while
+    the previous agent is let finish.
+    """
+
+    async def on_enter(self) -> None:
+        """Note it."""
+        self.session.userdata.current(type(self).__name__.lower())
+
+
+class Speaker(Entered):
     """Takes over, and speaks first."""
 
     async def on_enter(self) -> None:
         """Speak."""
+        await super().on_enter()
         self.session.generate_reply()
 
 
@@ -47,7 +60,7 @@ class Complaints(Speaker):
     """Whom the program hands over to, or another tool."""
 
 
-class Desk(Agent):
+class Desk(Entered):
     """Answers, and hands over."""
 
     def __init__(self, row: Row, other: Any) -> None:
@@ -138,14 +151,6 @@ class Loudspeaker(io.AudioOutput):
         self.on_playback_finished(playback_position=played, interrupted=interrupted)
 
 
-async def watch(session: Any, talk: Talk) -> None:
-    """Note who is current."""
-    while True:
-        name = type(session.current_agent).__name__.lower()
-        talk.current(name)
-        await asyncio.sleep(0.005)
-
-
 async def hold(url: str, row: Row, talk: Talk) -> None:
     """Hold the conversation, until it is over or the program is told to leave."""
     async with aiohttp.ClientSession() as http_session:
@@ -159,7 +164,9 @@ async def hold(url: str, row: Row, talk: Talk) -> None:
             )
 
         # Else it is deaf while an agent begins to speak: echo cancellation learns then.
-        session = AgentSession(llm=make_model(), aec_warmup_duration=None)
+        session = AgentSession(
+            llm=make_model(), aec_warmup_duration=None, userdata=talk
+        )
         session.input.audio = Ears(talk)
         session.output.audio = Loudspeaker(talk)
 
@@ -181,7 +188,7 @@ async def hold(url: str, row: Row, talk: Talk) -> None:
 
         await session.start(Desk(row, other))
         try:
-            await beside(talk, hand_over, watch(session, talk))
+            await beside(talk, hand_over)
         finally:
             await session.aclose()
 

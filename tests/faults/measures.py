@@ -22,9 +22,11 @@ __all__ = ["CAP", "Answer", "Figures", "answers", "figures_of", "wrong_seconds"]
 CAP: Final = 20.0
 """Seconds that the caller waits for an answer, and no longer."""
 MARK: Final = 0.01
-SLACK: Final = 0.03
-"""Seconds: an agent becomes current at the client; a response begins at the server,
-which is 20 ms away."""
+BEFORE: Final = 0.019
+AFTER: Final = 0.06
+"""Seconds: an agent becomes current at the client, a response begins at the server, 20
+ms away. What begins later than that after a handoff was begun after it; and who is told of
+as current a little later may have asked for it."""
 
 
 @attrs.frozen
@@ -155,8 +157,8 @@ def wrong_seconds(client: dict[str, Any], sounds: Iterable[_Sound]) -> float:
 
 def _current(agents: Sequence[Sequence[Any]], at: float) -> set[str]:
     """Return who was current about that moment."""
-    before = [agent for moment, agent in agents if moment <= at - SLACK]
-    about = [agent for moment, agent in agents if at - SLACK < moment <= at + SLACK]
+    before = [agent for moment, agent in agents if moment <= at - BEFORE]
+    about = [agent for moment, agent in agents if at - BEFORE < moment <= at + AFTER]
     return {*before[-1:], *about}
 
 

@@ -28,10 +28,10 @@ class Backoff:
     """
 
     first_attempts: int = 3
-    attempts: int = 12
+    attempts: int = 16
     base: float = 0.25
     factor: float = 2.0
-    ceiling: float = 1.5
+    ceiling: float = 1.0
 
     def pause(self, failures: int, jitter: Callable[[], float]) -> float:
         """The pause after so many failures in a row; none before the second try."""
