@@ -26,7 +26,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     seeded = metafunc.definition.get_closest_marker("trio_seed")
     if not count or seeded or not inspect.iscoroutinefunction(metafunc.function):
         return
-    first = metafunc.config.getoption("--first-schedule")
+    first = int(metafunc.config.getoption("--first-schedule") or 0)
     if "trio_seed" not in metafunc.fixturenames:
         metafunc.fixturenames.append("trio_seed")
     seeds = range(first, first + count)
