@@ -25,8 +25,8 @@ MARK: Final = 0.01
 BEFORE: Final = 0.019
 AFTER: Final = 0.06
 """Seconds: an agent becomes current at the client, a response begins at the server, 20
-ms away. What begins later than that after a handoff was begun after it; and who is told of
-as current a little later may have asked for it."""
+ms away. What begins later than that after a handoff was begun after it; and who is told
+of as current a little later may have asked for it."""
 
 
 @attrs.frozen
