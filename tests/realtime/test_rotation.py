@@ -248,7 +248,7 @@ async def test_without_a_spare_the_end_of_the_connection_is_a_reconnect(
         collecting(session) as events,
     ):
         await trio.sleep(DUE - 1)
-        server.inject(silent_connect(11))
+        server.inject(silent_connect(12))
         await trio.sleep_until(LIMIT - 0.2)
         line = quiet(400) + said + quiet(2000)
         for at in range(0, len(line), 960):

@@ -455,11 +455,14 @@ async def test_what_follows_a_transcript_is_part_of_the_turn() -> None:
 
 @in_virtual_time
 async def test_a_reply_that_fails_is_incomplete() -> None:
+    """Where the error may pass it is asked for again: an answer that the provider had
+    begun by itself twice, a reply of the agent's once; not one that somebody awaits."""
+    fails = Fail("rate_limit_exceeded")
     async with run_agent(Desk()) as run:
-        spoken = await run.say("Hello.", Fail("rate_limit_exceeded"))
-        written = await run.write("Hello.", Fail("rate_limit_exceeded"))
+        spoken = await run.say("Hello.", fails, fails, fails)
+        written = await run.write("Hello.", fails)
 
-        assert [reply.outcome for reply in spoken.replies] == ["incomplete"]
+        assert [reply.outcome for reply in spoken.replies] == ["incomplete"] * 3
         assert [reply.outcome for reply in written.replies] == ["incomplete"]
 
 
