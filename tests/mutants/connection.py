@@ -250,9 +250,10 @@ def withdrawing_cuts_the_frame(patch: Patch) -> None:
 def rest_of_a_batch_is_skipped(patch: Patch) -> None:
     patch.source(
         "trialogue.realtime.connection:Connection._write_batch",
-        "for frame in frames:",
-        "for frame in (r.frame for r in batch.requests if r.frame and"
-        " (r.waited or r.subject != 'waited')):",
+        "await link.send(*frames)",
+        "for r in batch.requests:\n"
+        "                if r.frame and (r.waited or r.subject != 'waited'):\n"
+        "                    await link.send(r.frame)",
     )
 
 
