@@ -20,8 +20,6 @@ __all__ = ["Loudspeaker"]
 
 FRAME: Final = 2 * FRAME_SAMPLES
 REMEMBERED: Final = 64
-PATIENCE: Final = 50
-"""Marks of a sound, half a second, until which it is known for whom it is."""
 
 
 @attrs.define(eq=False)
@@ -32,8 +30,6 @@ class _Sound:
     response_id: str
     config: str
     last: int = -1
-    first: int = 0
-    judged: bool = False
     cut: bool = False
 
 
@@ -131,7 +127,7 @@ class Loudspeaker(ClockedOutput):
             )
             return
         if sound.last < 0:
-            self._begins(sound, mark, time)
+            self._begins(sound, time)
         elif sound is not self._playing:
             self._check("overlap", False, f"{sound.item_id} is heard beside another")
         self._check(
@@ -142,24 +138,13 @@ class Loudspeaker(ClockedOutput):
         self._check("after a cut", not sound.cut, f"{sound} is heard at {mark.seq}")
         self._check("wrong prompt", mark.config == sound.config, f"{sound}: {mark}")
         sound.last = mark.seq
-        if not sound.judged:
-            self._judge(sound)
 
-    def _begins(self, sound: _Sound, mark: Mark, time: float) -> None:
-        if self._playing is not None and not self._playing.judged:
-            self._judge(self._playing, at_once=True)
+    def _begins(self, sound: _Sound, time: float) -> None:
         self._playing = sound
-        sound.first = mark.seq
         self.began += 1
         self.began_at = time
-
-    def _judge(self, sound: _Sound, *, at_once: bool = False) -> None:
-        """Compare for whom it was made and begun; that is told beside the sound."""
         owner = self._made_for(sound.config)
         agent = self._answers_for(sound.response_id)
-        if agent is None and not at_once and sound.last < sound.first + PATIENCE:
-            return
-        sound.judged = True
         self._check(
             "wrong prompt",
             owner is not None and owner == agent,

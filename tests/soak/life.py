@@ -43,6 +43,7 @@ from trialogue.agents.session import AgentSession
 from trialogue.audio import MemoryInput
 from trialogue.conversation.equivalence import has_content
 from trialogue.conversation.items import FunctionCall, FunctionCallOutput, Message
+from trialogue.realtime.broadcast import Subscription
 from trialogue.realtime.notices import (
     AudioDropped,
     ConnectionOpened,
@@ -109,13 +110,14 @@ class Life:
     _present: set[Played] = attrs.field(factory=set)
     _answered: Counter[str] = attrs.field(factory=Counter)
     _recent: deque[tuple[float, str]] = attrs.field(factory=lambda: deque(maxlen=30))
+    _events: Subscription[Any] | None = None
     _engaged: int = 0
     _opened: bool = False
     _left: float = 0.0
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     def __attrs_post_init__(self) -> None:
-        self._speaker = Loudspeaker(self._check, self._made.get, self._begun.get)
+        self._speaker = Loudspeaker(self._check, self._made.get, self._answers_for)
 
     @property
     def session(self) -> AgentSession[Any]:
@@ -192,14 +194,17 @@ class Life:
             self._opened = True
             self.totals["opened"] += 1
             try:
-                async with trio.open_nursery() as nursery:
+                async with (
+                    self._session.subscribe(buffer=10_000) as self._events,
+                    trio.open_nursery() as nursery,
+                ):
                     await self._hold(nursery, ends)
             finally:
+                self._take_events()
                 self._left = self._left or time.monotonic()
 
     async def _hold(self, nursery: trio.Nursery, ends: float) -> None:
         self._speaker.watch(self.session)
-        await nursery.start(self._listen)
         nursery.start_soon(self._speak)
         over = trio.Event()
         nursery.start_soon(self._run, over)
@@ -255,13 +260,15 @@ class Life:
 
     # --- what goes on beside --------------------------------------------------------
 
-    async def _listen(  # noqa: ASYNC114 - started in one place, with start()
-        self, task_status: trio.TaskStatus[None]
-    ) -> None:
-        async with self.session.subscribe(buffer=10_000) as events:
-            task_status.started()
-            async for event in events:
-                self._noted(event)
+    def _answers_for(self, response_id: str) -> str | None:
+        """Return for whom a response was begun, as was said before it could sound."""
+        self._take_events()
+        return self._begun.get(response_id)
+
+    def _take_events(self) -> None:
+        """Note what was told; at once, for a task of its own may come late to it."""
+        while self._events is not None and self._events.unread:
+            self._noted(self._events.receive_nowait())
 
     def _noted(self, event: Any) -> None:
         if not isinstance(event, UNTOLD):
@@ -290,6 +297,7 @@ class Life:
         while True:
             frame += 1
             await trio.sleep_until(began + frame * CHUNK_MS / 1000)
+            self._take_events()
             pcm = bytes(self._sound[:size])
             del self._sound[:size]
             self._microphone.push(pcm.ljust(size, b"\0"))
