@@ -362,7 +362,7 @@ class Life:
             waited = trio.current_time() - spoken
             # What explains it may be told a little later than it is felt.
             late = waited - most - 0.3
-            if late > 0 and late > self._excused(began - EARLIER):
+            if late > 0 and late > self._excused(began):
                 break
             await trio.sleep(0.05)
             _ = self._speaker.played
@@ -374,11 +374,19 @@ class Life:
         if slowest and heard():
             waited_ms = round(1000 * waited)
             self.totals[slowest] = max(self.totals[slowest], waited_ms)
-        good = waited <= most + self._excused(began - EARLIER)
+        good = waited <= most + self._excused(began)
         self._check("stall", good, f"{waited:.2f} s for an answer ({kind})")
 
-    def _excused(self, since: float) -> float:
-        return excused(self.line.since(since, self.number))
+    def _excused(self, began: float) -> float:
+        """Return the seconds that are nobody's fault in what began then.
+
+        What was done a little earlier may still be felt; that a process was late, not.
+        """
+        return excused(
+            one
+            for one in self.line.since(began - EARLIER, self.number)
+            if one.what != "late" or one.at >= began
+        )
 
     async def _rest(self, began: float) -> bool:
         """Wait until nobody owes anybody anything, and nothing is heard."""
@@ -387,7 +395,7 @@ class Life:
             await trio.sleep(0.1)
             calm_for = calm_for + 1 if self._is_calm() else 0
             late = trio.current_time() - start - PATIENCE
-            if late > 0 and late > self._excused(began - EARLIER):
+            if late > 0 and late > self._excused(began):
                 state = f"{self.session!r} {self.session.realtime.open_work}"
                 self._check("rest", False, f"no rest, {late:.1f} s late: {state}")
                 return False
