@@ -13,6 +13,7 @@ divided by the sound that was heard, and says what all of it would have taken.
 from __future__ import annotations
 
 import math
+from contextlib import aclosing
 from functools import partial
 from time import perf_counter_ns, process_time
 from typing import TYPE_CHECKING, TypeAlias
@@ -132,9 +133,10 @@ async def by_agents(port: int, plan: str, hear: Hear, meter: Meter) -> None:
 
 
 async def _tick(microphones: Sequence[Send], count: int) -> None:
-    async for pcm in frames(count, STEP):
-        for send in microphones:
-            await send(pcm)
+    async with aclosing(frames(count, STEP)) as ticks:
+        async for pcm in ticks:
+            for send in microphones:
+                await send(pcm)
 
 
 SIDES: dict[str, Side] = {

@@ -23,7 +23,7 @@ from bench.subjects import CountingOutput, Speaker, model_at, realtime_session
 from trialogue import open_agent_session
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from bench.processes import Started
     from bench.rows import Sample, Size
@@ -47,7 +47,7 @@ def sound(number: int) -> bytes:
 SOUNDS = [sound(number) for number in range(16)]
 
 
-async def frames(count: int, every: float) -> AsyncIterator[bytes]:
+async def frames(count: int, every: float) -> AsyncGenerator[bytes, None]:
     """Yield so many frames, each when it is due."""
     began = trio.current_time()
     for number in range(count):
@@ -74,7 +74,7 @@ class Source:
         raise AssertionError
 
     async def aclose(self) -> None:
-        await self._frames.aclose()  # type: ignore[attr-defined]
+        await self._frames.aclose()
 
 
 async def loop_alone(port: int, count: int) -> float:

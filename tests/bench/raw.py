@@ -123,6 +123,7 @@ async def _trio_websocket(host: str, port: int, path: str) -> AsyncIterator[RawL
 class _Websockets:
     def __init__(self, stream: trio.SocketStream, protocol: Any) -> None:
         self._stream, self._protocol = stream, protocol
+        self._sending = trio.Lock()  # the microphone and who asks for a reply
 
     async def send(self, *texts: str) -> None:
         for text in texts:
@@ -130,7 +131,8 @@ class _Websockets:
         await self.flush()
 
     async def flush(self) -> None:
-        await self._stream.send_all(b"".join(self._protocol.data_to_send()))
+        async with self._sending:
+            await self._stream.send_all(b"".join(self._protocol.data_to_send()))
 
     async def received(self) -> Sequence[Text]:
         while True:
