@@ -13,6 +13,7 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import outcome
 import trio
 import trio.testing
 from hypothesis import strategies as st
@@ -81,13 +82,16 @@ class Stepped(Run):
         self.check(work["active"] + work["posted"] <= 1, f"two replies: {work}")
         self.check(self.session.agent is not None, "nobody is current")
 
+    def _run(self) -> None:
+        trio.run(self.main, clock=self.clock)
+
     def tell(self) -> None:
         """Be the thread."""
         try:
             with seeded(self.plan.seed):
-                trio.run(self.main, clock=self.clock)
-        except BaseException as error:
-            self.error = error
+                ended = outcome.capture(self._run)
+            if isinstance(ended, outcome.Error):
+                self.error = ended.error
         finally:
             self.ready.set()
 

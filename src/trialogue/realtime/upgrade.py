@@ -127,13 +127,16 @@ class Tap(trio.abc.Stream):
         self._held = bytearray()
         try:
             yield
-        except trio.Cancelled:
-            self._cut = self._cut or bool(self._held)  # what was held back is missing
+        except Exception:
+            self._held = None  # the connection is over
             raise
-        finally:
-            held, self._held = self._held, None
-            if held and not self._cut:
-                await self.send_all(held)
+        except BaseException:  # cancelled: what was held back is missing for good
+            self._cut = self._cut or bool(self._held)
+            self._held = None
+            raise
+        held, self._held = self._held, None
+        if held and not self._cut:
+            await self.send_all(held)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         if self._cut:
