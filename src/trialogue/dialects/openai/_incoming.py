@@ -326,7 +326,9 @@ class Incoming:
         )
         index = known("content_index", 0)
         if not (
-            response_id.__class__ is item_id.__class__ is text.__class__ is str
+            isinstance(response_id, str)
+            and isinstance(item_id, str)
+            and isinstance(text, str)
             and known("event_id", "").__class__ is str
             and index.__class__ is known("output_index", 0).__class__ is int
         ):
