@@ -16,8 +16,10 @@ import attrs
 import trio
 
 from trialogue.dialects.commands import AppendAudio, UpdateSession
+from trialogue.dialects.events import OutputAudio
 from trialogue.errors import ConnectionLost, ProtocolError
 from trialogue.realtime.input_ring import SAMPLE_RATE, AudioClock, InputRing
+from trialogue.realtime.joining import Joining
 from trialogue.realtime.ledger import Ledger
 from trialogue.realtime.lifetime import Lifetime
 from trialogue.realtime.requests import Request, RequestState, changes_items
@@ -108,6 +110,10 @@ class Handler(Protocol):
 
     def received(self, connection: Connection, event: Event) -> None: ...
 
+    def sound(self, connection: Connection, event: OutputAudio) -> bool: ...
+
+    def reads_frames(self) -> bool: ...
+
     def read(self, connection: Connection, text: str) -> None: ...
 
     def malformed(self, connection: Connection, error: ProtocolError) -> None: ...
@@ -175,6 +181,8 @@ class Connection:
         self._busy = False
         self._reading: trio.CancelScope | None = None
         self._came_at: float | None = None
+        self._joining = Joining()
+        self._news = False  # more came than the rest of what is being said
 
     def __repr__(self) -> str:
         state = (
@@ -354,15 +362,26 @@ class Connection:
         """Read until a deadline, taking at each wake-up all that has come."""
         while not self.ended.is_set():
             texts = await link.receive_many()
-            self._came_at = trio.current_time()
-            for text in texts:
-                if self.ended.is_set():
-                    return
-                self._decode(text)
+            self._came_at = now = trio.current_time()
+            self._news = False
+            self._take_in(texts)
             self._came_at = None
             self.proven = self.cursor
-            self._look_around()
-            self.rearm()
+            # NB: no deadline is nearer than the one the reader waits for. The rest of
+            # what is being said changes nothing that anybody waits for.
+            if self._news or self._reading is None or now >= self._reading.deadline:
+                self._look_around()
+                self.rearm()
+
+    def _take_in(self, texts: Sequence[str]) -> None:
+        read = self._handler.reads_frames()
+        for text in texts:
+            if self.ended.is_set():
+                return
+            if read:
+                self._handler.read(self, text)
+            self._decode(text)
+        self._hand_on(self._joining.take())
 
     def _look_around(self) -> None:
         """Something was read, or a deadline has come."""
@@ -382,18 +401,26 @@ class Connection:
         return self._dialect.parse(text)
 
     def _decode(self, text: str) -> None:
-        self._handler.read(self, text)
         try:
             events = self._dialect.decode(text)
         except ProtocolError as error:
+            events = ()
             self._handler.malformed(self, error)
-            return
         for event in events:
+            if event.__class__ is OutputAudio:
+                self._hand_on(self._joining.add(event))
+                continue
+            self._hand_on(self._joining.take())
+            self._news = True
             # NB: a rejected update ends the connection right here, so that the
             # response behind it is never looked at (core rule 14).
             if self.ended.is_set():
                 return
             self._handler.received(self, event)
+
+    def _hand_on(self, sound: OutputAudio | None) -> None:
+        if sound is not None and not self.ended.is_set():
+            self._news |= self._handler.sound(self, sound)
 
     def rearm(self) -> None:
         """A deadline came into being or moved: the reader waits for the nearest."""

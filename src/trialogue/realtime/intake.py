@@ -105,10 +105,6 @@ class Intake:
     def received(self, connection: Connection, event: Event) -> None:
         """Act on one event."""
         session = self._session
-        if isinstance(event, OutputAudio) and self._serves(connection):
-            # Most of the traffic: none of what follows could say anything of it.
-            session.replying.audio(connection, event)
-            return
         event = session.bounding.bounded(event)
         if not connection.started:
             self._first(connection, event)
@@ -120,9 +116,17 @@ class Intake:
             self._current(connection, event)
             self._settle_doubts(connection)
 
-    def _serves(self, connection: Connection) -> bool:
-        current = connection is self._session.connection
-        return current and connection.started and not connection.retired
+    def sound(self, connection: Connection, event: OutputAudio) -> bool:
+        """Most of the traffic: nothing that `received` looks at could speak of it.
+
+        Returns:
+            Whether it is the first of its response.
+        """
+        session = self._session
+        current = connection is session.connection
+        if current and connection.started and not connection.retired:
+            return session.replying.audio(connection, event)
+        return False
 
     def _first(self, connection: Connection, event: Event) -> None:
         if isinstance(event, SessionStarted):
@@ -145,8 +149,6 @@ class Intake:
     def _current(self, connection: Connection, event: Event) -> None:
         replying = self._session.replying
         match event:
-            case OutputAudio():
-                replying.audio(connection, event)
             case OutputText():
                 replying.text(connection, event)
                 self._output_text(connection, event)
