@@ -374,14 +374,36 @@ class Connection:
                 self.rearm()
 
     def _take_in(self, texts: Sequence[str]) -> None:
-        read = self._handler.reads_frames()
+        handler, joining, ended = self._handler, self._joining, self.ended
+        decode, read = self._dialect.decode, handler.reads_frames()
         for text in texts:
-            if self.ended.is_set():
+            # NB: a rejected update ends the connection right here, so that the
+            # response behind it is never looked at (core rule 14).
+            if ended.is_set():
                 return
             if read:
-                self._handler.read(self, text)
-            self._decode(text)
-        self._hand_on(self._joining.take())
+                handler.read(self, text)
+            try:
+                events = decode(text)
+            except ProtocolError as error:
+                handler.malformed(self, error)
+                continue
+            for event in events:
+                if event.__class__ is OutputAudio:
+                    before = joining.add(event)
+                    if before is not None:
+                        self._news |= handler.sound(self, before)
+                elif not ended.is_set():
+                    self._news = True
+                    self._hand_on_sound()
+                    handler.received(self, event)
+        if not ended.is_set():
+            self._hand_on_sound()
+
+    def _hand_on_sound(self) -> None:
+        sound = self._joining.take()
+        if sound is not None:
+            self._news |= self._handler.sound(self, sound)
 
     def _look_around(self) -> None:
         """Something was read, or a deadline has come."""
@@ -399,28 +421,6 @@ class Connection:
             ProtocolError: nobody can read it.
         """
         return self._dialect.parse(text)
-
-    def _decode(self, text: str) -> None:
-        try:
-            events = self._dialect.decode(text)
-        except ProtocolError as error:
-            events = ()
-            self._handler.malformed(self, error)
-        for event in events:
-            if event.__class__ is OutputAudio:
-                self._hand_on(self._joining.add(event))
-                continue
-            self._hand_on(self._joining.take())
-            self._news = True
-            # NB: a rejected update ends the connection right here, so that the
-            # response behind it is never looked at (core rule 14).
-            if self.ended.is_set():
-                return
-            self._handler.received(self, event)
-
-    def _hand_on(self, sound: OutputAudio | None) -> None:
-        if sound is not None and not self.ended.is_set():
-            self._news |= self._handler.sound(self, sound)
 
     def rearm(self) -> None:
         """A deadline came into being or moved: the reader waits for the nearest."""
