@@ -21,7 +21,6 @@ from trialogue.conversation.record import Record
 from trialogue.dialects.commands import (
     Creation,
 )
-from trialogue.dialects.events import OutputAudio
 from trialogue.dialects.options import (
     UNCHANGED,
     SemanticVAD,
@@ -63,6 +62,7 @@ if TYPE_CHECKING:
 
     from trialogue.conversation.changes import Change
     from trialogue.conversation.context import ChatContext
+    from trialogue.dialects.events import OutputAudio
     from trialogue.realtime.configuration import Configuration
     from trialogue.realtime.model import RealtimeModel
     from trialogue.realtime.spending import SpendLimit

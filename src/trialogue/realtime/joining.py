@@ -6,10 +6,12 @@ read in one go cost no more than one of 100 ms.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from trialogue.dialects.events import OutputAudio
 from trialogue.realtime.input_ring import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from trialogue.dialects.events import OutputAudio
 
 __all__ = ["MOST", "Joining"]
 

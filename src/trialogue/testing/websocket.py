@@ -7,8 +7,7 @@ be able to see a frame that is malformed, to stop in the middle of one, and not 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 import trio
@@ -28,6 +27,9 @@ from wsproto.events import (
 )
 from wsproto.frame_protocol import CloseReason, XorMaskerSimple
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "Binary",
