@@ -337,6 +337,7 @@ class Connection:
         if frames:
             await link.send(*frames)
         self._busy = False
+        self.rearm()  # from now on it owes something
         self._work.pulse()
         self._changed.pulse()  # a switch waits until everything has left
 
