@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import trio
 
@@ -31,7 +31,7 @@ class Peer:
 
     @property
     def link(self) -> Link:
-        return cast("Any", self)
+        return cast("Link", self)
 
 
 async def test_a_peer_that_owes_nothing_is_pinged_now_and_then(
@@ -85,7 +85,7 @@ async def test_who_sends_anything_is_there(autojump_clock: MockClock) -> None:
 async def test_what_was_sent_before_a_ping_has_its_time(
     autojump_clock: MockClock,
 ) -> None:
-    """A second for each 125 000 bytes, and never more than a ping has that nothing hurries."""
+    """A second for each 125 000 bytes, and never more than an unhurried ping has."""
     for size, seconds in ((250_000, 2 + TIMING.pong_owed), (10**9, TIMING.pong)):
         heart, peer = Heartbeat(TIMING), Peer(math.inf)
         began = trio.current_time()

@@ -135,7 +135,7 @@ async def test_an_error_that_names_nothing_does_not_hurt_a_reply_that_is_made(
 async def test_a_reply_that_begins_late_is_made_once(
     autojump_clock: MockClock, seconds: float
 ) -> None:
-    """Even where other answers overtake its beginning: nothing is cancelled, or told."""
+    """Even where other answers overtake it: nothing is cancelled, nor told."""
     faults = [late("response.created", seconds=seconds)]
     server_has = LINE | {"faults": faults}
     async with (
@@ -182,7 +182,7 @@ async def test_new_agents_first_words_survive_a_lost_request(
         assert len(stage.server.connections) == 1
 
 
-# --- a peer that is gone ----------------------------------------------------------------
+# --- a peer that is gone --------------------------------------------------------------
 
 GONE = Timing().quiet + Timing().pong_owed
 
@@ -269,7 +269,9 @@ async def test_what_a_slow_line_still_carries_is_no_silence(
     """A large item takes its time to arrive, and the pong comes behind it."""
     async with realtime_stage(short, server=LINE) as (server, session):
         await until(lambda: session.settled)
-        server.inject(stall(after="conversation.item.create", seconds=2.5, side="reads"))
+        server.inject(
+            stall(after="conversation.item.create", seconds=2.5, side="reads")
+        )
         with trio.fail_after(60):
             await session.update_chat_ctx(session.chat_ctx.add_message("user", "Hi."))
             large = session.chat_ctx.add_message("user", "word " * 40_000)
@@ -277,7 +279,7 @@ async def test_what_a_slow_line_still_carries_is_no_silence(
         assert len(server.connections) == 1
 
 
-# --- a dial that hangs ------------------------------------------------------------------
+# --- a dial that hangs ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -412,11 +412,9 @@ class Asking:
         active = self.slot.active
         return active is not None and active.answers_user and not active.discard
 
-    def _fail(
-        self, reply: Reply, error: TrialogueError, *, told: bool = False
-    ) -> None:
+    def _fail(self, reply: Reply, error: TrialogueError, *, told: bool = False) -> None:
         reply.fail(error)
-        if reply.purpose != "program" and not told:  # nobody waits: whoever listens is told
+        if reply.purpose != "program" and not told:  # nobody waits
             self._tell_failure(error)
 
     def _tell_failure(self, error: TrialogueError) -> None:

@@ -1,7 +1,7 @@
 """Noticing a peer that is gone: by a ping, and soon where it owes something (C5).
 
-A connection may be half-open: nothing comes any more, and nothing tells. A provider that
-is merely slow still answers a ping at once, so a ping tells the one from the other.
+A connection may be half-open: nothing comes any more, and nothing tells. A provider
+that is merely slow answers a ping at once, so a ping tells the one from the other.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether a reply that was asked for was lost, or refused by an error that names nothing.
+"""Whether a request for a reply was lost, or refused by an error that names nothing.
 
 The provider answers in order. So it is asked for something behind the reply: the answer
 to that comes after `response.created`, or shows that there will be none. Nothing is
