@@ -252,6 +252,8 @@ class SessionCore:
 
     def overdue(self, connection: Connection, request: Request) -> None:
         """A server did not answer in time: the connection is of no more use."""
+        if self.replying.probing.overdue(connection, request):
+            return
         what = type(request.command).__name__
         connection.end(ConnectionLost(f"{what} was not answered in time"))
 

@@ -65,6 +65,7 @@ from trialogue.realtime.notices import (
 )
 from trialogue.realtime.probing import Probe, cannot_tell, imply, is_held, is_missing
 from trialogue.realtime.replies import Reply
+from trialogue.realtime.reply_probing import Behind
 from trialogue.realtime.requests import RequestState
 from trialogue.realtime.retrieving import Retrieval
 
@@ -250,6 +251,8 @@ class Intake:
                 retrieval.answer(event)
             case Probe() as probe:
                 is_held(self._session, connection, probe)
+            case Behind(asked):
+                self._session.replying.probing.passed_over(connection, asked)
 
     def _output_item(
         self, connection: Connection, event: OutputItemAdded | OutputItemDone
@@ -377,6 +380,10 @@ class Intake:
         session = self._session
         request = connection.ledger.rejected(event)
         self._settle_doubts(connection)
+        if request is not None and isinstance(request.subject, Behind):
+            # It says nothing but that its turn has come.
+            session.replying.probing.passed_over(connection, request.subject.request)
+            return
         about = None if request is None else request.command
         session.logbook.error(connection.generation, event, about)
         terminal = event.error_class is ErrorClass.TERMINAL
@@ -394,6 +401,7 @@ class Intake:
             )
         if request is None:
             self._unclaimed(connection, event)
+            session.replying.probing.doubted(connection, event)
             return
         match request.command:
             case UpdateSession():
@@ -440,6 +448,9 @@ class Intake:
         empty = event.kinds == ("committed",) and self._session.turns_are_automatic()
         if event.error_class is ErrorClass.BENIGN or empty:
             return
+        conflict = event.error_class is ErrorClass.CONFLICT
+        if conflict and self._session.replying.has_begun(event.event_id):
+            return  # it was asked for twice, since the first seemed lost, and is made
         self._session.publish(ErrorNotice(event.message, event.code, event.event_id))
 
     def _settle_doubts(self, connection: Connection) -> None:

@@ -104,7 +104,7 @@ class Responding(Asking):
             return self.slot.posted if keyless else None
         request = connection.ledger.find(event.answers)
         if request is None:
-            return None
+            return self.taken_for_lost(event.key)
         imply(self._session, connection, request)
         connection.ledger.answered(event.answers)
         return request.subject if isinstance(request.subject, Reply) else None
