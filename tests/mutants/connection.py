@@ -125,9 +125,9 @@ def dropped_audio_is_not_told(patch: Patch) -> None:
 @mutant("C5", "a missing pong is waited for no longer, and forgotten")
 def missing_pong_is_forgotten(patch: Patch) -> None:
     patch.source(
-        "trialogue.realtime.connection:Connection.heartbeat",
-        "if patience.cancelled_caught:",
-        "if False:",
+        "trialogue.realtime.heartbeat:Heartbeat._ask",
+        "return None if held_up else False",
+        "return None",
     )
 
 

@@ -322,7 +322,7 @@ async def test_a_handoff_that_failed_is_none() -> None:
 async def test_a_server_that_is_silent_is_named() -> None:
     """As long as the library itself still waits for it."""
     async with run_agent(Desk(), patience=3) as run:
-        run.server.inject(swallow("response.create"))
+        run.server.inject(swallow("response.create", nth=None))
         with pytest.raises(TurnUnfinished, match="the server has not begun it"):
             await run.write("Hello?")
 
