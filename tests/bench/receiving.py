@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BYTES_PER_MS",
-    "MOST_PER_100_MS",
     "MOST_PER_20_MS",
+    "MOST_PER_100_MS",
     "late_ms",
     "measure_play",
     "measure_receive",
