@@ -25,7 +25,10 @@ __all__ = [
     "b64decode",
     "b64encode",
     "dumps",
+    "is_flat",
     "loads",
+    "not_too_deep",
+    "read",
 ]
 
 Json: TypeAlias = Any
@@ -45,6 +48,8 @@ class Codec:
         loads: JSON text to plain values. NaN, infinities, numbers that come to one,
             lone surrogates and nesting beyond `DEEPEST` are refused. What was read can
             be written. Raises ValueError without quoting the text.
+        read: as `loads`, but however deep it is nested, and its ValueError may hold the
+            text. `not_too_deep` is to be asked of what is taken as it is.
         dumps: plain values to compact JSON text, not escaped beyond need; NaN and the
             infinities become null. Raises ValueError for values that JSON cannot hold.
         b64encode: bytes to padded base64 of the standard alphabet.
@@ -53,6 +58,7 @@ class Codec:
     """
 
     loads: Callable[[str | bytes], Json]
+    read: Callable[[str | bytes], Json]
     dumps: Callable[[Json], str]
     b64encode: Callable[[bytes], str]
     b64decode: Callable[[str], bytes]
@@ -168,7 +174,27 @@ def _b64decode(text: str) -> bytes:
         raise ValueError("not valid base64") from None
 
 
-STDLIB = Codec(loads=_loads, dumps=_dumps, b64encode=_b64encode, b64decode=_b64decode)
+STDLIB = Codec(
+    loads=_loads,
+    read=_loads,
+    dumps=_dumps,
+    b64encode=_b64encode,
+    b64decode=_b64decode,
+)
+
+
+def is_flat(value: dict[str, Json]) -> bool:
+    """Whether nothing in an object is nested."""
+    return _NESTING.isdisjoint(map(type, value.values()))
+
+
+def not_too_deep(value: Json, text: str | bytes) -> Json:
+    """Return what was read of a text, unless it is nested too deep (ValueError)."""
+    if value.__class__ is dict and is_flat(value):
+        return value  # no need to look through its text
+    if isinstance(text, str):
+        return _shallow(value, text.count("[") + text.count("{"))
+    return _shallow(value, text.count(b"[") + text.count(b"{"))
 
 
 def _with_orjson(codec: Codec) -> Codec:
@@ -182,11 +208,7 @@ def _with_orjson(codec: Codec) -> Codec:
             value = orjson.loads(text)
         except ValueError:
             raise ValueError("not valid JSON") from None
-        if value.__class__ is dict and _NESTING.isdisjoint(map(type, value.values())):
-            return value  # as a frame of audio is: no need to look through its text
-        if isinstance(text, str):
-            return _shallow(value, text.count("[") + text.count("{"))
-        return _shallow(value, text.count(b"[") + text.count(b"{"))
+        return not_too_deep(value, text)
 
     def dumps(obj: Json) -> str:
         try:
@@ -195,7 +217,7 @@ def _with_orjson(codec: Codec) -> Codec:
             # Integers beyond 64 bits, mostly: slower, but the same outcome.
             return codec.dumps(obj)
 
-    return attrs.evolve(codec, loads=loads, dumps=dumps)
+    return attrs.evolve(codec, loads=loads, read=orjson.loads, dumps=dumps)
 
 
 def _with_pybase64(codec: Codec) -> Codec:
@@ -219,6 +241,7 @@ FAST = _with_pybase64(_with_orjson(STDLIB))
 """The set in use; equal to `STDLIB` where neither library is installed."""
 
 loads = FAST.loads
+read = FAST.read
 dumps = FAST.dumps
 b64encode = FAST.b64encode
 b64decode = FAST.b64decode

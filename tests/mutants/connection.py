@@ -215,8 +215,8 @@ def unknown_event_is_malformed(patch: Patch) -> None:
 @mutant("C10", "a malformed frame ends its connection")
 def malformed_frame_ends_the_connection(patch: Patch) -> None:
     patch.source(
-        "trialogue.realtime.connection:Connection._decode",
-        "self._handler.malformed(self, error)",
+        "trialogue.realtime.connection:Connection._take_in",
+        "handler.malformed(self, error)",
         "self.end(ConnectionLost(str(error)))",
     )
 

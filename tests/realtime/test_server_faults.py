@@ -91,8 +91,8 @@ async def test_another_connection_takes_over(
 @pytest.mark.parametrize(
     "fault",
     [
-        stall(after="response.created", side="writes", seconds=3),
-        stall(after="response.create", side="both", seconds=3),
+        stall(after="response.created", side="writes", seconds=1.5),
+        stall(after="response.create", side="both", seconds=1.5),
         garbage("json", after="response.created"),
         garbage("array", before="response.create"),
     ],

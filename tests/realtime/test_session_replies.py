@@ -552,8 +552,8 @@ async def test_a_response_whose_beginning_was_never_announced_is_adopted(
 async def test_a_reply_that_never_begins_is_asked_for_again_elsewhere(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    """No `response.created` in 5 s: the connection is given up, the wish is not."""
-    faults = [lose("response.create")]
+    """Lost once more where it was: the connection is given up, the wish is not."""
+    faults = [lose("response.create", nth=nth) for nth in (1, 2)]
     async with realtime_stage(say(), server={"faults": faults}) as (server, session):
         with trio.fail_after(30):
             outcome = await session.generate_reply()

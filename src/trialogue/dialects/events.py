@@ -327,9 +327,12 @@ class OutputTextEnded(_Event):
     spoken: bool = False
 
 
-@attrs.frozen
+@attrs.define
 class OutputAudio(_Event):
-    """Audio of an item, PCM16 24 kHz mono (the dialect transcodes)."""
+    """Audio of an item, PCM16 24 kHz mono (the dialect transcodes).
+
+    Not frozen: that takes five times as long to make, and nothing is made more often.
+    """
 
     response_id: str
     item_id: str

@@ -31,6 +31,7 @@ from trialogue.realtime.cutting import Cutting
 from trialogue.realtime.hearing import Hearing
 from trialogue.realtime.notices import ErrorNotice
 from trialogue.realtime.replies import Reply, ReplyOutcome, Response, ResponseSlot
+from trialogue.realtime.reply_probing import ReplyProbing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -76,6 +77,8 @@ class Session(Protocol):
 
     def speech_interrupts(self) -> bool: ...
 
+    def new_item_id(self, prefix: str) -> str: ...
+
     def repeat_update(self, connection: Connection, config: Configuration) -> None: ...
 
 
@@ -93,6 +96,7 @@ class Asking:
         self._out_of_band: list[Reply] = []
         self._unclaimed: list[str] = []
         self.aside = Aside()
+        self.probing = ReplyProbing(session, self)
         self._hearing = Hearing(session, self)
         self._cutting = Cutting(session, self, self._hearing)
 
@@ -296,7 +300,7 @@ class Asking:
         command = self._configured(reply, config, connection)
         try:
             _check_carries(command, connection.model.capabilities)
-            patience = connection.timing.reply_start
+            patience = self.probing.patience(connection)
             reply.request = connection.encode(command, patience=patience, subject=reply)
         except ConversionError as error:
             self._fail(reply, error)
@@ -333,9 +337,18 @@ class Asking:
         return command
 
     def refused(
-        self, connection: Connection, reply: Reply, error: ErrorReported
+        self,
+        connection: Connection,
+        reply: Reply,
+        error: ErrorReported,
+        *,
+        told: bool = False,
     ) -> None:
-        """The server rejected a `response.create`."""
+        """The server rejected a `response.create`.
+
+        Args:
+            told: whoever listens has been told of this error.
+        """
         self._unpost(reply)
         if error.error_class is ErrorClass.CONFLICT and not reply.unwanted:
             if reply.if_busy == "raise":
@@ -353,12 +366,33 @@ class Asking:
         else:
             self.owed |= reply.unwanted and reply.answers_user
             failure = ServerError(error.message, code=error.code)
-            if not self._ask_again(reply, error.error_class, failure):
-                self._fail(reply, failure)
+            if not self._ask_again(reply, error.error_class, failure, told=told):
+                self._fail(reply, failure, told=told)
             self.advance()
 
+    def ask_anew(self, reply: Reply) -> None:
+        """The server never got the `response.create`, or said nothing to it."""
+        self._unpost(reply)
+        if reply.unwanted:
+            self.owed |= reply.answers_user
+        else:
+            self.slot.requeue(reply)
+        self.advance()
+
+    def taken_for_lost(self, key: str | None) -> Reply | None:
+        """Return, and drop, what was to be asked for again, and is made after all."""
+        reply = next((r for r in self.slot.queue if r.key == key and r.attempts), None)
+        if reply is not None:
+            self.slot.drop(reply)
+        return reply
+
     def _ask_again(
-        self, reply: Reply, error_class: ErrorClass | None, error: TrialogueError
+        self,
+        reply: Reply,
+        error_class: ErrorClass | None,
+        error: TrialogueError,
+        *,
+        told: bool = False,
     ) -> bool:
         """Nobody waits for it who could, and it may be had now: once more, and no more.
 
@@ -370,16 +404,17 @@ class Asking:
             return False
         reply.repeated = True
         self.slot.requeue(reply)
-        self._tell_failure(error)
+        if not told:
+            self._tell_failure(error)
         return True
 
     def _answers_the_user(self) -> bool:
         active = self.slot.active
         return active is not None and active.answers_user and not active.discard
 
-    def _fail(self, reply: Reply, error: TrialogueError) -> None:
+    def _fail(self, reply: Reply, error: TrialogueError, *, told: bool = False) -> None:
         reply.fail(error)
-        if reply.purpose != "program":  # nobody waits: whoever listens is told
+        if reply.purpose != "program" and not told:  # nobody waits
             self._tell_failure(error)
 
     def _tell_failure(self, error: TrialogueError) -> None:
@@ -424,6 +459,12 @@ class Asking:
         record = self._session.record
         found = (record.get(item_id) for item_id in response.items)
         return tuple(item for item in found if item is not None)
+
+    def has_begun(self, event_id: str | None) -> bool:
+        """Whether the reply that this asked for is made, asked for before or again."""
+        replies = [r.reply for r in self._responses.values() if r.reply is not None]
+        requests = [r.request for r in replies if r.request is not None]
+        return any(request.event_id == event_id for request in requests)
 
     def responses(self) -> Collection[Response]:
         """Return the responses that are known, the latest that ended among them."""

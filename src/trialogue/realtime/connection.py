@@ -16,8 +16,11 @@ import attrs
 import trio
 
 from trialogue.dialects.commands import AppendAudio, UpdateSession
+from trialogue.dialects.events import OutputAudio
 from trialogue.errors import ConnectionLost, ProtocolError
+from trialogue.realtime.heartbeat import Heartbeat
 from trialogue.realtime.input_ring import SAMPLE_RATE, AudioClock, InputRing
+from trialogue.realtime.joining import Joining
 from trialogue.realtime.ledger import Ledger
 from trialogue.realtime.lifetime import Lifetime
 from trialogue.realtime.requests import Request, RequestState, changes_items
@@ -46,20 +49,30 @@ AUDIO_FRAME = SAMPLE_RATE // 5
 class Timing:
     """The deadlines of a connection, in seconds on Trio's clock.
 
-    When `connect`, `update`, `answer`, `reply_start`, `reply_silence` or `pong` is
-    over, the connection counts as lost, and another one is dialled.
+    When `connect`, `update`, `answer`, `reply_start`, `reply_silence`, `pong` or
+    `pong_owed` is over, the connection counts as lost, and another one is dialled.
 
     Attributes:
         connect: for one attempt in all: a function that gives the key, dialling, TLS,
             the upgrade, and the provider's first event.
+        hedge: after so much of it, or twice what the last one took if that is longer,
+            another is begun beside it, and whichever is answered first serves; not
+            for the first connection of a session.
         close: for leaving, in all.
         update: for the answer to the configuration that a connection, or a handoff,
             begins with.
         answer: for the answer to any other request.
         reply_start: from `response.create` to `response.created`.
+        reply_look: after so much of it the provider is asked for an item, whose answer
+            tells whether it has passed over the `response.create`. If it has, the reply
+            is asked for again.
         reply_silence: between two events of a running response.
         ping_every: between two pings, whatever else goes on.
         pong: for the answer to a ping.
+        quiet: for how long nothing may be read, while something is owed, until a ping
+            asks whether the peer is there at all. A provider that is slow answers it.
+        pong_owed: for the answer to that ping, or anything else that is read. Longer
+            where much was sent before it.
         linger: how long a replaced connection is still read for transcripts.
         rotate_before: how long before a connection's known end another one is kept
             ready, to take over as soon as nobody speaks.
@@ -67,13 +80,17 @@ class Timing:
     """
 
     connect: float = 10.0
+    hedge: float = 1.25
     close: float = 2.0
     update: float = 1.5
     answer: float = 15.0
     reply_start: float = 5.0
+    reply_look: float = 1.0
     reply_silence: float = 15.0
     ping_every: float = 15.0
     pong: float = 10.0
+    quiet: float = 0.5
+    pong_owed: float = 1.15
     linger: float = 3.0
     rotate_before: float = 120.0
     max_age: float = math.inf
@@ -107,6 +124,10 @@ class Handler(Protocol):
     """What a connection tells its session; everything is synchronous."""
 
     def received(self, connection: Connection, event: Event) -> None: ...
+
+    def sound(self, connection: Connection, event: OutputAudio) -> bool: ...
+
+    def reads_frames(self) -> bool: ...
 
     def read(self, connection: Connection, text: str) -> None: ...
 
@@ -175,6 +196,9 @@ class Connection:
         self._busy = False
         self._reading: trio.CancelScope | None = None
         self._came_at: float | None = None
+        self._joining = Joining()
+        self._news = False  # more came than the rest of what is being said
+        self._heart = Heartbeat(timing)
 
     def __repr__(self) -> str:
         state = (
@@ -321,6 +345,7 @@ class Connection:
         if frames:
             await link.send(*frames)
         self._busy = False
+        self.rearm()  # from now on it owes something
         self._work.pulse()
         self._changed.pulse()  # a switch waits until everything has left
 
@@ -354,15 +379,48 @@ class Connection:
         """Read until a deadline, taking at each wake-up all that has come."""
         while not self.ended.is_set():
             texts = await link.receive_many()
-            self._came_at = trio.current_time()
-            for text in texts:
-                if self.ended.is_set():
-                    return
-                self._decode(text)
+            self._came_at = self._heart.heard_at = now = trio.current_time()
+            self._news = False
+            self._take_in(texts)
             self._came_at = None
             self.proven = self.cursor
-            self._look_around()
-            self.rearm()
+            # NB: no deadline is nearer than the one the reader waits for. The rest of
+            # what is being said changes nothing that anybody waits for.
+            if self._news or self._reading is None or now >= self._reading.deadline:
+                self._look_around()
+                self.rearm()
+
+    def _take_in(self, texts: Sequence[str]) -> None:
+        handler, joining, ended = self._handler, self._joining, self.ended
+        decode, read = self._dialect.decode, handler.reads_frames()
+        for text in texts:
+            # NB: a rejected update ends the connection right here, so that the
+            # response behind it is never looked at (core rule 14).
+            if ended.is_set():
+                return
+            if read:
+                handler.read(self, text)
+            try:
+                events = decode(text)
+            except ProtocolError as error:
+                handler.malformed(self, error)
+                continue
+            for event in events:
+                if event.__class__ is OutputAudio:
+                    before = joining.add(event)
+                    if before is not None:
+                        self._news |= handler.sound(self, before)
+                elif not ended.is_set():
+                    self._news = True
+                    self._hand_on_sound()
+                    handler.received(self, event)
+        if not ended.is_set():
+            self._hand_on_sound()
+
+    def _hand_on_sound(self) -> None:
+        sound = self._joining.take()
+        if sound is not None:
+            self._news |= self._handler.sound(self, sound)
 
     def _look_around(self) -> None:
         """Something was read, or a deadline has come."""
@@ -381,20 +439,6 @@ class Connection:
         """
         return self._dialect.parse(text)
 
-    def _decode(self, text: str) -> None:
-        self._handler.read(self, text)
-        try:
-            events = self._dialect.decode(text)
-        except ProtocolError as error:
-            self._handler.malformed(self, error)
-            return
-        for event in events:
-            # NB: a rejected update ends the connection right here, so that the
-            # response behind it is never looked at (core rule 14).
-            if self.ended.is_set():
-                return
-            self._handler.received(self, event)
-
     def rearm(self) -> None:
         """A deadline came into being or moved: the reader waits for the nearest."""
         self.wait_no_longer_than(self._next_deadline())
@@ -410,6 +454,7 @@ class Connection:
     def _next_deadline(self) -> float:
         timer = math.inf if self.retired else self._handler.timer()
         mine = min(self.response_deadline, self.retire_at, self._start_by)
+        mine = min(mine, self._heart.due(self._owed_since()))
         return min(self.ledger.deadline(), mine, timer)
 
     def _expire(self, now: float) -> None:
@@ -419,6 +464,8 @@ class Connection:
         if self._start_by <= now:
             self.end(ConnectionLost("the provider sent no first event in time"))
             return
+        if self._heart.due(self._owed_since()) <= now:
+            self._heart.doubt(now, self._unread())
         if self.response_deadline <= now:
             self.end(ConnectionLost("a running response fell silent"))
         for request in self.ledger.overdue(now):
@@ -426,17 +473,30 @@ class Connection:
         if not self.retired:
             self._handler.on_timer(now)
 
+    def _owed_since(self) -> float:
+        """When the server came to owe something; infinity if it owes nothing."""
+        if self._busy:
+            return math.inf  # it has not been given all of it
+        running = self.response_deadline < math.inf
+        return -math.inf if running else self.ledger.owed_since()
+
+    def _unread(self) -> int:
+        """Bytes that were sent, and that the server may not have read yet."""
+        frames = sum(len(r.frame) for r in self.ledger if r.written_at is not None)
+        if self.cursor is None or self.proven is None:
+            return frames
+        # Of the sound what is sent as it is spoken has long gone.
+        spoken = (trio.current_time() - self._heart.heard_at) * SAMPLE_RATE
+        backlog = max(0, self.cursor - self.proven - int(spoken))
+        return frames + backlog * 8 // 3  # two bytes a sample, in base64
+
     async def heartbeat(self, link: Link) -> None:
-        """Notice a peer that is gone while it owes nothing (C5)."""
+        """Notice a peer that is gone, soon if it owes something (C5)."""
         try:
-            while True:
-                await trio.sleep(self.timing.ping_every)
-                with trio.move_on_after(self.timing.pong) as patience:
-                    await link.ping()
-                    self.proven = self.cursor
-                if patience.cancelled_caught:
-                    self.end(ConnectionLost("no pong within the deadline"))
-                    return
+            while await self._heart.beat(link):
+                self.proven = self.cursor
+                self.rearm()
+            self.end(ConnectionLost("no pong within the deadline"))
         except ConnectionLost as error:
             self.end(error)
 

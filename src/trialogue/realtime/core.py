@@ -21,7 +21,6 @@ from trialogue.conversation.record import Record
 from trialogue.dialects.commands import (
     Creation,
 )
-from trialogue.dialects.events import OutputAudio
 from trialogue.dialects.options import (
     UNCHANGED,
     SemanticVAD,
@@ -63,6 +62,7 @@ if TYPE_CHECKING:
 
     from trialogue.conversation.changes import Change
     from trialogue.conversation.context import ChatContext
+    from trialogue.dialects.events import OutputAudio
     from trialogue.realtime.configuration import Configuration
     from trialogue.realtime.model import RealtimeModel
     from trialogue.realtime.spending import SpendLimit
@@ -227,15 +227,24 @@ class SessionCore:
     def received(self, connection: Connection, event: Any) -> None:
         """A connection read an event."""
         self._intake.received(connection, event)
-        if event.__class__ is not OutputAudio:  # it makes no conversation longer
-            self._trimming.look()
+        self._trimming.look()
+
+    def sound(self, connection: Connection, event: OutputAudio) -> bool:
+        """A connection read sound; tell whether it is the first of its response.
+
+        It makes no conversation longer, and settles nothing.
+        """
+        return self._intake.sound(connection, event)
+
+    def reads_frames(self) -> bool:
+        """Whether anybody asked for raw events."""
+        return self._broadcast.wants(RawServerEvent)
 
     def read(self, connection: Connection, text: str) -> None:
-        """A connection read a frame: whoever asked for raw events is given it."""
-        if self._broadcast.wants(RawServerEvent):
-            with suppress(ProtocolError):  # it is told of when it is decoded
-                event = connection.parse(text)
-                self.publish(raw_event(event, connection.generation))
+        """A connection read a frame, for whoever asked for raw events."""
+        with suppress(ProtocolError):  # it is told of when it is decoded
+            event = connection.parse(text)
+            self.publish(raw_event(event, connection.generation))
 
     def malformed(self, connection: Connection, error: ProtocolError) -> None:
         """A connection read what nobody can read; it goes on (C10)."""
@@ -243,6 +252,8 @@ class SessionCore:
 
     def overdue(self, connection: Connection, request: Request) -> None:
         """A server did not answer in time: the connection is of no more use."""
+        if self.replying.probing.overdue(connection, request):
+            return
         what = type(request.command).__name__
         connection.end(ConnectionLost(f"{what} was not answered in time"))
 

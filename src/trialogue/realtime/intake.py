@@ -65,6 +65,7 @@ from trialogue.realtime.notices import (
 )
 from trialogue.realtime.probing import Probe, cannot_tell, imply, is_held, is_missing
 from trialogue.realtime.replies import Reply
+from trialogue.realtime.reply_probing import Behind
 from trialogue.realtime.requests import RequestState
 from trialogue.realtime.retrieving import Retrieval
 
@@ -105,10 +106,6 @@ class Intake:
     def received(self, connection: Connection, event: Event) -> None:
         """Act on one event."""
         session = self._session
-        if isinstance(event, OutputAudio) and self._serves(connection):
-            # Most of the traffic: none of what follows could say anything of it.
-            session.replying.audio(connection, event)
-            return
         event = session.bounding.bounded(event)
         if not connection.started:
             self._first(connection, event)
@@ -120,9 +117,17 @@ class Intake:
             self._current(connection, event)
             self._settle_doubts(connection)
 
-    def _serves(self, connection: Connection) -> bool:
-        current = connection is self._session.connection
-        return current and connection.started and not connection.retired
+    def sound(self, connection: Connection, event: OutputAudio) -> bool:
+        """Most of the traffic: nothing that `received` looks at could speak of it.
+
+        Returns:
+            Whether it is the first of its response.
+        """
+        session = self._session
+        current = connection is session.connection
+        if current and connection.started and not connection.retired:
+            return session.replying.audio(connection, event)
+        return False
 
     def _first(self, connection: Connection, event: Event) -> None:
         if isinstance(event, SessionStarted):
@@ -145,8 +150,6 @@ class Intake:
     def _current(self, connection: Connection, event: Event) -> None:
         replying = self._session.replying
         match event:
-            case OutputAudio():
-                replying.audio(connection, event)
             case OutputText():
                 replying.text(connection, event)
                 self._output_text(connection, event)
@@ -248,6 +251,8 @@ class Intake:
                 retrieval.answer(event)
             case Probe() as probe:
                 is_held(self._session, connection, probe)
+            case Behind(asked):
+                self._session.replying.probing.passed_over(connection, asked)
 
     def _output_item(
         self, connection: Connection, event: OutputItemAdded | OutputItemDone
@@ -375,6 +380,10 @@ class Intake:
         session = self._session
         request = connection.ledger.rejected(event)
         self._settle_doubts(connection)
+        if request is not None and isinstance(request.subject, Behind):
+            # It says nothing but that its turn has come.
+            session.replying.probing.passed_over(connection, request.subject.request)
+            return
         about = None if request is None else request.command
         session.logbook.error(connection.generation, event, about)
         terminal = event.error_class is ErrorClass.TERMINAL
@@ -392,6 +401,7 @@ class Intake:
             )
         if request is None:
             self._unclaimed(connection, event)
+            session.replying.probing.doubted(connection, event)
             return
         match request.command:
             case UpdateSession():
@@ -438,6 +448,9 @@ class Intake:
         empty = event.kinds == ("committed",) and self._session.turns_are_automatic()
         if event.error_class is ErrorClass.BENIGN or empty:
             return
+        conflict = event.error_class is ErrorClass.CONFLICT
+        if conflict and self._session.replying.has_begun(event.event_id):
+            return  # it was asked for twice, since the first seemed lost, and is made
         self._session.publish(ErrorNotice(event.message, event.code, event.event_id))
 
     def _settle_doubts(self, connection: Connection) -> None:

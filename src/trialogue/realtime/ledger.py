@@ -231,6 +231,12 @@ class Ledger:
         """When the server has to have answered something at the latest."""
         return min((r.deadline for r in self._owed.values()), default=float("inf"))
 
+    def owed_since(self) -> float:
+        """When the oldest that is unanswered was written; infinity if there is none."""
+        oldest = next(iter(self._owed.values()), None)
+        written = None if oldest is None else oldest.written_at
+        return float("inf") if written is None else written
+
     def overdue(self, now: float) -> list[Request]:
         """Return what should have been answered by now."""
         return [r for r in self._owed.values() if r.deadline <= now]

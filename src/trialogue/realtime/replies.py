@@ -151,6 +151,7 @@ class Reply:
             else has to.
         required: it is made although the user has been answered meanwhile.
         repeated: the provider could not make it, and was asked for it again.
+        looked_for: the generation of the connection on which it was looked for last.
         unwanted: nobody waits any more; cancel what may still appear.
         tap: takes it while it is made, if anybody does.
         interruptible: the user may stop it, by voice or otherwise (U4).
@@ -173,6 +174,7 @@ class Reply:
     answers_user: bool = False
     required: bool = False
     repeated: bool = False
+    looked_for: int = 0
     unwanted: bool = False
     attempts: int = 0
     outcome: ReplyOutcome | None = None

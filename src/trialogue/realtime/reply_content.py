@@ -101,7 +101,10 @@ class ReplyContent:
     def audio(self, item_id: str, pcm: bytes) -> None:
         """More sound of a message, PCM16 24 kHz."""
         if not (self.ended or self.silenced):
-            self.part(item_id).spoken = True
+            part = self.parts[-1] if self.parts else None
+            if part is None or part.item_id != item_id:
+                part = self.part(item_id)
+            part.spoken = True
             self.sound.append(item_id, pcm)
             self._changed()
 
@@ -143,7 +146,8 @@ class ReplyContent:
         """A piece of sound is handed to the program: by default it hears it."""
         self.reached = True
         part = self.part(piece.item_id)
-        part.taken = max(part.taken, piece.end)
+        if piece.end > part.taken:
+            part.taken = piece.end
         return piece.value
 
     def take_words(self, piece: Piece[str]) -> str:
@@ -193,6 +197,8 @@ class ReplyContent:
             return []
         cut = self._cut([part for part in self.parts if part.spoken])
         self.silenced = self.listened or bool(cut)
+        if self.silenced:
+            self.sound.let_go()
         self._changed()
         return cut
 
@@ -200,6 +206,8 @@ class ReplyContent:
         """Nobody takes anything any more; return what was not heard to its end."""
         cut = self._cut(self.parts)
         self.ended = self.silenced = True
+        # The reply is remembered for a while, for what arrives late.
+        self.sound.let_go()
         self._changed()
         return cut
 

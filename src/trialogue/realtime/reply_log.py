@@ -6,14 +6,17 @@ messages of one reply. Each `Cursor` over it reads every piece once, at its own 
 
 from __future__ import annotations
 
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
+
+import attrs
 
 __all__ = ["Cursor", "Log", "Piece"]
 
 T = TypeVar("T", str, bytes)
 
 
-class Piece(NamedTuple, Generic[T]):
+@attrs.define(eq=False)
+class Piece(Generic[T]):
     """One piece of one message.
 
     Attributes:
@@ -33,6 +36,12 @@ class Log(Generic[T]):
     Args:
         limit: in units.
         unit: the length of a unit: 1 for characters, 2 for PCM16 samples.
+
+    Attributes:
+        first: the number of the oldest piece that is held, from 0.
+        total: units that have come.
+        beginnings: how often it began anew.
+        gone: changes with whatever is held no longer.
     """
 
     def __init__(self, limit: int, unit: int = 1) -> None:
@@ -42,6 +51,7 @@ class Log(Generic[T]):
         self.first = 0
         self.total = 0
         self.beginnings = 0
+        self.gone = 0
         self._totals: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
         self._dropped_total = 0
@@ -57,6 +67,13 @@ class Log(Generic[T]):
         self._dropped.clear()
         self.first = self.total = self._dropped_total = 0
         self.beginnings += 1
+        self.gone += 1
+
+    def let_go(self) -> None:
+        """Nobody will read any more: hold nothing, but know how much has come."""
+        self.first += len(self.pieces)
+        self.pieces.clear()
+        self.gone += 1
 
     def append(self, item_id: str, value: T) -> None:
         """Add a piece; a piece longer than the whole bound stays until the next."""
@@ -72,6 +89,7 @@ class Log(Generic[T]):
     def _drop_oldest(self) -> None:
         gone = self.pieces.pop(0)
         self.first += 1
+        self.gone += 1
         self._dropped[gone.item_id] = gone.end
         self._dropped_total = gone.end_in_log
 
@@ -100,20 +118,25 @@ class Cursor(Generic[T]):
         self._index = 0
         self._read_to = 0
         self._beginning = log.beginnings
+        self._gone = -1
 
     def peek(self) -> Piece[T] | None:
         """Return the next piece, or None if it has not arrived."""
         log, wanted = self._log, self._item_id
-        self._follow()
-        while self._index - log.first < len(log.pieces):
-            piece = log.pieces[self._index - log.first]
+        if log.gone != self._gone:
+            self._follow()
+        pieces, at = log.pieces, self._index - log.first
+        while at < len(pieces):
+            piece = pieces[at]
             if wanted is None or piece.item_id == wanted:
                 return piece
             self._index += 1
+            at += 1
         return None
 
     def _follow(self) -> None:
         """Go where the log has gone: on from what was dropped, or back to its start."""
+        self._gone = self._log.gone
         if self._beginning != self._log.beginnings:
             self._beginning = self._log.beginnings
             self._index = self._read_to = self.missed = 0

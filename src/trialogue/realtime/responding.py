@@ -104,7 +104,7 @@ class Responding(Asking):
             return self.slot.posted if keyless else None
         request = connection.ledger.find(event.answers)
         if request is None:
-            return None
+            return self.taken_for_lost(event.key)
         imply(self._session, connection, request)
         connection.ledger.answered(event.answers)
         return request.subject if isinstance(request.subject, Reply) else None
@@ -242,24 +242,34 @@ class Responding(Asking):
         if response.tap is not None:
             response.tap.item(event.item, ended=ended)
 
-    def audio(self, connection: Connection, event: OutputAudio) -> None:
-        """Audio: handed on only if it may be heard."""
+    def audio(self, connection: Connection, event: OutputAudio) -> bool:
+        """Audio: handed on only if it may be heard.
+
+        Returns:
+            Whether it is the first of its item, or else of any interest.
+        """
         item_id = event.item_id
-        response = self._response(connection, event.response_id)
-        self._watch_running(connection, response)
-        if item_id not in response.items:
+        response = self._responses.get(event.response_id)
+        begins = response is None
+        if response is None:
+            response = self._response(connection, event.response_id)
+        if response.done is None and not response.lost:
+            self._watch(connection)
+        new = item_id not in response.given
+        if new and item_id not in response.items:
             response.items.append(item_id)
         if response.discard or response.cut or response.done is not None:
-            return
-        response.emitted = True
-        response.given.add(item_id)
+            return begins
+        if new or not response.emitted:
+            response.given.add(item_id)
+            response.emitted = begins = True
         if response.first_audio_at is None:
             response.first_audio_at = trio.current_time()
             self._session.meter.first_audio(response)
         self._session.listener.audio(response, item_id, event.pcm)
-        tap = response.tap
-        if tap is not None:
-            tap.audio(item_id, event.pcm)
+        if response.reply is not None and response.reply.tap is not None:
+            response.reply.tap.audio(item_id, event.pcm)
+        return begins
 
     def audio_ended(self, connection: Connection, event: OutputAudioEnded) -> None:
         """An item's audio is complete."""

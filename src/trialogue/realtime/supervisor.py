@@ -41,6 +41,13 @@ REFUSED_PAUSE = 60.0
 """Seconds before a spare connection is tried again that was refused for good."""
 
 
+def _is_refused(connection: Connection) -> bool:
+    error = connection.error
+    return isinstance(error, ConnectRefused) or (
+        error is not None and is_refusal(error.code)
+    )
+
+
 class Supervisor(Agreeing):
     """Owns the connections of one session.
 
@@ -65,7 +72,7 @@ class Supervisor(Agreeing):
         standby: bool = False,
     ) -> None:
         super().__init__(session, changed, timing, history)
-        self.dialling: Connection | None = None
+        self.dialling: list[Connection] = []
         self.spare: Connection | None = None
         self.standby = standby
         self.opened = 0
@@ -174,13 +181,15 @@ class Supervisor(Agreeing):
         if connection is None:
             await self._pause()
             connection = self._dial(connections)
-        self.dialling = connection
+        self.dialling = [connection]
         try:
+            connection = await self._first_begun(connections)
             await self._bring_up(connection)
         finally:
-            self.dialling = None
-            if self.connection is not connection:
-                connection.end(ConnectionLost("given up while dialling"))
+            given_up, self.dialling = self.dialling, []
+            for other in given_up:
+                if self.connection is not other:
+                    other.end(ConnectionLost("given up while dialling"))
         if self.connection is not connection and self._needs_connection():
             self._attempt_failed(connection)
 
@@ -191,15 +200,40 @@ class Supervisor(Agreeing):
         connections.start_soon(connection.serve)
         return connection
 
-    async def _bring_up(self, connection: Connection) -> None:
+    async def _first_begun(self, connections: trio.Nursery) -> Connection:
+        """Return the one of those dialled that was answered first, or failed last.
+
+        A dial may hang while the next one would get through: once one has taken long,
+        a second is made beside it, and neither is given up for the other's sake.
+        """
         with trio.CancelScope(deadline=self._connect_deadline()):
-            await self._changed.until(
-                lambda: (
-                    connection.started
-                    or connection.ended.is_set()
-                    or not self._needs_connection()
-                )
-            )
+            with trio.move_on_after(self._hedge()):
+                await self._changed.until(self._dial_is_over)
+            if not self._dial_is_over():
+                self.dialling.append(self._dial(connections))
+                await self._changed.until(self._dial_is_over)
+        begun = next((one for one in self.dialling if one.started), None)
+        refused = (one for one in self.dialling if _is_refused(one))
+        chosen = begun or next(refused, self.dialling[0])
+        for other in self.dialling:
+            if other is not chosen:
+                other.end(ConnectionLost("another attempt was faster"))
+        return chosen
+
+    def _hedge(self) -> float:
+        """After how long a dial hangs, going by the last one that did not."""
+        if not self.has_connected or self.connection is None:
+            return math.inf  # nobody knows how long it takes here
+        return max(self._timing.hedge, 2 * self.connection.connect_seconds)
+
+    def _dial_is_over(self) -> bool:
+        """Whether one of those dialled has begun, or none will, or none is needed."""
+        begun = any(one.started for one in self.dialling)
+        ended = all(one.ended.is_set() for one in self.dialling)
+        refused = any(map(_is_refused, self.dialling))
+        return begun or ended or refused or not self._needs_connection()
+
+    async def _bring_up(self, connection: Connection) -> None:
         if not connection.started:
             connection.end(ConnectionLost("the provider sent no first event in time"))
         # Between a handoff's decision and its burst the old scope is being emptied;
@@ -298,12 +332,10 @@ class Supervisor(Agreeing):
         spare, self.spare = self.spare, None
         return spare
 
-    def _spare_ended(self, error: ConnectionLost | None) -> None:
+    def _spare_ended(self, spare: Connection) -> None:
         self.spare = None
+        refused = _is_refused(spare)
         self._spare_failures += 1
-        refused = isinstance(error, ConnectRefused) or (
-            error is not None and is_refusal(error.code)
-        )
         pause = self._backoff.pause(self._spare_failures + 1, self._jitter)
         pause = REFUSED_PAUSE if refused else pause
         self._spare_not_before = trio.current_time() + pause
@@ -411,7 +443,7 @@ class Supervisor(Agreeing):
         error = connection.error
         serving = connection is self.connection
         if connection is self.spare:
-            self._spare_ended(error)
+            self._spare_ended(connection)
         if serving and not connection.retired:
             self._failures += 1
             self._last_error = error or self._last_error

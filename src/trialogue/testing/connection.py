@@ -107,7 +107,8 @@ class Connection:
     def note(self, entry: LogEntry) -> None:
         """Write a frame down."""
         self.entries.append(entry)
-        self.counts[entry.direction, entry.type] += 1
+        kind = entry.direction, entry.type
+        self.counts[kind] = self.counts.get(kind, 0) + 1
 
     @property
     def audio(self) -> bytes:

@@ -7,7 +7,7 @@ be able to see a frame that is malformed, to stop in the middle of one, and not 
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 import trio
@@ -27,6 +27,9 @@ from wsproto.events import (
 )
 from wsproto.frame_protocol import CloseReason, XorMaskerSimple
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "Binary",
@@ -321,11 +324,26 @@ def _plain_frame(data: bytes, at: int) -> tuple[int, int] | None:
 
 def _unmasked(data: bytes, start: int, end: int) -> str | None:
     """Return the text of a payload, or None if it is none."""
-    masker = XorMaskerSimple(data[start - 4 : start])
     try:
-        return masker.process(bytearray(data[start:end])).decode()
+        return _apply_mask(data[start:end], data[start - 4 : start]).decode()
     except UnicodeDecodeError:
         return None
+
+
+def _in_python(data: bytes, mask: bytes) -> bytes:
+    return bytes(XorMaskerSimple(mask).process(bytearray(data)))
+
+
+def _masker() -> Callable[[bytes, bytes], bytes]:
+    """Return the fastest that is installed: in Python it is 1/25 of a busy server."""
+    try:
+        from websockets.speedups import apply_mask
+    except ImportError:
+        return _in_python
+    return apply_mask
+
+
+_apply_mask = _masker()
 
 
 def _text_frame(payload: bytes) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
-from trialogue._codec import b64decode
+from trialogue._codec import b64decode, is_flat
 from trialogue._redaction import without_keys
 from trialogue.dialects import events as ours
 from trialogue.dialects.openai._errors import reported
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Incoming"]
 
 _Data: TypeAlias = dict[str, Any]
+_SOUND_FIELDS: Final = 7
 _Translation: TypeAlias = Sequence[ours.Event] | None
 _Translator: TypeAlias = Callable[["Incoming", Any, _Data], _Translation]
 
@@ -318,24 +319,19 @@ class Incoming:
 
         None if it is out of order in any way: then the usual way says what is wrong.
         """
-        known = data.get
-        response_id, item_id, text = (
-            known("response_id"),
-            known("item_id"),
-            known("delta"),
-        )
-        index = known("content_index", 0)
-        if not (
-            isinstance(response_id, str)
-            and isinstance(item_id, str)
-            and isinstance(text, str)
-            and known("event_id", "").__class__ is str
-            and index.__class__ is known("output_index", 0).__class__ is int
-        ):
-            return None
         try:
+            response_id, item_id = data["response_id"], data["item_id"]
+            text, index = data["delta"], data["content_index"]
+            if not (
+                response_id.__class__ is item_id.__class__ is text.__class__ is str
+                and data["event_id"].__class__ is str
+                and index.__class__ is data["output_index"].__class__ is int
+                # With its type these are all fields: nothing is nested.
+                and (len(data) == _SOUND_FIELDS or is_flat(data))
+            ):
+                return None
             pcm = b64decode(text)
-        except ValueError:
+        except (KeyError, ValueError):
             return None
         pcm = self._audio.heard(response_id, item_id, pcm)
         return ours.OutputAudio(response_id, self._ids.back(item_id), pcm, index)

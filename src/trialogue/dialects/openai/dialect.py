@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, final
 
 import attrs
 
-from trialogue._codec import loads
+from trialogue._codec import not_too_deep, read
 from trialogue.dialects.commands import (
     AppendAudio,
     ClearAudio,
@@ -131,15 +131,16 @@ class OpenAIDialect:
                 error names the place and never quotes the frame.
         """
         try:
-            data = loads(text)
+            data = read(text)
+            if data.__class__ is dict and data.get("type") == AUDIO_DELTA:
+                audio = self._incoming.audio(data)
+                if audio is not None:
+                    return (audio,)
+            not_too_deep(data, text)
         except ValueError:
             raise ProtocolError("the frame is not valid JSON") from None
         if not isinstance(data, dict):
             raise ProtocolError("the frame is not a JSON object")
-        if data.get("type") == AUDIO_DELTA:
-            audio = self._incoming.audio(data)
-            if audio is not None:
-                return (audio,)
         event = structure_server_event(data)
         if isinstance(event, ConversationItemAdded) and self._was_told(event, text):
             return ()

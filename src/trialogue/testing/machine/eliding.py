@@ -14,6 +14,7 @@ __all__ = ["is_too_silent", "with_sound", "without_sound"]
 
 _SOUND: Final = frozenset({"audio", "data"})
 _SOUND_OR_DELTA: Final = _SOUND | {"delta"}
+_NESTING: Final = frozenset({dict, list})
 _ELIDED: Final = re.compile(r"<(\d{1,8}) bytes>")
 _TOO_LONG: Final = re.compile(r"<\d{9,} bytes>")
 
@@ -58,9 +59,10 @@ def _mapped(
         return change(value) if name in keys and isinstance(value, str) else value
 
     # Nearly all of what is searched is one frame of audio: no call for what is flat.
-    return {
-        key: (change(value) if key in keys else value)
-        if isinstance(value, str)
-        else walk(value, key)
-        for key, value in event.items()
-    }
+    if _NESTING.isdisjoint(map(type, event.values())):
+        flat = dict(event)
+        for key in keys:
+            if isinstance(value := flat.get(key), str):
+                flat[key] = change(value)
+        return flat
+    return {key: walk(value, key) for key, value in event.items()}
