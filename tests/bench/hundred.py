@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from contextlib import aclosing
 from functools import partial
-from time import perf_counter_ns, process_time
+from time import process_time
 from typing import TYPE_CHECKING, TypeAlias
 
 import trio
@@ -23,6 +23,7 @@ import trio
 from bench.byhand import append, configured, raw_spoken
 from bench.microphone import frames
 from bench.processes import started
+from bench.receiving import late_ms
 from bench.rows import Row, interleaved, plus, times
 from bench.subjects import agent_session, realtime_session, spoken
 
@@ -61,8 +62,7 @@ class Meter:
         def hear(pcm: bytes) -> None:
             nonlocal heard
             if self.counting:
-                sent = int.from_bytes(pcm[:9], "little")
-                self.ms.append((perf_counter_ns() - sent) / 1e6)
+                self.ms += late_ms(pcm)
             elif not heard:
                 heard = True
                 self._silent -= 1

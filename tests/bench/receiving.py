@@ -28,11 +28,19 @@ if TYPE_CHECKING:
     from bench.processes import Started
     from bench.rows import Sample, Size
 
-__all__ = ["MOST_PER_20_MS", "MOST_PER_100_MS", "measure_play", "measure_receive"]
+__all__ = [
+    "BYTES_PER_MS",
+    "MOST_PER_20_MS",
+    "MOST_PER_100_MS",
+    "late_ms",
+    "measure_play",
+    "measure_receive",
+]
 
 MOST_PER_20_MS, MOST_PER_100_MS = 1.5, 1.25
 LATER_MS = 0.3
 BYTES_PER_MS = 48
+BYTES_PER_DELTA = 20 * BYTES_PER_MS
 PATIENCE = 60.0
 PACE_MS = 5
 
@@ -52,6 +60,13 @@ class Sound:
             self.complete.set()
 
 
+def late_ms(pcm: bytes) -> list[float]:
+    """Return how late each delta of 20 ms is; several may come at once."""
+    now = perf_counter_ns()
+    starts = range(0, len(pcm), BYTES_PER_DELTA)
+    return [(now - int.from_bytes(pcm[at : at + 9], "little")) / 1e6 for at in starts]
+
+
 class Lateness:
     """Compares the time with the one that each delta says it was sent at."""
 
@@ -61,8 +76,7 @@ class Lateness:
         self.ms: list[float] = []
 
     def __call__(self, pcm: bytes) -> None:
-        sent = int.from_bytes(pcm[:9], "little")
-        self.ms.append((perf_counter_ns() - sent) / 1e6)
+        self.ms += late_ms(pcm)
         if len(self.ms) == self._expected:
             self.complete.set()
 

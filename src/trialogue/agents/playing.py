@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Literal
 
+import attrs
 import trio
 
 from trialogue.agents.events import AgentTranscript, ToolFinished
@@ -21,12 +22,27 @@ if TYPE_CHECKING:
     from trialogue.agents.scope import AgentScope
     from trialogue.agents.session import AgentSession
     from trialogue.audio.playout import AudioRefused, Playout
-    from trialogue.realtime.replies import Response
+    from trialogue.realtime.configuration import Configuration
+    from trialogue.realtime.replies import Reply, Response
 
 __all__ = ["Stage"]
 
 REMEMBERED = 256
 """Spoken items whose length is still known; older ones have long been played."""
+
+
+@attrs.frozen(eq=False)
+class _Spoken:
+    """The item that the latest piece of sound was of, and what it was bound to then.
+
+    What these do not change, no further piece of it changes.
+    """
+
+    item_id: str
+    response: Response
+    reply: Reply | None
+    config: Configuration | None
+    key: tuple[int, str]
 
 
 class Stage(Listener):
@@ -48,6 +64,7 @@ class Stage(Listener):
         self._playout = playout
         self._received: OrderedDict[str, int] = OrderedDict()
         self._kept: set[str] = set()
+        self._spoken: _Spoken | None = None  # NB: of one only, or replies were kept
         self._last_refused: str | None = None
         playout.on_started = self._began
         playout.on_finished = self._finished
@@ -79,20 +96,35 @@ class Stage(Listener):
         self._session.presence.look()
 
     def audio(self, response: Response, item_id: str, pcm: bytes) -> None:
-        key = (response.generation, response.id)
+        spoken = self._spoken
+        if (
+            spoken is None
+            or spoken.item_id != item_id
+            or spoken.response is not response
+            or spoken.reply is not response.reply
+            or spoken.config is not response.config
+        ):
+            spoken = self._spoken = self._goes_on(response, item_id)
+        key = spoken.key
+        self._received[item_id] += len(pcm)
+        self._playout.push(key, item_id, pcm)
+
+    def _goes_on(self, response: Response, item_id: str) -> _Spoken:
+        """Sound of another item than before, or of one that is now bound otherwise."""
+        scope = self._scope(response)
         if item_id not in self._received:
-            name = getattr(self._scope(response), "name", None)
+            name = None if scope is None else scope.name
             self._session.recorder.spoken(item_id, response.id, name)
-        self._received[item_id] = self._received.get(item_id, 0) + len(pcm)
+            self._received[item_id] = 0
         if not response.interruptible:
             self._kept.add(item_id)
         if len(self._received) > REMEMBERED:
             old, _ = self._received.popitem(last=False)
             self._kept.discard(old)
-        self._playout.push(key, item_id, pcm)
-        scope = self._scope(response)
         if scope is not None and response.first_audio_at is not None:
             self._session.steps.first_audio(scope.transition, response.first_audio_at)
+        key = (response.generation, response.id)
+        return _Spoken(item_id, response, response.reply, response.config, key)
 
     def audio_ended(self, response: Response, item_id: str) -> None:
         self._playout.end_item(item_id)
@@ -125,6 +157,7 @@ class Stage(Listener):
         self._session.realtime.add_items([output])
 
     def response_done(self, response: Response) -> None:
+        self._spoken = None
         self._playout.end_reply((response.generation, response.id))
         self._session.step_limit.ended(response)
         self._session.guarding.response_done(response)
@@ -137,6 +170,7 @@ class Stage(Listener):
     def cut(
         self, response: Response | None, *, force: bool = False
     ) -> Sequence[CutItem]:
+        self._spoken = None
         if response is None:
             stopped = self._playout.interrupt(spare=() if force else self._kept)
             for each in stopped:

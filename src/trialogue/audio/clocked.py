@@ -150,16 +150,19 @@ class ClockedOutput:
 
     def _take(self, pcm: bytes, count: int) -> None:
         tick = max(self._end, self._now()) if self._realtime else self._now()
-        self._ahead.append(_Scheduled(tick, pcm))
         self._end = tick + count
         self._written += count
-        self._advance()
+        if self._realtime:
+            self._ahead.append(_Scheduled(tick, pcm))
+        else:
+            self._recorded += count
+            self.record(tick, pcm)
 
     def _advance(self) -> None:
         """Record what lies behind the clock; split the chunk that is being played."""
         if not self._ahead:
             return
-        now = self._now() if self._realtime else self._end
+        now = self._now()
         while self._ahead and self._ahead[0].tick < now:
             chunk = self._ahead[0]
             behind = chunk.pcm[: (now - chunk.tick) * SAMPLE_WIDTH]

@@ -8,7 +8,7 @@ that a clear of the sink can be undone for the items that it was not meant for.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Literal, TypeAlias
 
 import attrs
@@ -64,6 +64,7 @@ class Item:
     key: Hashable
     id: str
     received: int = 0
+    queued: int = 0
     played: int = 0
     ended: bool = False
     full: bool = False
@@ -110,18 +111,26 @@ class Item:
 
 @attrs.define(eq=False)
 class _Piece:
-    """Consecutive samples of one item."""
+    """Consecutive samples of one item: those of `pcm` from `start` up to `end`."""
 
     item: Item
-    pcm: memoryview
+    pcm: bytes
+    start: int
+    end: int
 
     def __len__(self) -> int:
-        return len(self.pcm) // SAMPLE_WIDTH
+        return self.end - self.start
+
+    def head(self, most: int) -> bytes:
+        """The first `most` samples, or all there are."""
+        end = min(self.end, self.start + most)
+        return self.pcm[self.start * SAMPLE_WIDTH : end * SAMPLE_WIDTH]
 
     def take(self, samples: int) -> _Piece:
         """Split the first `samples` off and return them."""
-        head = _Piece(self.item, self.pcm[: samples * SAMPLE_WIDTH])
-        self.pcm = self.pcm[samples * SAMPLE_WIDTH :]
+        middle = self.start + samples
+        head = _Piece(self.item, self.pcm, self.start, middle)
+        self.start = middle
         return head
 
 
@@ -132,6 +141,8 @@ class Playlist:
         self._queue: deque[_Piece] = deque()
         self._offered: deque[_Piece] = deque()
         self._played = position  # the sink's, at the beginning of _offered
+        self._end = position  # the sink's, behind _offered
+        self._queued = 0
         self._items: OrderedDict[str, Item] = OrderedDict()
         self._live: list[Item] = []
         self._pending: dict[Hashable, int] = {}
@@ -145,7 +156,17 @@ class Playlist:
     @property
     def queued(self) -> int:
         """Samples that the sink has not been offered."""
-        return sum(self._pending.values())
+        return self._queued
+
+    @property
+    def held(self) -> int:
+        """Samples that the sink holds and has not played, as far as it is known."""
+        return self._end - self._played
+
+    @property
+    def end(self) -> int:
+        """The sink's position behind all that it was offered."""
+        return self._end
 
     @property
     def live(self) -> tuple[Item, ...]:
@@ -175,49 +196,81 @@ class Playlist:
         """Queue more of an item; one that had ended is open again."""
         if not pcm:
             return
-        piece = _Piece(item, memoryview(pcm))
+        samples = len(pcm) // SAMPLE_WIDTH
         item.ended = False
         if item not in self._live:
             self._live.append(item)
-        item.received += len(piece)
-        self._pending[item.key] = self.queued_for(item.key) + len(piece)
-        self._queue.append(piece)
+        item.received += samples
+        self._count(item, samples)
+        self._queue.append(_Piece(item, pcm, 0, samples))
 
     def head(self, most: int) -> bytes:
         """The next samples to offer, at most `most` of them; nothing is moved."""
-        return bytes(self._queue[0].pcm[: most * SAMPLE_WIDTH]) if self._queue else b""
+        parts = []
+        for piece in self._queue:
+            parts.append(piece.head(most))
+            most -= len(piece)
+            if most <= 0:
+                break
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def offered(self, samples: int) -> None:
-        """The sink took the first `samples` of the first piece of the queue."""
-        piece = self._queue[0]
-        self._offered.append(piece.take(samples))
-        self._count_off(piece.item, samples)
-        if not piece.pcm:
-            self._queue.popleft()
+        """The sink took the first `samples` of the queue."""
+        self._end += samples
+        while samples > 0:
+            piece = self._queue[0]
+            if len(piece) > samples:
+                piece = piece.take(samples)
+            else:
+                self._queue.popleft()
+            self._offered.append(piece)
+            self._count(piece.item, -len(piece))
+            samples -= len(piece)
 
-    def advance(self, position: int, now: float) -> None:
-        """The sink has played up to `position`, in samples; it is `now`."""
+    def advance(self, position: int, now: Callable[[], float]) -> None:
+        """The sink has played up to `position`, in samples; `now` tells the time."""
         while self._offered and position > self._played:
             piece = self._offered[0]
-            step = min(len(piece), position - self._played)
-            piece.take(step)
+            item, step = piece.item, min(len(piece), position - self._played)
             self._played += step
-            piece.item.played += step
-            if piece.item.started_at is None:
-                piece.item.started_at = now
-            if not piece.pcm:
+            item.played += step
+            if item.started_at is None:
+                item.started_at = now()
+            if step < len(piece):
+                piece.start += step
+            else:
                 self._offered.popleft()
 
     def has_news(self) -> bool:
-        """Whether something is being played, or an end was not collected."""
-        return bool(self._offered) or any(item.over for item in self._live)
+        """Whether a beginning, or an end, was not collected."""
+        return any(
+            item.over or (item.started_at is not None and not item.reported_start)
+            for item in self._live
+        )
 
-    def milestone(self) -> int | None:
-        """The sink's position at which an item next starts or may end, if one does."""
+    def milestone(self, *, to_the_end: bool) -> int | None:
+        """The sink's position at which there may be news, of what it was offered.
+
+        It is where an item begins, or where one that has ended, or that another one
+        follows, may be over. With `to_the_end` it is also where all has been played.
+        """
         if not self._offered:
             return None
-        first = self._offered[0]
-        return self._played + (1 if first.item.started_at is None else len(first))
+        first = self._offered[0].item
+        if first.started_at is None:
+            return self._played + 1
+        if first.received - first.played - first.queued < self.held:
+            return self._end_of_run(first)
+        last = not first.queued and first.ended
+        return self._end if last or (to_the_end and not self._queued) else None
+
+    def _end_of_run(self, item: Item) -> int:
+        end = self._played
+        for piece in self._offered:
+            if piece.item is not item:
+                break
+            end += len(piece)
+        return end
 
     def started(self) -> Iterator[Item]:
         """Items that began to play since the last call, in order."""
@@ -238,18 +291,20 @@ class Playlist:
         report = [item.interrupted() for item in self._live]
         for item in self._live:
             item.cut_short()
+            item.queued = 0
         # An item that is over keeps its place: its end is still to be collected.
         self._live = [item for item in self._live if not item.cut]
         self._queue.clear()
         self._offered.clear()
         self._pending.clear()
+        self._queued, self._end = 0, self._played
         return report
 
     def drop(self, item: Item) -> None:
         """Drop what is queued of one item."""
         for piece in self._queue:
             if piece.item is item:
-                self._count_off(item, len(piece))
+                self._count(item, -len(piece))
         self._queue = deque(piece for piece in self._queue if piece.item is not item)
         item.cut_short()
         if item.cut and item in self._live:
@@ -258,21 +313,30 @@ class Playlist:
     def take_back(self) -> None:
         """The sink was cleared: queue again, in front, what it was offered."""
         for piece in self._offered:
-            key = piece.item.key
-            self._pending[key] = self.queued_for(key) + len(piece)
+            self._count(piece.item, len(piece))
         self._queue.extendleft(reversed(self._offered))
         self._offered.clear()
+        self._end = self._played
 
-    def is_next(self, item: Item) -> bool:
-        """Whether the head of the queue is of `item`."""
-        return bool(self._queue) and self._queue[0].item is item
+    def is_next(self, item: Item, samples: int) -> bool:
+        """Whether any of the first `samples` of the queue is of `item`."""
+        for piece in self._queue:
+            if samples <= 0:
+                break
+            if piece.item is item:
+                return True
+            samples -= len(piece)
+        return False
 
     def is_offered(self, item: Item) -> bool:
         """Whether the sink holds samples of `item`."""
         return any(piece.item is item for piece in self._offered)
 
-    def _count_off(self, item: Item, samples: int) -> None:
-        left = self.queued_for(item.key) - samples
+    def _count(self, item: Item, samples: int) -> None:
+        """So many samples of an item came into the queue, or, negative, left it."""
+        self._queued += samples
+        item.queued += samples
+        left = self.queued_for(item.key) + samples
         if left > 0:
             self._pending[item.key] = left
         else:

@@ -21,6 +21,9 @@ __all__ = ["AudioRefused", "Heard", "Interrupted", "Playout"]
 _CHUNK = SAMPLE_RATE // 50
 """Samples per write: 20 ms, so that little is in the sink when it is cleared."""
 
+_LITTLE = SAMPLE_RATE // 10
+"""Samples: while the sink holds less than these 100 ms it is given as many at once."""
+
 
 @attrs.frozen
 class AudioRefused:
@@ -79,7 +82,13 @@ class Playout:
         self._cuts = 0
         self._refused = 0
         self._running = False
-        self._signal = Signal()
+        self._waiting_to_idle = 0
+        self._nap: trio.CancelScope | None = None  # around the wait for a milestone
+        # NB: of each change only those are told whom it may concern: a task that is
+        # woken to see nothing new costs more than all the rest of a piece of sound.
+        self._audio = Signal()  # there is something to feed
+        self._news = Signal()  # there is something to report, or to wait for
+        self._changed = Signal()  # an item is over, or the playout idle
 
     def __repr__(self) -> str:
         state = "idle" if self.idle else "playing"
@@ -111,7 +120,7 @@ class Playout:
             self._refuse(item, sample_count(whole))
             return False
         self._list.add(item, whole)
-        self._signal.pulse()
+        self._audio.pulse()
         return True
 
     def end_item(self, item_id: str) -> None:
@@ -119,14 +128,21 @@ class Playout:
         item = self._list.find(item_id)
         if item is not None:
             item.ended = True
-            self._signal.pulse()
+            self._ended()
 
     def end_reply(self, key: Hashable) -> None:
         """No more audio will come under this key: ends all of its items."""
         for item in self._list.live:
             if item.key == key:
                 item.ended = True
-        self._signal.pulse()
+        self._ended()
+
+    def _ended(self) -> None:
+        """An item has ended; that may be long after it was played."""
+        self._news.pulse()
+        if self._nap is not None and self._list.has_news():
+            self._nap.cancel()
+        self._changed.pulse()
 
     # -- stopping
 
@@ -152,7 +168,7 @@ class Playout:
             return report
         self._clear_sink()
         report = self._list.cut_all()
-        self._signal.pulse()
+        self._pulse()
         return report
 
     def discard(self, item_id: str) -> Heard:
@@ -167,12 +183,12 @@ class Playout:
         if item is None:
             return Heard(0, False)
         self._observe()
-        offering = self._offer is not None and self._list.is_next(item)
-        if offering or self._list.is_offered(item):
+        offer = 0 if self._offer is None else self._offer[1]
+        if self._list.is_next(item, offer) or self._list.is_offered(item):
             self._clear_sink()
             self._list.take_back()
         self._list.drop(item)
-        self._signal.pulse()
+        self._pulse()
         return item.heard
 
     # -- looking
@@ -236,7 +252,12 @@ class Playout:
     async def wait_idle(self) -> None:
         """Wait until the playout is idle. Needs `run` to be running."""
         await trio.lowlevel.checkpoint()
-        await self._signal.until(lambda: self.idle)
+        self._waiting_to_idle += 1
+        try:
+            self._news.pulse()
+            await self._changed.until(lambda: self.idle)
+        finally:
+            self._waiting_to_idle -= 1
 
     async def wait_item(self, item_id: str) -> Heard:
         """Wait until an item was played to its end, interrupted or discarded.
@@ -247,7 +268,7 @@ class Playout:
         item = self._list.find(item_id)
         if item is None:
             return Heard(0, False)
-        await self._signal.until(lambda: item.over)
+        await self._changed.until(lambda: item.over)
         return item.heard
 
     # -- the task
@@ -281,8 +302,17 @@ class Playout:
 
     async def _feed(self) -> None:
         while True:
-            await self._signal.until(lambda: self._list.queued)
-            await self._write(self._list.head(_CHUNK))
+            await self._audio.until(self._has_audio)
+            await self._write(self._next_chunk())
+
+    def _has_audio(self) -> int:
+        return self._list.queued
+
+    def _next_chunk(self) -> bytes:
+        """What to offer now: more at once while the sink is about to run dry."""
+        self._observe()
+        self._check_dropped(self._list.end)
+        return self._list.head(_LITTLE if self._list.held < _LITTLE else _CHUNK)
 
     async def _write(self, chunk: bytes) -> None:
         """Write the head of the queue, and move it on if the sink has taken it."""
@@ -295,19 +325,28 @@ class Playout:
             if cuts == self._cuts:
                 self._settle_offer()
                 self._offer = None
-                self._signal.pulse()
+                if self._has_news():
+                    self._news.pulse()
 
     async def _watch(self) -> None:
         while True:
-            await self._signal.until(self._list.has_news)
-            milestone = self._list.milestone()
-            if milestone is not None:
+            await self._news.until(self._has_news)
+            milestone = self._milestone()
+            if milestone is not None and not self._list.has_news():
                 self._check_dropped(milestone)
-                await self._output.wait_played(milestone)
+                with trio.CancelScope() as self._nap:
+                    await self._output.wait_played(milestone)
+                self._nap = None
             self._report()
 
-    def _check_dropped(self, milestone: int) -> None:
-        if milestone > self._output.written:
+    def _has_news(self) -> bool:
+        return self._list.has_news() or self._milestone() is not None
+
+    def _milestone(self) -> int | None:
+        return self._list.milestone(to_the_end=self._waiting_to_idle > 0)
+
+    def _check_dropped(self, position: int) -> None:
+        if position > self._output.written:
             raise RuntimeError(
                 f"{self._output!r} dropped audio that its playout had written. Use"
                 " Playout.interrupt or Playout.discard, not the output's clear."
@@ -324,13 +363,22 @@ class Playout:
             if self.on_finished is not None:
                 self.on_finished(item.id)
         if over or self.idle:
-            self._signal.pulse()
+            self._changed.pulse()
+
+    def _pulse(self) -> None:
+        """Something was cut: everybody looks again."""
+        self._audio.pulse()
+        self._news.pulse()
+        self._changed.pulse()
 
     # -- shared
 
     def _observe(self) -> None:
         self._settle_offer()
-        self._list.advance(self._output.played, trio.current_time())
+        if self._list.held:
+            self._list.advance(self._output.played, trio.current_time)
+            if not self._list.held:
+                self._changed.pulse()  # it may be idle, and nothing is left to watch
 
     def _settle_offer(self) -> None:
         """If the sink has taken the chunk that is being written, account for it."""
@@ -341,7 +389,7 @@ class Playout:
     def _clear_sink(self) -> None:
         self._observe()
         self._output.clear()
-        self._list.advance(self._output.played, trio.current_time())
+        self._list.advance(self._output.played, trio.current_time)
         self._offer = None
         self._cuts += 1
 

@@ -28,7 +28,9 @@ class Rechunker:
 
     def feed(self, data: bytes) -> bytes:
         """Return as many whole units as are complete with `data`, possibly none."""
-        joined = self._rest + data if self._rest else bytes(data)
+        if not self._rest and not len(data) % self._unit:
+            return bytes(data)
+        joined = self._rest + data
         whole = len(joined) - len(joined) % self._unit
         self._rest = joined[whole:]
         return joined[:whole]
