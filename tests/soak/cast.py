@@ -8,6 +8,7 @@ watermark of a sound says for whom it was made.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -80,11 +81,11 @@ class Ear(Utterances):
     """Hears which sentences are in a turn's audio, and whether they are whole.
 
     Attributes:
-        damaged: the sentences in which a sample was missing, doubled or out of order;
-            0 where it cannot be told which.
+        damaged: is told of each sentence in which a sample was missing, doubled or out
+            of order; 0 where it cannot be told which.
     """
 
-    damaged: list[int] = attrs.field(factory=list)
+    damaged: Callable[[int], object] = attrs.field(kw_only=True)
 
     def transcribe(self, pcm: bytes, start_ms: int, end_ms: int) -> str:
         """Return the words of one committed turn."""
@@ -92,7 +93,7 @@ class Ear(Utterances):
         while sound := pcm.lstrip(b"\0"):
             number = self._number(sound)
             if number is None or not sound.startswith(clip(number)):
-                self.damaged.append(number or 0)
+                self.damaged(number or 0)
                 return "Something unintelligible."
             said.append(f"sentence {number}")
             pcm = sound[len(clip(number)) :]

@@ -25,7 +25,7 @@ import trio
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from soak.cast import Ear, brain
-from soak.samples import watch
+from soak.lateness import watch
 from trialogue.testing import (
     ConnectFault,
     Keeping,
@@ -102,7 +102,7 @@ class Desk:
         self._every = every
         self._sessions = sessions
         self._log = log
-        self._ear = Ear()
+        self._ear = Ear(damaged=lambda number: self.tell(damaged=number))
         self.faults: Counter[str] = Counter()
         dialled = mixture(
             seed, seconds=LONGEST, refuse_connect=5 * rate, slow_accept=5 * rate
@@ -210,18 +210,16 @@ class Desk:
 
     def _totals(self) -> dict[str, Any]:
         self.server.watermarks.clear()  # every agent has its own
-        damaged, self._ear.damaged = self._ear.damaged, []
         return {
             "accepted": self.server.accepted,
             "live": len(self.server.live),
             "faults": dict(self.faults),
             "protocol_errors": self.server.protocol_errors,
-            "damaged": damaged,
         }
 
     async def watch(self) -> None:
         """Tell when this process was late itself."""
-        await watch(lambda late: self.tell(late=late))
+        await watch(lambda spans: self.tell(late=spans))
 
 
 def life_of(connection: Connection) -> int | None:
