@@ -121,7 +121,7 @@ class Life:
     _left: float = 0.0
     _wire: Ring = attrs.field(factory=Ring)
     _dropped: bool = False
-    _said: list[int] = attrs.field(factory=list)
+    _uttered: tuple[int, float, float] = (0, 0.0, 0.0)
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     def __attrs_post_init__(self) -> None:
@@ -194,6 +194,7 @@ class Life:
     async def live(self, seconds: float) -> None:
         """Open a session, talk for so many seconds, and see it closed."""
         LIFE.set(self.number)
+        self.line.damaged[self.number] = self._damaged
         began, ends = time.monotonic(), trio.current_time() + seconds
         with self._scope:
             try:
@@ -205,8 +206,6 @@ class Life:
         if self._opened:
             await self._check_end(time.monotonic())
         self.line.forget(self.number)
-        for number in self._said:
-            self.line.spoken.pop(number, None)
 
     async def _open(self, ends: float) -> None:
         async with open_agent_session(
@@ -333,6 +332,11 @@ class Life:
             pcm = bytes(self._sound[:size])
             del self._sound[:size]
             self._microphone.push(pcm.ljust(size, b"\0"))
+            if pcm and not self._sound:
+                # The last word: the silence that is answered begins here. Whoever waits
+                # for the answer may be late to notice, and the answer be there by then.
+                now, clock = trio.current_time(), time.monotonic()
+                self._uttered = self._speaker.began, now, clock
 
     # --- turns ------------------------------------------------------------------------
 
@@ -351,14 +355,12 @@ class Life:
         name = self.random.choice([one for one in NAMES if one != role])
         number = sentence(self.totals["sentences"], kind, name)
         self._sound += clip(number)
-        self._said.append(number)
-        self.line.spoken[number] = self._damaged
         return number, name
 
-    def _damaged(self, number: int) -> None:
+    def _damaged(self, what: str) -> None:
         """A sentence has come to the server with a sample missing, or one doubled."""
         self._take_events()
-        self._check("user audio", self._dropped, f"sentence {number >> 5} was damaged")
+        self._check("user audio", self._dropped, what)
 
     async def _turn(self, steady: bool) -> bool:
         """Say something and wait for the answer; whether it was quiet in the end.
@@ -372,7 +374,7 @@ class Life:
         await trio.sleep(CLIP_SECONDS)
         while self._sound:  # noqa: ASYNC110 - the line takes a piece at a time
             await trio.sleep(CHUNK_MS / 1000)
-        await self._wait_for_answer(self._speaker.began, began, kind)
+        await self._wait_for_answer(began, kind)
         if kind == "long" and self.random.random() < 0.7:
             await trio.sleep(self.random.uniform(0.05, 1.5))
             return False
@@ -389,8 +391,8 @@ class Life:
         """Whether something was done to this session since then."""
         return any(one.life for one in self.line.since(when, self.number))
 
-    async def _wait_for_answer(self, before: int, began: float, kind: str) -> None:
-        spoken, clock = trio.current_time(), time.monotonic()
+    async def _wait_for_answer(self, began: float, kind: str) -> None:
+        before, spoken, clock = self._uttered
 
         def heard() -> bool:
             _ = self._speaker.played

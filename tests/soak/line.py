@@ -54,8 +54,8 @@ class Line:
         process: its id.
         faults: how many there were, by kind.
         lateness: when both processes were late.
-        spoken: who is told if a sentence was damaged, by its number.
-        unspoken: damaged sentences of whom it is not known who said them.
+        damaged: who is told if a sentence was damaged on its way, by its number.
+        unclaimed: of damaged sentences, what was said to sessions that are over.
     """
 
     def __init__(self, url: str, process: int, stream: trio.SocketStream) -> None:
@@ -65,8 +65,8 @@ class Line:
         self._stream = stream
         self._writing = trio.Lock()
         self.lateness = Lateness()
-        self.spoken: dict[int, Callable[[int], object]] = {}
-        self.unspoken: list[int] = []
+        self.damaged: dict[int | None, Callable[[str], object]] = {}
+        self.unclaimed: list[str] = []
         self._asked = 0
         self._answers: dict[int, tuple[trio.Event, list[dict[str, Any]]]] = {}
         self._told: dict[int | None, deque[Happened]] = {None: deque(maxlen=4000)}
@@ -92,8 +92,7 @@ class Line:
         elif "late" in told:
             self.lateness.note("server", ((due, done) for due, done in told["late"]))
         elif "damaged" in told:
-            number = told["damaged"]
-            self.spoken.get(number, self.unspoken.append)(number)
+            self.damaged.get(told["life"], self.unclaimed.append)(told["damaged"])
         else:
             self.faults[told["fault"]] += 1
             one = Happened(told["at"], told["fault"], told["how"], told["life"])
@@ -110,6 +109,7 @@ class Line:
     def forget(self, life: int) -> None:
         """A session is over."""
         self._told.pop(life, None)
+        self.damaged.pop(life, None)
 
     async def ask(self, about: str, **more: Any) -> dict[str, Any]:
         """Ask, and return the answer.

@@ -24,7 +24,7 @@ import trio
 # Run as a program, by its path: what lies beside its package is imported from there.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from soak.cast import Ear, brain
+from soak.cast import DAMAGED, Ear, brain
 from soak.lateness import watch
 from trialogue.testing import (
     ConnectFault,
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
 LIFE: Final = re.compile(r"model=gpt-realtime-life-(\d+)")
 """A session tells its number by the name of its model."""
+HEARD: Final = "conversation.item.input_audio_transcription.completed"
 BACKLOG: Final = 100_000
 ANSWERS: Final = (
     "session.updated",
@@ -60,7 +61,7 @@ ANSWERS: Final = (
     "response.output_item.added",
     "response.output_item.done",
     "response.done",
-    "conversation.item.input_audio_transcription.completed",
+    HEARD,
 )
 """What a client waits for: may be lost, late, or come twice."""
 REQUESTS: Final = (
@@ -102,7 +103,7 @@ class Desk:
         self._every = every
         self._sessions = sessions
         self._log = log
-        self._ear = Ear(damaged=lambda number: self.tell(damaged=number))
+        self._ear = Ear()
         self.faults: Counter[str] = Counter()
         dialled = mixture(
             seed, seconds=LONGEST, refuse_connect=5 * rate, slow_accept=5 * rate
@@ -148,6 +149,9 @@ class Desk:
                 line = {"life": life_of(connection), "at": time.monotonic()}
                 line |= entry.as_json(connection.index)
                 self._log.write(json.dumps(line) + "\n")
+            words = entry.event.get("transcript") if entry.type == HEARD else None
+            if words is not None and words.startswith(DAMAGED):
+                self.tell(damaged=words, life=life_of(connection))
             for note in entry.note.split():
                 if note != "unsent":
                     self.tell(fault=note, how=entry.type, life=life_of(connection))

@@ -76,7 +76,11 @@ class Ring:
         lines: list[str] = []
         for frame in self._frames:
             lines += _sounds(frame.sounds)
-            text = frame.text if frame.direction == "!" else redacted(frame.text)
+            text = (
+                frame.text
+                if frame.direction == "!"
+                else redacted(frame.text, texts=True)
+            )
             head = f"{frame.at - now:.3f} [{frame.generation}] {frame.direction}"
             lines.append(f"{head} {text[:LONGEST]}")
         return [*lines, *_sounds(self._sounds)]
