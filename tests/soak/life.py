@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
     from trialogue.conversation.context import ChatContext
 
-__all__ = ["Life"]
+__all__ = ["IN_TIME_BUT", "NOT_JUDGED", "Life"]
 
 LIFE: ContextVar[int] = ContextVar("soak_life", default=0)
 """Whose a task is: what is started by one that is somebody's is so as well."""
@@ -77,6 +77,8 @@ LONG_AGO: Final = 90.0
 SLACK: Final = 0.25
 TOLD_LATER: Final = 0.6
 """Seconds until all is told that explains what has just been seen."""
+IN_TIME_BUT: Final = "answers in time but for lateness"
+NOT_JUDGED: Final = "answers not judged for lateness"
 UNTOLD: Final = (AgentTranscript, ItemChanged, ToolStarted, UserTranscript)
 """Events of which there are too many to be shown with what went wrong."""
 SAID: Final = {
@@ -383,7 +385,10 @@ class Life:
         if not await self._rest(began):
             return False
         if steady and not self._told_since(began - EARLIER):
-            self._check_answer(number, kind, name)
+            if self._net(began) >= (time.monotonic() - began) / 2:
+                self._check_answer(number, kind, name)
+            else:  # whoever is so late misses the deadlines of others, and his own
+                self.totals[NOT_JUDGED] += 1
         await self._compare()
         return True
 
@@ -411,7 +416,7 @@ class Life:
             await trio.sleep(TOLD_LATER)
         allowed = most + self._excused(began)
         net = self.line.lateness.net(clock, clock + waited)
-        self.totals["answers only in time but for lateness"] += net <= allowed < waited
+        self.totals[IN_TIME_BUT] += net <= allowed < waited
         problem = f"{waited:.2f} s for an answer ({kind}), {net:.2f} s of them not late"
         self._check("stall", net <= allowed, f"{problem}; allowed {allowed:.2f} s")
 

@@ -26,7 +26,7 @@ import trio
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from soak.lateness import watch
-from soak.life import Life
+from soak.life import IN_TIME_BUT, NOT_JUDGED, Life
 from soak.line import Line, open_line
 from soak.rules import RULES, Rules
 from soak.samples import Sample, chart, cpu_of, sample, slope
@@ -42,8 +42,8 @@ JUDGED: Final = 15.0
 """Minutes behind the warm-up from which a slope says something."""
 MOST_GROWTH: Final = 1.0
 MOST_EXCUSED: Final = 0.01
-"""Of the answers, those that came later than allowed, and in time if what this machine
-was late is no time: with more of them, it is too slow."""
+"""Of the answers, those that were in time if what this machine was late is no time, or
+were not judged for that: with more of them, it is too slow."""
 LEVEL: Final = 60.0
 """Seconds behind the warm-up in which memory grows to what so many sessions take."""
 HANDOFFS: Final = 2000
@@ -273,9 +273,10 @@ class Soak:
             if before != after:
                 counts = f"{before} before, {after} after"
                 failures.append(f"descriptors of the {who} at rest: {counts}")
-        excused = self.totals["answers only in time but for lateness"]
-        if excused > MOST_EXCUSED * self.rules.checked["stall"]:
-            failures.append(f"too busy to tell a stall: {excused} answers were late")
+        for what in (IN_TIME_BUT, NOT_JUDGED):
+            excused = self.totals[what]
+            if excused > MOST_EXCUSED * self.rules.checked["stall"]:
+                failures.append(f"this machine is too busy to tell: {excused} {what}")
         part = self.minutes / 60
         for name, count, least in (
             ("handoffs", self.totals["handoffs"], HANDOFFS * part),
