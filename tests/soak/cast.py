@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLIP_SECONDS",
+    "DAMAGED",
     "NAMES",
     "Counsel",
     "Ear",
@@ -49,6 +50,8 @@ VOICES: Final = {"Kelly": "marin", "Sunny": "marin", "Max": "cedar"}
 GREETING: Final = "Introduce yourself."
 CLIP_MS: Final = 500
 CLIP_SECONDS: Final = CLIP_MS / 1000 + 0.001
+DAMAGED: Final = "Damaged"
+"""What the transcript of a turn begins with in which a sentence is not whole."""
 EDGE: Final = b"\x11\x11"
 NOISES: Final = tuple(voice(f"soak {n}", CLIP_MS) for n in range(8))
 TOOLS: Final = ("ask", "fail", "look_up", "transfer")
@@ -77,23 +80,22 @@ def clip(number: int) -> bytes:
 
 @attrs.define(eq=False)
 class Ear(Utterances):
-    """Hears which sentences are in a turn's audio, and whether they are whole.
-
-    Attributes:
-        damaged: the sentences in which a sample was missing, doubled or out of order;
-            0 where it cannot be told which.
-    """
-
-    damaged: list[int] = attrs.field(factory=list)
+    """Hears which sentences are in a turn's audio, and whether they are whole."""
 
     def transcribe(self, pcm: bytes, start_ms: int, end_ms: int) -> str:
         """Return the words of one committed turn."""
         said: list[str] = []
+        heard = pcm
         while sound := pcm.lstrip(b"\0"):
             number = self._number(sound)
             if number is None or not sound.startswith(clip(number)):
-                self.damaged.append(number or 0)
-                return "Something unintelligible."
+                # A sample is missing, doubled, or out of order.
+                audible = len(sound.rstrip(b"\0"))
+                return (
+                    f"{DAMAGED}: sentence {number or 0}, {audible} bytes from "
+                    f"{sound[:8].hex()} and not {len(clip(0))}, behind "
+                    f"{len(heard) - len(sound)}; {start_ms} to {end_ms} ms."
+                )
             said.append(f"sentence {number}")
             pcm = sound[len(clip(number)) :]
         return " ".join(said)

@@ -22,7 +22,8 @@ from soak.cast import (
 )
 from soak.hearing import Loudspeaker
 from soak.line import Line
-from soak.rules import MOST_STALL, TIMING, Rules, excused
+from soak.rules import MOST_STALL, TIMING, Breach, Rules, excused
+from soak.tracing import Ring, tasks, tree
 from trialogue import (
     Backoff,
     ConnectionLost,
@@ -53,11 +54,11 @@ from trialogue.realtime.notices import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from trialogue.conversation.context import ChatContext
 
-__all__ = ["Life"]
+__all__ = ["IN_TIME_BUT", "NOT_JUDGED", "Life"]
 
 LIFE: ContextVar[int] = ContextVar("soak_life", default=0)
 """Whose a task is: what is started by one that is somebody's is so as well."""
@@ -71,7 +72,13 @@ PATIENCE: Final = 12.0
 """Seconds in which a conversation has come to rest, apart from what faults take."""
 EARLIER: Final = 12.0
 """Seconds for which what was done to a session may still be felt."""
+LONG_AGO: Final = 90.0
+"""Seconds of faults that are told of with a breach."""
 SLACK: Final = 0.25
+TOLD_LATER: Final = 0.6
+"""Seconds until all is told that explains what has just been seen."""
+IN_TIME_BUT: Final = "answers in time but for lateness"
+NOT_JUDGED: Final = "answers not judged for lateness"
 UNTOLD: Final = (AgentTranscript, ItemChanged, ToolStarted, UserTranscript)
 """Events of which there are too many to be shown with what went wrong."""
 SAID: Final = {
@@ -114,6 +121,9 @@ class Life:
     _engaged: int = 0
     _opened: bool = False
     _left: float = 0.0
+    _wire: Ring = attrs.field(factory=Ring)
+    _dropped: bool = False
+    _uttered: tuple[int, float, float] = (0, 0.0, 0.0)
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     def __attrs_post_init__(self) -> None:
@@ -125,17 +135,38 @@ class Life:
         return self._session
 
     def _check(self, rule: str, good: object, problem: str = "") -> None:
-        if not good:
-            now = trio.current_time()
-            problem = f"session {self.number}, {now:.2f}: {problem}"
-            told = [
-                f"{one.at - time.monotonic():.2f} {one.what} {one.how}"
-                + (f" {one.seconds:.2f} s" if one.what == "late" else "")
-                for one in self.line.since(time.monotonic() - EARLIER, self.number)
-            ]
-            seen = [f"{at - now:.2f} {what}" for at, what in self._recent]
-            problem += f"\n    told: {told[:20]}\n    seen: {seen}"
-        self.rules.check(rule, good, problem)
+        self.rules.check(rule, good, problem, self._trace)
+
+    def _trace(self) -> Breach:
+        """Return what there is to say of a breach, while it is fresh."""
+        now, clock = trio.current_time(), time.monotonic()
+        session, agent, generation = self._session, None, None
+        if session is not None:
+            agent = None if session.agent is None else session.agent.name
+            serving = session.realtime.connection
+            generation = None if serving is None else serving.generation
+        lateness = self.line.lateness.within(clock - EARLIER, clock)
+        return Breach(
+            session=self.number,
+            agent=agent,
+            generation=generation,
+            at=now,
+            late=lateness / EARLIER,
+            told=[
+                f"{one.at - clock:.2f} {one.what} {one.how}"
+                for one in self.line.since(clock - LONG_AGO, self.number)
+            ],
+            seen=[f"{at - now:.2f} {what}" for at, what in self._recent],
+            frames=self._wire.lines(),
+            tasks=tree(self._is_mine),
+        )
+
+    def _is_mine(self, task: trio.lowlevel.Task) -> bool:
+        return task.context.get(LIFE) == self.number
+
+    def _net(self, since: float) -> float:
+        """Return the seconds since then in which this machine was not late itself."""
+        return self.line.lateness.net(since, time.monotonic())
 
     # --- the agents' side -------------------------------------------------------------
 
@@ -165,6 +196,7 @@ class Life:
     async def live(self, seconds: float) -> None:
         """Open a session, talk for so many seconds, and see it closed."""
         LIFE.set(self.number)
+        self.line.damaged[self.number] = self._damaged
         began, ends = time.monotonic(), trio.current_time() + seconds
         with self._scope:
             try:
@@ -173,9 +205,8 @@ class Life:
                 await self._raised(began, group)
             except Exception as error:
                 await self._raised(began, error)
-        now = time.monotonic()
         if self._opened:
-            self._check_end(now)
+            await self._check_end(time.monotonic())
         self.line.forget(self.number)
 
     async def _open(self, ends: float) -> None:
@@ -188,6 +219,7 @@ class Life:
             audio=(self._microphone, self._speaker),
             backoff=Backoff(first_attempts=10, attempts=1000, ceiling=1.0),
             timing=TIMING,
+            wire_log=self._wire,
             standby=self.random.random() < 0.2,
             seed=self.random.getrandbits(32),
         ) as self._session:
@@ -218,8 +250,7 @@ class Life:
             self._scope.cancel(reason="the soak ends this session")
         elif how != "leave":
             self.session.end(now=how == "now")
-            with trio.move_on_after(PATIENCE):
-                await over.wait()
+            await self._wait_until(over.is_set, PATIENCE, time.monotonic())
             self._check("rest", over.is_set(), f"end(), by {how}, did not end it")
         self._left = time.monotonic()
         nursery.cancel_scope.cancel(reason="the caller has hung up")
@@ -236,27 +267,28 @@ class Life:
         else:
             leaves = [error]
         with trio.CancelScope(shield=True):
-            await trio.sleep(0.2)  # what explains it may still be under way
+            await trio.sleep(TOLD_LATER)
         for leaf in leaves:
             since = max(began, time.monotonic() - 60)
-            told = [o for o in self.line.since(since, self.number) if o.what != "late"]
+            told = list(self.line.since(since, self.number))
             name = type(leaf).__name__
             self.totals[f"raised {name}"] += 1
             good = isinstance(leaf, EXPECTED) and told
             self._check("errors", good, f"raised {name}: {leaf}")
 
-    def _check_end(self, now: float) -> None:
+    async def _check_end(self, now: float) -> None:
+        this = trio.lowlevel.current_task()
+        left = [t.name for t in tasks(self._is_mine) if t is not this]
+        self._check("tasks", not left, f"left behind: {left}")
+        most = TIMING.close + SLACK
         took = now - self._left
-        late = excused(o for o in self.line.since(self._left, 0) if o.what == "late")
-        most = TIMING.close + SLACK + late
+        if took > most:
+            await trio.sleep(TOLD_LATER)
+            took = self.line.lateness.net(self._left, now)
         self._check("closing", took <= most, f"closing took {took:.2f} s")
         self.totals["slowest close, ms"] = max(
-            self.totals["slowest close, ms"], round(1000 * took)
+            self.totals["slowest close, ms"], round(1000 * (now - self._left))
         )
-        this = trio.lowlevel.current_task()
-        tasks = [t.name for t in _tasks() if t.context.get(LIFE) == self.number]
-        tasks.remove(this.name)
-        self._check("tasks", not tasks, f"left behind: {tasks}")
 
     # --- what goes on beside --------------------------------------------------------
 
@@ -290,6 +322,7 @@ class Life:
                 self.totals[f"connection: {reason}"] += 1
             case AudioDropped():
                 self.totals["audio dropped"] += 1
+                self._dropped = True
 
     async def _speak(self) -> None:
         """Carry the caller's voice, else silence, for as long as it lasts."""
@@ -301,6 +334,11 @@ class Life:
             pcm = bytes(self._sound[:size])
             del self._sound[:size]
             self._microphone.push(pcm.ljust(size, b"\0"))
+            if pcm and not self._sound:
+                # The last word: the silence that is answered begins here. Whoever waits
+                # for the answer may be late to notice, and the answer be there by then.
+                now, clock = trio.current_time(), time.monotonic()
+                self._uttered = self._speaker.began, now, clock
 
     # --- turns ------------------------------------------------------------------------
 
@@ -321,6 +359,11 @@ class Life:
         self._sound += clip(number)
         return number, name
 
+    def _damaged(self, what: str) -> None:
+        """A sentence has come to the server with a sample missing, or one doubled."""
+        self._take_events()
+        self._check("user audio", self._dropped, what)
+
     async def _turn(self, steady: bool) -> bool:
         """Say something and wait for the answer; whether it was quiet in the end.
 
@@ -333,8 +376,7 @@ class Life:
         await trio.sleep(CLIP_SECONDS)
         while self._sound:  # noqa: ASYNC110 - the line takes a piece at a time
             await trio.sleep(CHUNK_MS / 1000)
-        before, spoken = self._speaker.began, trio.current_time()
-        await self._wait_for_answer(before, spoken, began, kind)
+        await self._wait_for_answer(began, kind)
         if kind == "long" and self.random.random() < 0.7:
             await trio.sleep(self.random.uniform(0.05, 1.5))
             return False
@@ -343,7 +385,10 @@ class Life:
         if not await self._rest(began):
             return False
         if steady and not self._told_since(began - EARLIER):
-            self._check_answer(number, kind, name)
+            if self._net(began) >= (time.monotonic() - began) / 2:
+                self._check_answer(number, kind, name)
+            else:  # whoever is so late misses the deadlines of others, and his own
+                self.totals[NOT_JUDGED] += 1
         await self._compare()
         return True
 
@@ -351,55 +396,75 @@ class Life:
         """Whether something was done to this session since then."""
         return any(one.life for one in self.line.since(when, self.number))
 
-    async def _wait_for_answer(
-        self, before: int, spoken: float, began: float, kind: str
-    ) -> None:
+    async def _wait_for_answer(self, began: float, kind: str) -> None:
+        before, spoken, clock = self._uttered
+
         def heard() -> bool:
+            _ = self._speaker.played
             return self._speaker.began > before
 
         most = USUAL + MOST_STALL
-        while not heard():
-            waited = trio.current_time() - spoken
-            # What explains it may be told a little later than it is felt.
-            late = waited - most - 0.3
-            if late > 0 and late > self._excused(began):
-                break
-            await trio.sleep(0.05)
-            _ = self._speaker.played
-        waited = trio.current_time() - spoken
-        if heard():
+        if await self._wait_until(heard, most, clock, since=began):
             waited = self._speaker.began_at - spoken
             self.totals["answers"] += 1
-        slowest = "slowest answer, ms" if not self._told_since(began - EARLIER) else ""
-        if slowest and heard():
-            waited_ms = round(1000 * waited)
-            self.totals[slowest] = max(self.totals[slowest], waited_ms)
-        good = waited <= most + self._excused(began)
-        self._check("stall", good, f"{waited:.2f} s for an answer ({kind})")
+            if not self._told_since(began - EARLIER):
+                slowest = max(self.totals["slowest answer, ms"], round(1000 * waited))
+                self.totals["slowest answer, ms"] = slowest
+        else:
+            waited = trio.current_time() - spoken
+        if waited > most:
+            await trio.sleep(TOLD_LATER)
+        allowed = most + self._excused(began)
+        net = self.line.lateness.net(clock, clock + waited)
+        self.totals[IN_TIME_BUT] += net <= allowed < waited
+        problem = f"{waited:.2f} s for an answer ({kind}), {net:.2f} s of them not late"
+        self._check("stall", net <= allowed, f"{problem}; allowed {allowed:.2f} s")
+
+    async def _wait_until(
+        self,
+        happened: Callable[[], bool],
+        most: float,
+        start: float,
+        *,
+        since: float | None = None,
+    ) -> bool:
+        """Wait until something has happened, no longer than there is an excuse for.
+
+        Args:
+            happened: whether it has.
+            most: seconds that it takes without a fault.
+            start: from when they are counted (`time.monotonic`).
+            since: faults from a little before that on excuse it; from the start.
+        """
+        since = start if since is None else since
+        while not happened():
+            late = self._net(start) - most
+            # What explains it may be told a little later than it is felt.
+            if late > TOLD_LATER and late - TOLD_LATER > self._excused(since):
+                return False
+            await trio.sleep(CHUNK_MS / 1000)
+        return True
 
     def _excused(self, began: float) -> float:
-        """Return the seconds that are nobody's fault in what began then.
-
-        What was done a little earlier may still be felt; that a process was late, not.
-        """
-        return excused(
-            one
-            for one in self.line.since(began - EARLIER, self.number)
-            if one.what != "late" or one.at >= began
-        )
+        """Return the seconds that faults take which may be felt in what began then."""
+        return excused(self.line.since(began - EARLIER, self.number))
 
     async def _rest(self, began: float) -> bool:
         """Wait until nobody owes anybody anything, and nothing is heard."""
-        start, calm_for = trio.current_time(), 0
-        while calm_for < 3:
-            await trio.sleep(0.1)
+        calm_for = 0
+
+        def calm() -> bool:
+            nonlocal calm_for
             calm_for = calm_for + 1 if self._is_calm() else 0
-            late = trio.current_time() - start - PATIENCE
-            if late > 0 and late > self._excused(began):
-                state = f"{self.session!r} {self.session.realtime.open_work}"
-                self._check("rest", False, f"no rest, {late:.1f} s late: {state}")
-                return False
-        self._check("rest", True)
+            return calm_for > 6
+
+        start = time.monotonic()
+        rests = await self._wait_until(calm, PATIENCE, start, since=began)
+        state = f"{self.session!r} {self.session.realtime.open_work}"
+        took = time.monotonic() - start
+        self._check("rest", rests, f"no rest in {took:.1f} s: {state}")
+        if not rests:
+            return False
         here = [a.name for a in self._present if not a.waits]
         agent = self.session.agent
         alone = agent is not None and set(here) <= {agent.name}
@@ -478,13 +543,3 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
             yield from _leaves(one)
     else:
         yield error
-
-
-def _tasks() -> Iterator[trio.lowlevel.Task]:
-    root = trio.lowlevel.current_root_task()
-    waiting = [] if root is None else [root]
-    while waiting:
-        task = waiting.pop()
-        yield task
-        for nursery in task.child_nurseries:
-            waiting += nursery.child_tasks

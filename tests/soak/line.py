@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import trio
 
+from soak.lateness import Lateness
 from trialogue.realtime.unwrapping import single
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 __all__ = ["DROPS", "Happened", "Line", "open_line"]
 
@@ -30,21 +31,19 @@ DROPS: Final = frozenset({"cut", "close", "expire", "halfopen", "silence"})
 
 @attrs.frozen
 class Happened:
-    """Something that the server did, or that it was late.
+    """Something that the server did.
 
     Attributes:
         at: when (`time.monotonic`, which both processes share).
-        what: the kind of the fault, or "late".
+        what: the kind of the fault.
         how: the frame, or what else there is to say.
         life: the session that it was done to; None is of no session in particular.
-        seconds: how late it was.
     """
 
     at: float
     what: str
     how: str = ""
     life: int | None = None
-    seconds: float = 0.0
 
 
 class Line:
@@ -54,7 +53,9 @@ class Line:
         url: where the server is.
         process: its id.
         faults: how many there were, by kind.
-        late_seconds: for how long both processes were late, together.
+        lateness: when both processes were late.
+        damaged: who is told if a sentence was damaged on its way, by its number.
+        unclaimed: of damaged sentences, what was said to sessions that are over.
     """
 
     def __init__(self, url: str, process: int, stream: trio.SocketStream) -> None:
@@ -63,7 +64,9 @@ class Line:
         self.faults: Counter[str] = Counter()
         self._stream = stream
         self._writing = trio.Lock()
-        self.late_seconds = 0.0
+        self.lateness = Lateness()
+        self.damaged: dict[int | None, Callable[[str], object]] = {}
+        self.unclaimed: list[str] = []
         self._asked = 0
         self._answers: dict[int, tuple[trio.Event, list[dict[str, Any]]]] = {}
         self._told: dict[int | None, deque[Happened]] = {None: deque(maxlen=4000)}
@@ -87,16 +90,13 @@ class Line:
             answer.append(told)
             event.set()
         elif "late" in told:
-            self.late(told["at"], told["late"], "the server")
+            self.lateness.note("server", ((due, done) for due, done in told["late"]))
+        elif "damaged" in told:
+            self.damaged.get(told["life"], self.unclaimed.append)(told["damaged"])
         else:
             self.faults[told["fault"]] += 1
             one = Happened(told["at"], told["fault"], told["how"], told["life"])
             self._told.setdefault(one.life, deque(maxlen=1000)).append(one)
-
-    def late(self, at: float, seconds: float, who: str = "the client") -> None:
-        """Note that a process was late itself, up to then."""
-        self.late_seconds += seconds
-        self._told[None].append(Happened(at, "late", who, seconds=seconds))
 
     def since(self, when: float, life: int) -> Iterator[Happened]:
         """What happened to a session since then, and to nobody in particular."""
@@ -109,6 +109,7 @@ class Line:
     def forget(self, life: int) -> None:
         """A session is over."""
         self._told.pop(life, None)
+        self.damaged.pop(life, None)
 
     async def ask(self, about: str, **more: Any) -> dict[str, Any]:
         """Ask, and return the answer.

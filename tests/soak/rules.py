@@ -2,11 +2,13 @@
 
 Each rule has a counter that is nought in a clean soak, and a few examples of what broke
 it. What takes long is held against what was done to that session meanwhile: each fault
-takes so many seconds itself, the time in which it is noticed included.
+takes so many seconds itself, the time in which it is noticed included. Time in which
+this machine was late is counted as no time (`soak.lateness`).
 """
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
@@ -15,11 +17,19 @@ import attrs
 from trialogue import Timing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from soak.line import Happened
 
-__all__ = ["FAULT_SECONDS", "MOST_STALL", "RULES", "TIMING", "Rules", "excused"]
+__all__ = [
+    "FAULT_SECONDS",
+    "MOST_STALL",
+    "RULES",
+    "TIMING",
+    "Breach",
+    "Rules",
+    "excused",
+]
 
 TIMING: Final = Timing(
     connect=5.0,
@@ -72,6 +82,46 @@ RULES: Final = {
 EXAMPLES: Final = 5
 
 
+@attrs.frozen(kw_only=True)
+class Breach:
+    """What it takes to trace what broke a rule.
+
+    Attributes:
+        session: the number of the session; None if it is of no session.
+        agent: the name of the current agent.
+        generation: of the connection that serves, or served last.
+        at: Trio's clock.
+        late: for how much of the last seconds this machine was late, from 0 to 1.
+        told: the faults that were done to this session, and how long ago.
+        seen: the last events of the session.
+        frames: its last frames, sound counted and not shown.
+        tasks: its tasks, as a tree, and where each of them waits.
+    """
+
+    session: int | None = None
+    agent: str | None = None
+    generation: int | None = None
+    at: float = 0.0
+    late: float = 0.0
+    told: list[str] = attrs.field(factory=list)
+    seen: list[str] = attrs.field(factory=list)
+    frames: list[str] = attrs.field(factory=list)
+    tasks: list[str] = attrs.field(factory=list)
+
+    def text(self, problem: str) -> str:
+        """Return it as lines for a reader."""
+        lines = [problem]
+        if self.session is not None:
+            lines.append(
+                f"session {self.session}, agent {self.agent}, connection "
+                f"{self.generation}, at {self.at:.2f}, late {100 * self.late:.0f} %"
+            )
+        for title in ("told", "seen", "frames", "tasks"):
+            if part := getattr(self, title):
+                lines += [f"{title}:", *(f"  {line}" for line in part)]
+        return "\n    ".join(lines)
+
+
 @attrs.define(eq=False)
 class Rules:
     """How often each rule was held against what happened, and how often it broke."""
@@ -80,20 +130,31 @@ class Rules:
     broken: Counter[str] = attrs.field(factory=Counter)
     examples: dict[str, list[str]] = attrs.field(factory=dict)
 
-    def check(self, rule: str, good: object, problem: str = "") -> None:
-        """Count, and keep the first examples of what broke the rule."""
+    def check(
+        self,
+        rule: str,
+        good: object,
+        problem: str = "",
+        trace: Callable[[], Breach] = Breach,
+    ) -> None:
+        """Count, and keep the first examples of what broke the rule.
+
+        Args:
+            rule: which of `RULES`.
+            good: whether it was kept.
+            problem: what was not.
+            trace: is asked for what there is to trace it by, if it is an example.
+        """
         assert rule in RULES
         self.checked[rule] += 1
         if not good:
             self.broken[rule] += 1
             seen = self.examples.setdefault(rule, [])
             if len(seen) < EXAMPLES:
-                seen.append(problem)
+                seen.append(trace().text(problem))
+                print(f"{rule}: {seen[-1]}", file=sys.stderr, flush=True)
 
 
 def excused(happened: Iterable[Happened]) -> float:
     """Return the seconds that what happened takes itself."""
-    return sum(
-        one.seconds if one.what == "late" else FAULT_SECONDS.get(one.what, 0.0)
-        for one in happened
-    )
+    return sum(FAULT_SECONDS.get(one.what, 0.0) for one in happened)

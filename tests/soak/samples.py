@@ -1,25 +1,18 @@
-"""What the machine says of a process: its memory, its descriptors, its lateness."""
+"""What the machine says of a process, and a picture of it."""
 
 from __future__ import annotations
 
 import math
 import os
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import attrs
-import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-__all__ = ["Sample", "chart", "cpu_of", "sample", "slope", "watch"]
-
-LOOK: Final = 0.02
-TOLD_EVERY: Final = 0.25
-LEAST: Final = 0.02
-"""Seconds of lateness, of a quarter of a second, that are worth being told."""
+__all__ = ["Sample", "chart", "cpu_of", "sample", "slope"]
 
 
 @attrs.frozen
@@ -32,6 +25,8 @@ class Sample:
         rss: of the client and of the server, in MB.
         descriptors: open files and sockets of both.
         sessions: how many were open.
+        late: since the sample before, for how much of the time the client and the
+            server were late, in per cent.
     """
 
     at: float
@@ -41,6 +36,7 @@ class Sample:
     sessions: int
     handoffs: int
     drops: int
+    late: tuple[float, float] = (0.0, 0.0)
 
 
 def sample(process: int) -> tuple[float, int]:
@@ -73,23 +69,6 @@ def slope(samples: Sequence[Sample]) -> float:
     return 600 * over / under if under else 0.0
 
 
-async def watch(tell: Callable[[float], object]) -> None:
-    """Tell now and then by how many seconds this process's loop was late, in sum.
-
-    What takes many turns of the loop is late by all of that.
-    """
-    late, told = 0.0, time.monotonic()
-    while True:
-        due = time.monotonic() + LOOK
-        await trio.sleep(LOOK)
-        now = time.monotonic()
-        late += now - due
-        if now > told + TOLD_EVERY:
-            if late >= LEAST:
-                tell(late)
-            late, told = 0.0, now
-
-
 # --- a picture ------------------------------------------------------------------------
 
 WIDTH: Final = 720
@@ -103,10 +82,11 @@ STYLE: Final = (
 
 
 def chart(samples: Sequence[Sample]) -> str:
-    """Return an SVG of memory and descriptors, both processes, over the minutes."""
+    """Return an SVG of memory, descriptors and lateness over the minutes."""
     rows: list[tuple[str, Sequence[tuple[float, float]]]] = [
         ("RSS, MB", [one.rss for one in samples]),
         ("descriptors", [one.descriptors for one in samples]),
+        ("late, % of the time", [one.late for one in samples]),
     ]
     end = max((one.at for one in samples), default=0.0) or 1.0
     times = [one.at for one in samples]

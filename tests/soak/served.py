@@ -24,8 +24,8 @@ import trio
 # Run as a program, by its path: what lies beside its package is imported from there.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from soak.cast import Ear, brain
-from soak.samples import watch
+from soak.cast import DAMAGED, Ear, brain
+from soak.lateness import watch
 from trialogue.testing import (
     ConnectFault,
     Keeping,
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
 LIFE: Final = re.compile(r"model=gpt-realtime-life-(\d+)")
 """A session tells its number by the name of its model."""
+HEARD: Final = "conversation.item.input_audio_transcription.completed"
 BACKLOG: Final = 100_000
 ANSWERS: Final = (
     "session.updated",
@@ -60,7 +61,7 @@ ANSWERS: Final = (
     "response.output_item.added",
     "response.output_item.done",
     "response.done",
-    "conversation.item.input_audio_transcription.completed",
+    HEARD,
 )
 """What a client waits for: may be lost, late, or come twice."""
 REQUESTS: Final = (
@@ -148,6 +149,9 @@ class Desk:
                 line = {"life": life_of(connection), "at": time.monotonic()}
                 line |= entry.as_json(connection.index)
                 self._log.write(json.dumps(line) + "\n")
+            words = entry.event.get("transcript") if entry.type == HEARD else None
+            if words is not None and words.startswith(DAMAGED):
+                self.tell(damaged=words, life=life_of(connection))
             for note in entry.note.split():
                 if note != "unsent":
                     self.tell(fault=note, how=entry.type, life=life_of(connection))
@@ -210,18 +214,16 @@ class Desk:
 
     def _totals(self) -> dict[str, Any]:
         self.server.watermarks.clear()  # every agent has its own
-        damaged, self._ear.damaged = self._ear.damaged, []
         return {
             "accepted": self.server.accepted,
             "live": len(self.server.live),
             "faults": dict(self.faults),
             "protocol_errors": self.server.protocol_errors,
-            "damaged": damaged,
         }
 
     async def watch(self) -> None:
         """Tell when this process was late itself."""
-        await watch(lambda late: self.tell(late=late))
+        await watch(lambda spans: self.tell(late=spans))
 
 
 def life_of(connection: Connection) -> int | None:
