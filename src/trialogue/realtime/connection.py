@@ -406,7 +406,7 @@ class Connection:
                 handler.malformed(self, error)
                 continue
             for event in events:
-                if event.__class__ is OutputAudio:
+                if isinstance(event, OutputAudio):
                     before = joining.add(event)
                     if before is not None:
                         self._news |= handler.sound(self, before)
