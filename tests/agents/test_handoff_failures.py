@@ -280,7 +280,7 @@ GIVEN_UP: dict[str, list[Any]] = {
     "silent": [silence(before="session.update", nth=None, match=for_sunny)],
     "unreachable": [
         cut(before="session.update", match=for_sunny),
-        silent_connect(skip=1),
+        silent_connect(2, skip=1),  # a dial that hangs has another beside it
     ],
     "key-revoked": [
         cut(before="session.update", match=for_sunny),
