@@ -123,8 +123,8 @@ class _Piece:
 
     def head(self, most: int) -> bytes:
         """The first `most` samples, or all there are."""
-        end = min(self.end, self.start + most)
-        return self.pcm[self.start * SAMPLE_WIDTH : end * SAMPLE_WIDTH]
+        start, end = self.start, min(self.end, self.start + most)
+        return self.pcm[start * SAMPLE_WIDTH : end * SAMPLE_WIDTH]
 
     def take(self, samples: int) -> _Piece:
         """Split the first `samples` off and return them."""
@@ -219,34 +219,35 @@ class Playlist:
         self._end += samples
         while samples > 0:
             piece = self._queue[0]
-            if len(piece) > samples:
-                piece = piece.take(samples)
+            count = piece.end - piece.start
+            if count > samples:
+                piece, count = piece.take(samples), samples
             else:
                 self._queue.popleft()
             self._offered.append(piece)
-            self._count(piece.item, -len(piece))
-            samples -= len(piece)
+            self._count(piece.item, -count)
+            samples -= count
 
     def advance(self, position: int, now: Callable[[], float]) -> None:
         """The sink has played up to `position`, in samples; `now` tells the time."""
         while self._offered and position > self._played:
             piece = self._offered[0]
-            item, step = piece.item, min(len(piece), position - self._played)
+            item = piece.item
+            step = min(piece.end - piece.start, position - self._played)
             self._played += step
             item.played += step
+            piece.start += step
             if item.started_at is None:
                 item.started_at = now()
-            if step < len(piece):
-                piece.start += step
-            else:
+            if piece.start == piece.end:
                 self._offered.popleft()
 
     def has_news(self) -> bool:
         """Whether a beginning, or an end, was not collected."""
-        return any(
-            item.over or (item.started_at is not None and not item.reported_start)
-            for item in self._live
-        )
+        for item in self._live:
+            if item.over or (item.started_at is not None and not item.reported_start):
+                return True
+        return False
 
     def milestone(self, *, to_the_end: bool) -> int | None:
         """The sink's position at which there may be news, of what it was offered.
@@ -336,11 +337,11 @@ class Playlist:
         """So many samples of an item came into the queue, or, negative, left it."""
         self._queued += samples
         item.queued += samples
-        left = self.queued_for(item.key) + samples
-        if left > 0:
+        left = self._pending.get(item.key, 0) + samples
+        if left:
             self._pending[item.key] = left
         else:
-            self._pending.pop(item.key, None)
+            del self._pending[item.key]
 
     def _forget_old(self) -> None:
         """Keep the index bounded; what is not over is never forgotten."""

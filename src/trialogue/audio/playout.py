@@ -336,7 +336,6 @@ class Playout:
                 self._check_dropped(milestone)
                 with trio.CancelScope() as self._nap:
                     await self._output.wait_played(milestone)
-                self._nap = None
             self._report()
 
     def _has_news(self) -> bool:
