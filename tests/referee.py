@@ -28,6 +28,8 @@ UNPUBLISHED = {
     "$.session.expires_at",
     # Padding that the real server adds to deltas.
     "$.obfuscation",
+    # What `Settings.oddities` adds to deltas.
+    "$.mood",
 }
 DELTAS = {
     "response.output_text": "text",
