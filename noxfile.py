@@ -85,7 +85,8 @@ def tests(session: nox.Session, extra: str) -> None:
     options = ["-n", "auto", "--maxprocesses", "4"]
     if session.python == OWN_PYTHON and not extra:
         if not session.posargs:
-            options += ["--behaviours-report", str(LAST_RUN)]
+            # In one word: pytest would take a file that is there already for a test.
+            options += [f"--behaviours-report={LAST_RUN}"]
     else:
         session.env.setdefault("TRIALOGUE_SOAK_HOURS", "0")  # the soak runs once, too
         # The whole sweep runs once; elsewhere its first seeds show that it runs at all.

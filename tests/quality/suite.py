@@ -98,7 +98,7 @@ def run_suite(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         report = folder / "behaviours.json"
-        command = [sys.executable, "-m", "pytest", "--behaviours-report", str(report)]
+        command = [sys.executable, "-m", "pytest", f"--behaviours-report={report}"]
         command += ["-p", "no:cacheprovider", *options]
         if rows:
             command += ["--behaviours", " ".join(rows)]
