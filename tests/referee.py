@@ -171,7 +171,8 @@ class Referee:
         assert item_id not in self._transcribed
         self._transcribed.add(item_id)
         if usage["type"] == "duration":  # as whisper-1 is billed
-            assert usage["seconds"] > 0
+            # Of an idle timeout it may be none; never more than there was.
+            assert 0 <= usage["seconds"] <= self._position_ms() / 1000
         else:
             both = usage["input_tokens"] + usage["output_tokens"]
             assert usage["total_tokens"] == both
